@@ -1,0 +1,48 @@
+// Options: what a user can ask for, after parsing. Plain values; owned by whoever declares the
+// struct. The keys, their defaults and their meaning are listed once, in smp/option_table.c; `help`
+// prints that list.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum wake_strategy { WAKE_PARALLEL, WAKE_ONE_BY_ONE, WAKE_BROADCAST };
+enum apic_choice { APIC_AUTO, APIC_X2APIC, APIC_XAPIC };
+enum serial_choice { SERIAL_AUTO, SERIAL_OFF, SERIAL_PORT };
+enum log_level { LOG_NORMAL, LOG_QUIET, LOG_DEBUG };
+enum end_choice { END_AUTO, END_HALT, END_POWEROFF, END_RESET, END_DEBUG_EXIT };
+
+#define INIT_US_AUTO UINT32_MAX // by processor family, see plan.c
+#define SIPIS_AUTO   0u         // a second STARTUP only for those who have not answered
+
+// A closed range of CPU indices, first <= last.
+struct cpu_range {
+    uint32_t first, last;
+};
+
+// How many separate ranges `cpus=` can name. Ranges that overlap or touch are merged as they come;
+// a list with more separate ones at any moment is an error that says so.
+#define CPU_RANGES_MAX 64u
+
+struct options {
+    enum wake_strategy wake;
+    uint32_t init_us;    // INIT_US_AUTO, or 0..10,000,000
+    uint32_t sipi_us;    // 0..10,000,000
+    uint32_t sipis;      // SIPIS_AUTO, or 1..4
+    uint32_t timeout_us; // 1..60,000,000
+    uint32_t retries;    // 0..100
+    enum apic_choice apic;
+    struct cpu_range cpus[CPU_RANGES_MAX]; // sorted, disjoint, not adjacent
+    size_t cpus_count;                     // 0: all
+    uint32_t rounds;                       // 1..1,000,000
+    enum serial_choice serial;
+    uint16_t serial_port; // I/O port, if serial is SERIAL_PORT
+    enum log_level log;
+    enum end_choice end;
+    bool help;
+};
+
+// Is this CPU index among those that `cpus=` names (or is it `all`)? The BSP, 0, is asked about in
+// vain: it cannot be named, and `all` holds it.
+bool options_cpu_wanted(const struct options *options, uint32_t cpu);
