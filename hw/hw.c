@@ -1,0 +1,164 @@
+// The machine's own side of the seam. One instruction, or one fixed group, a function.
+
+#include "hw.h"
+
+struct cpuid hw_cpuid(uint32_t leaf, uint32_t subleaf)
+{
+    struct cpuid out;
+    __asm__ volatile("cpuid"
+                     : "=a"(out.eax), "=b"(out.ebx), "=c"(out.ecx), "=d"(out.edx)
+                     : "a"(leaf), "c"(subleaf));
+    return out;
+}
+
+uint64_t hw_rdmsr(uint32_t msr)
+{
+    uint32_t low, high;
+    __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
+    return (uint64_t)high << 32 | low;
+}
+
+void hw_wrmsr(uint32_t msr, uint64_t value)
+{
+    __asm__ volatile("wrmsr"
+                     :
+                     : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+                     : "memory");
+}
+
+void hw_fence_before_x2apic(void)
+{
+    __asm__ volatile("mfence; lfence" ::: "memory");
+}
+
+uint8_t hw_in8(uint16_t port)
+{
+    uint8_t value;
+    __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+
+void hw_out8(uint16_t port, uint8_t value)
+{
+    __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
+
+void hw_out16(uint16_t port, uint16_t value)
+{
+    __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port));
+}
+
+uint32_t hw_in32(uint16_t port)
+{
+    uint32_t value;
+    __asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+
+void hw_out32(uint16_t port, uint32_t value)
+{
+    __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
+
+uint32_t hw_mmio_read32(uint64_t phys)
+{
+    return *(const volatile uint32_t *)(uintptr_t)phys;
+}
+
+void hw_mmio_write32(uint64_t phys, uint32_t value)
+{
+    *(volatile uint32_t *)(uintptr_t)phys = value;
+}
+
+uint64_t hw_tsc(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+    return (uint64_t)high << 32 | low;
+}
+
+void hw_pause(void)
+{
+    __asm__ volatile("pause" ::: "memory");
+}
+
+_Noreturn void hw_halt(void)
+{
+    for (;;)
+        __asm__ volatile("cli; hlt" ::: "memory");
+}
+
+uint64_t hw_read_cr0(void)
+{
+    uint64_t value;
+    __asm__ volatile("mov %%cr0, %0" : "=r"(value));
+    return value;
+}
+
+uint64_t hw_read_cr2(void)
+{
+    uint64_t value;
+    __asm__ volatile("mov %%cr2, %0" : "=r"(value));
+    return value;
+}
+
+uint64_t hw_read_cr3(void)
+{
+    uint64_t value;
+    __asm__ volatile("mov %%cr3, %0" : "=r"(value));
+    return value;
+}
+
+uint64_t hw_read_cr4(void)
+{
+    uint64_t value;
+    __asm__ volatile("mov %%cr4, %0" : "=r"(value));
+    return value;
+}
+
+void hw_write_cr3(uint64_t value)
+{
+    __asm__ volatile("mov %0, %%cr3" : : "r"(value) : "memory");
+}
+
+void hw_write_cr4(uint64_t value)
+{
+    __asm__ volatile("mov %0, %%cr4" : : "r"(value) : "memory");
+}
+
+void hw_disable_interrupts(void)
+{
+    __asm__ volatile("cli" ::: "memory");
+}
+
+struct hw_tables hw_read_tables(void)
+{
+    struct hw_tables tables;
+    __asm__ volatile("sgdt %0; sidt %1; mov %%cs, %2; mov %%ss, %3; str %4"
+                     : "=m"(tables.gdt), "=m"(tables.idt), "=r"(tables.code), "=r"(tables.data),
+                       "=r"(tables.task));
+    return tables;
+}
+
+void hw_write_tables(const struct hw_tables *tables)
+{
+    // The far return loads CS: a far jump cannot take its selector from a register in 64-bit mode.
+    __asm__ volatile("lgdt %0\n\t"
+                     "lidt %1\n\t"
+                     "movzwl %w3, %%eax\n\t"
+                     "mov %%eax, %%ds\n\t"
+                     "mov %%eax, %%es\n\t"
+                     "mov %%eax, %%ss\n\t"
+                     "movzwl %w2, %%eax\n\t"
+                     "push %%rax\n\t"
+                     "lea 1f(%%rip), %%rax\n\t"
+                     "push %%rax\n\t"
+                     "lretq\n\t"
+                     "1:"
+                     :
+                     : "m"(tables->gdt), "m"(tables->idt), "r"((uint32_t)tables->code),
+                       "r"((uint32_t)tables->data)
+                     : "rax", "memory");
+    if (tables->task != 0)
+        __asm__ volatile("ltr %w0" : : "r"((uint32_t)tables->task) : "memory");
+}

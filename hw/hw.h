@@ -1,0 +1,67 @@
+// The seam: every privileged, port and timing instruction of Reveille stands behind these functions.
+// hw.c holds the machine's own, tests/fake/ a machine that a test owns and that aborts on what it did
+// not expect. Nothing here decides anything.
+#pragma once
+
+#include <stdint.h>
+
+struct cpuid {
+    uint32_t eax, ebx, ecx, edx;
+};
+
+// CPUID with leaf in EAX and subleaf in ECX. Serialises.
+struct cpuid hw_cpuid(uint32_t leaf, uint32_t subleaf);
+
+// Model-specific registers. #GP where the register, or a bit, does not exist.
+uint64_t hw_rdmsr(uint32_t msr);
+void hw_wrmsr(uint32_t msr, uint64_t value);
+
+// MFENCE; LFENCE: all earlier stores are visible before a following WRMSR to the x2APIC, which is not
+// serialising (SDM vol. 3A, "Extended XAPIC (x2APIC)": "MSR Access in x2APIC Mode").
+void hw_fence_before_x2apic(void);
+
+// Ports.
+uint8_t hw_in8(uint16_t port);
+void hw_out8(uint16_t port, uint8_t value);
+void hw_out16(uint16_t port, uint16_t value);
+uint32_t hw_in32(uint16_t port);
+void hw_out32(uint16_t port, uint32_t value);
+
+// Device memory: one aligned 32-bit access each, never merged or repeated.
+uint32_t hw_mmio_read32(uint64_t phys);
+void hw_mmio_write32(uint64_t phys, uint32_t value);
+
+// The time-stamp counter, in ticks. Not ordered against other instructions.
+uint64_t hw_tsc(void);
+
+// PAUSE: belongs into every loop that waits for another processor or a device.
+void hw_pause(void);
+
+// CLI; HLT for ever. An NMI's handler may run in between; does not return.
+_Noreturn void hw_halt(void);
+
+// Control registers.
+uint64_t hw_read_cr0(void);
+uint64_t hw_read_cr2(void);
+uint64_t hw_read_cr3(void);
+uint64_t hw_read_cr4(void);
+void hw_write_cr3(uint64_t value);
+void hw_write_cr4(uint64_t value);
+
+void hw_disable_interrupts(void);
+
+// The descriptor tables and selectors a processor runs on.
+struct __attribute__((packed)) hw_pseudo_descriptor {
+    uint16_t limit;
+    uint64_t base;
+};
+
+struct hw_tables {
+    struct hw_pseudo_descriptor gdt, idt;
+    uint16_t code, data, task; // task 0: the task register is left alone
+};
+
+struct hw_tables hw_read_tables(void);
+
+// Loads the tables, then CS, DS, ES, SS and the task register from them. FS and GS stay as they are.
+void hw_write_tables(const struct hw_tables *tables);
