@@ -1,0 +1,262 @@
+// The AP's way from STARTUP to C: real mode, protected mode, long mode. Copied data, not linked code: this
+// file is assembled alone at origin 0, and what depends on the page's address is listed in a table inside
+// the image (patch_tail) that trampoline.c walks after the copy.
+// Surprise: no stack and no lock here. Any number of APs walk through at the same time.
+
+#include "handoff.h"
+#include "image_layout.h"
+
+#define OFF(label) (label - x86_start16_begin)
+
+#define MSR_APIC_BASE      0x1b
+#define APIC_BASE_EXTD     (1 << 10)
+#define APIC_BASE_EN       (1 << 11)
+#define MSR_X2APIC_ID      0x802
+#define XAPIC_ID           0x20
+#define MSR_EFER           0xc0000080
+#define TSS_BUSY           2
+#define CR0_PE             (1 << 0)
+#define CR0_MP             (1 << 1)
+#define CR0_ET             (1 << 4)
+#define CR0_NE             (1 << 5)
+#define CR0_WP             (1 << 16)
+#define CR0_PG             (1 << 31)
+
+// Lists, for the last instruction, the operand that ends `before` bytes before its end, four bytes wide, as
+// one that must hold page + target.
+.macro patch_tail target, before=0
+    .pushsection .text, 1
+    .word patched_\@ - x86_start16_begin
+    .word 4
+    .word \target - x86_start16_begin
+    .popsection
+    .set patched_\@, . - 4 - \before
+.endm
+
+// Subsection 1 collects the relocation table behind everything else; 2 marks the end.
+    .text   1
+    .balign 2
+patches:
+
+    .text
+    .code16
+
+// Real mode.
+// On entry:  CS = page >> 4, IP = 0, EAX = BIST, EDX = CPUID signature, interrupts off, caches as firmware
+//            left them, all else as INIT left it (SDM vol. 3A, "Processor State After Reset").
+// On exit:   protected mode, ESI = BIST, EDI = signature, EBP = low half of the TSC, EBX = index of the mark.
+    .globl x86_start16_begin
+x86_start16_begin:
+code_begin:
+    jmp     start16
+    .org    IMAGE_MAGIC_OFFSET
+    .long   IMAGE_MAGIC
+    .word   OFF(image_end)
+    .word   OFF(patches)
+    .word   (image_end - patches) / PATCH_BYTES
+    .word   OFF(parameters)
+
+start16:
+    cli
+    cld
+    mov     %eax, %esi
+    mov     %edx, %edi
+    rdtsc
+    mov     %eax, %ebp
+    mov     %cs, %ax
+    mov     %ax, %ds                    // page-relative from here on: nothing to patch
+    mov     OFF(id_leaf), %eax
+    xor     %ecx, %ecx
+    cpuid                               // needs no MSR, so it works before the APIC's mode is settled
+    cmpb    $1, OFF(id_leaf)
+    jne     1f
+    mov     %ebx, %edx
+    shr     $24, %edx
+1:  and     $(MARK_COUNT - 1), %edx
+    mov     %edx, %ebx
+    movb    $STAGE_REAL, PAGE_MARKS(%bx)
+    lgdtl   OFF(gdt_pointer)
+    mov     %cr0, %eax
+    or      $CR0_PE, %al
+    mov     %eax, %cr0
+    ljmpl   $SELECTOR_CODE32, $OFF(lcpu_start32)
+    patch_tail lcpu_start32, 2
+    .globl x86_start16_end
+x86_start16_end:
+
+// Protected mode, no paging.
+// On entry:  as above; CS flat.
+// On exit:   long mode with our page tables, EBX = physical address of this processor's struct lcpu, in which
+//            the way so far and what INIT left are written.
+// An APIC ID that stands in no table ends in `unlisted`.
+    .code32
+    .globl lcpu_start32
+lcpu_start32:
+    mov     $SELECTOR_DATA, %eax
+    mov     %eax, %ds
+    mov     %eax, %ss
+    movb    $STAGE_PROTECTED, PAGE_MARKS(%ebx)
+    patch_tail x86_start16_begin + PAGE_MARKS, 1
+    mov     %eax, %es
+
+    // EXTD is each processor's own: set it before any 0x8xx register is touched, the ID's included. Where
+    // firmware left it on, it stays on, whatever the BSP uses.
+    mov     $MSR_APIC_BASE, %ecx
+    rdmsr
+    mov     %eax, %ebx
+    test    $APIC_BASE_EXTD, %eax
+    jnz     2f
+    mov     OFF(x2apic), %ecx
+    patch_tail x2apic
+    jecxz   3f
+    mov     $MSR_APIC_BASE, %ecx
+    or      $(APIC_BASE_EXTD | APIC_BASE_EN), %eax
+    wrmsr
+2:  mov     $MSR_X2APIC_ID, %ecx
+    rdmsr
+    jmp     4f
+3:  and     $0xfffff000, %eax
+    mov     XAPIC_ID(%eax), %eax
+    shr     $24, %eax
+4:
+    // EAX = our APIC ID. Binary search by halving steps: the table is sorted and padded to a power of two,
+    // so at most 32 steps whatever it holds.
+    mov     OFF(lcpus), %ecx
+    patch_tail lcpus
+    mov     OFF(lcpus_half), %edx
+    patch_tail lcpus_half
+    jmp     7f
+5:  cmp     %eax, LCPU_ID_APIC_ID(%ecx,%edx)
+    ja      6f
+    add     %edx, %ecx
+6:  shr     $1, %edx
+7:  cmp     $LCPU_ID_BYTES, %edx
+    jae     5b
+    cmp     %eax, LCPU_ID_APIC_ID(%ecx)
+    jne     unlisted
+    mov     LCPU_ID_LCPU(%ecx), %ecx
+    test    %ecx, %ecx                  // padding bears an ID too
+    jz      unlisted
+
+    mov     %ebx, LCPU_APIC_BASE(%ecx)
+    mov     %ecx, %ebx
+    mov     OFF(rally), %eax
+    patch_tail rally
+    mov     RALLY_GENERATION(%eax), %eax
+    shl     $STATE_STAGE_BITS, %eax
+    or      $STAGE_PROTECTED, %eax
+    mov     %eax, LCPU_STATE(%ebx)
+    rdtsc
+    mov     %eax, LCPU_TSC_PROTECTED(%ebx)
+    mov     %edx, LCPU_TSC_PROTECTED + 4(%ebx)
+    cmp     %ebp, %eax                  // the real-mode stamp's high half: one less if the low half wrapped
+    sbb     $0, %edx
+    mov     %ebp, LCPU_TSC_REAL(%ebx)
+    mov     %edx, LCPU_TSC_REAL + 4(%ebx)
+    mov     %esi, LCPU_BIST(%ebx)
+    mov     %edi, LCPU_SIGNATURE(%ebx)
+    mov     %cr0, %eax
+    and     $~CR0_PE, %eax              // the only bit of CR0 changed so far
+    mov     %eax, LCPU_CR0(%ebx)
+    mov     %cr4, %eax
+    mov     %eax, LCPU_CR4(%ebx)
+    mov     $MSR_EFER, %ecx
+    rdmsr
+    mov     %eax, LCPU_EFER(%ebx)
+    mov     %edx, LCPU_EFER + 4(%ebx)
+
+    // LA57 and PAE must be as deep as the tables before PG; MCE, or a broadcast machine check shuts the
+    // machine down; NXE before PG, or the tables' NX bits are reserved bits.
+    mov     OFF(cr4), %ecx
+    patch_tail cr4
+    mov     %ecx, %cr4
+    mov     OFF(x86_bpt_pml4_addr), %ecx
+    patch_tail x86_bpt_pml4_addr
+    mov     %ecx, %cr3
+    mov     OFF(efer), %eax
+    patch_tail efer
+    xor     %edx, %edx
+    mov     $MSR_EFER, %ecx
+    wrmsr
+    mov     $(CR0_PG | CR0_WP | CR0_NE | CR0_ET | CR0_MP | CR0_PE), %eax // CD and NW survive INIT: clear
+    mov     %eax, %cr0
+    ljmpl   $SELECTOR_CODE64, $OFF(lcpu_start64)
+    patch_tail lcpu_start64, 2
+
+// A processor that no table lists: counted, named, parked. EAX = its APIC ID.
+unlisted:
+    mov     OFF(rally), %ecx
+    patch_tail rally
+    mov     $1, %edx
+    lock xadd %edx, RALLY_UNLISTED_COUNT(%ecx)
+    cmp     $RALLY_UNLISTED_MAX, %edx
+    jae     8f
+    mov     %eax, RALLY_UNLISTED_IDS(%ecx,%edx,4)
+8:  cli
+    hlt
+    jmp     8b
+
+// Long mode.
+// On entry:  EBX = struct lcpu, paging as the BSP's, no stack, the trampoline's GDT.
+// On exit:   lcpu.entry(lcpu) on the processor's own stack, GDT, TSS and IDT; never returns.
+    .code64
+    .globl lcpu_start64
+lcpu_start64:
+    mov     %ebx, %ebx                  // the upper half is undefined after the switch
+    movb    $STAGE_LONG, LCPU_STATE(%rbx)
+    lgdt    LCPU_GDTR(%rbx)
+    lidt    LCPU_IDTR(%rbx)
+    andb    $~TSS_BUSY, LCPU_TSS_TYPE(%rbx) // LTR set it when this processor came the last time
+    mov     $SELECTOR_TSS, %eax
+    ltr     %ax
+    rdtsc
+    mov     %eax, LCPU_TSC_LONG(%rbx)
+    mov     %edx, LCPU_TSC_LONG + 4(%rbx)
+    xor     %eax, %eax
+    mov     %eax, %fs
+    mov     %eax, %gs
+    mov     LCPU_STACK(%rbx), %rsp
+    mov     %rbx, %rdi
+    xor     %ebp, %ebp                  // the end of every back trace
+    call    *LCPU_ENTRY(%rbx)
+9:  cli
+    hlt
+    jmp     9b
+code_end:
+
+    .balign 8
+parameters:
+x86_bpt_pml4_addr:
+    .long   0
+lcpus:
+    .long   0
+lcpus_half:
+    .long   0
+rally:
+    .long   0
+cr4:
+    .long   0
+efer:
+    .long   0
+x2apic:
+    .long   0
+id_leaf:
+    .long   1
+
+// Flat descriptors with the accessed bit set: no processor writes here under paging.
+    .balign 8
+gdt:
+    .quad   0
+    .quad   0x00cf9b000000ffff          // SELECTOR_CODE32
+    .quad   0x00cf93000000ffff          // SELECTOR_DATA
+    .quad   0x00af9b000000ffff          // SELECTOR_CODE64
+gdt_end:
+    .word   0
+gdt_pointer:
+    .word   gdt_end - gdt - 1
+gdt_base:
+    .long   OFF(gdt)
+    patch_tail gdt
+
+    .text   2
+image_end:

@@ -1,0 +1,25 @@
+// The layout of the trampoline's image and of the page it is copied to: offsets that the assembler
+// source, the copier and the build's proofs share.
+// Surprise: the page holds more than the image. Its upper half is written by APs in real mode, before
+// they can reach any other memory.
+#pragma once
+
+// The image begins with a short jump over this header.
+#define IMAGE_MAGIC_OFFSET      4
+#define IMAGE_MAGIC             0x4c564552 // "REVL"
+#define IMAGE_BYTES_OFFSET      8          // u16: bytes of the whole image
+#define IMAGE_PATCHES_OFFSET    10         // u16: where the relocation table begins
+#define IMAGE_PATCH_COUNT       12         // u16: its entries
+#define IMAGE_PARAMETERS_OFFSET 14         // u16: where struct trampoline_parameters begins
+
+// One entry of the relocation table: at `offset`, `width` bytes are to hold page + target.
+#define PATCH_BYTES  6
+#define PATCH_OFFSET 0
+#define PATCH_WIDTH  2
+#define PATCH_TARGET 4
+
+// The page.
+#define PAGE_IMAGE_LIMIT 0x800 // the image ends below this
+#define PAGE_MARKS       0x800 // one byte for each ID & (MARK_COUNT - 1): the last STAGE_ reached
+#define MARK_COUNT       1024
+#define PAGE_POISON      0xcc // INT3: whoever jumps beside the image is told, not lost

@@ -1,0 +1,57 @@
+// Copying the trampoline to its page below 1 MiB, and making it fit there.
+// Pure: the page is reached through `view`, which need not be where the processors will see it.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "image_layout.h"
+#include "status.h"
+
+// What C fills in after the copy; the assembler only reads it. Each field has a label of that name.
+struct trampoline_parameters {
+    uint32_t x86_bpt_pml4_addr; // CR3: below 4 GiB, page-aligned, not 0
+    uint32_t lcpus;             // physical address of the sorted struct lcpu_id table
+    uint32_t lcpus_half;        // bytes of that table / 2; the table is padded to a power of two
+    uint32_t rally;             // physical address of struct rally
+    uint32_t cr4;               // PAE, MCE, and LA57 where the BSP has it
+    uint32_t efer;              // LME, and NXE where the tables use it
+    uint32_t x2apic;            // 1: set EXTD before the ID is read
+    uint32_t id_leaf;           // CPUID leaf of the initial APIC ID: 0xB (EDX) or 1 (EBX[31:24])
+};
+
+struct trampoline {
+    const uint8_t *image;
+    size_t bytes;
+    size_t patches_offset, patch_count;
+    size_t parameters_offset;
+};
+
+// Checks an image's header against its size. Returns STATUS_OK or STATUS_INVALID.
+enum status trampoline_open(const uint8_t *image, size_t bytes, struct trampoline *trampoline);
+
+// The image that is built into this program.
+enum status trampoline_open_builtin(struct trampoline *trampoline);
+
+// Poisons the 4096-byte page at `view` and copies the image. Returns STATUS_INVALID if what is read back
+// differs.
+enum status trampoline_copy(const struct trampoline *trampoline, uint8_t *view);
+
+// Applies the relocation table for a page at physical address page_phys (page-aligned, below 1 MiB).
+// `applied` counts. Returns STATUS_INVALID if an entry lies outside the image, has an unknown width, or its
+// value does not fit the width; the page is then not to be used.
+enum status trampoline_patch(const struct trampoline *trampoline, uint8_t *view, uint32_t page_phys,
+                             size_t *applied);
+
+void trampoline_set_parameters(const struct trampoline *trampoline, uint8_t *view,
+                               const struct trampoline_parameters *parameters);
+
+// Compares the page byte by byte with what copy, patch and parameters should have left; `offset` tells the
+// first difference. Returns STATUS_OK or STATUS_INVALID.
+enum status trampoline_verify(const struct trampoline *trampoline, const uint8_t *view,
+                              uint32_t page_phys, const struct trampoline_parameters *parameters,
+                              size_t *offset);
+
+// The real-mode marks: cleared before a round; read after it, by APIC ID.
+void trampoline_clear_marks(uint8_t *view);
+uint8_t trampoline_mark(const uint8_t *view, uint32_t apic_id);
