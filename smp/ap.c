@@ -1,0 +1,54 @@
+// The life of an AP in C: stamp, check in, greet when its turn comes, halt.
+// Surprise: an AP may find itself here long after the BSP gave up on it. All it touches is its own record,
+// its own stack, and the rally, which are never given away.
+
+#include "console.h"
+#include "hw.h"
+#include "wake.h"
+
+static void move_to(struct lcpu *self, uint32_t generation, uint32_t stage)
+{
+    atomic_store_explicit(&self->state, generation << STATE_STAGE_BITS | stage, memory_order_release);
+}
+
+static int wait_for_turn(const struct lcpu *self)
+{
+    const struct rally *rally = self->rally;
+    const uint64_t start = hw_tsc();
+    while (atomic_load_explicit(&rally->turn, memory_order_acquire) != self->index) {
+        if (hw_tsc() - start > rally->turn_wait_ticks)
+            return 0;
+        hw_pause();
+    }
+    return 1;
+}
+
+static void greet(const struct lcpu *self)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(&line, "Hello from CPU %u! APIC ID: %u", (uint64_t)self->index,
+                    (uint64_t)self->apic_id);
+    console_say(self->rally->console, self->index, &line);
+}
+
+_Noreturn void ap_main(struct lcpu *self)
+{
+    self->tsc_c = hw_tsc();
+    struct rally *rally = self->rally;
+    const uint32_t generation =
+        atomic_load_explicit(&self->state, memory_order_relaxed) >> STATE_STAGE_BITS;
+
+    move_to(self, generation, STAGE_C);
+    if (atomic_load_explicit(&rally->generation, memory_order_acquire) == generation)
+        atomic_fetch_add_explicit(&rally->arrived, 1, memory_order_release);
+    if (self->greet && wait_for_turn(self)) {
+        uint32_t turn = self->index;
+        greet(self);
+        move_to(self, generation, STAGE_GREETED);
+        atomic_compare_exchange_strong(&rally->turn, &turn, self->greet_next);
+    }
+    hw_halt();
+}

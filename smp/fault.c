@@ -1,0 +1,86 @@
+// The end of a processor that met an exception. Knows who it is by its GDT, which lies in its own page, so
+// that neither its stack nor its GS base has to be believed.
+// Surprise: it prints from a 1 KiB stack; the line's memory is in the processor's page.
+
+#include "fault.h"
+
+#include "console.h"
+#include "hw.h"
+#include "lcpu.h"
+
+#define STUB_BYTES 16u // fault_entry.S
+
+extern const uint8_t fault_stubs[];
+
+static const char *const names[VECTORS] = {
+    [0] = "divide error",
+    [1] = "debug",
+    [2] = "NMI",
+    [3] = "breakpoint",
+    [4] = "overflow",
+    [5] = "bound range",
+    [6] = "invalid opcode",
+    [7] = "no FPU",
+    [8] = "double fault",
+    [10] = "invalid TSS",
+    [11] = "segment not present",
+    [12] = "stack fault",
+    [13] = "general protection",
+    [14] = "page fault",
+    [16] = "FPU error",
+    [17] = "alignment check",
+    [18] = "machine check",
+    [19] = "SIMD error",
+    [20] = "virtualisation",
+    [21] = "control protection",
+};
+
+uint64_t fault_stub(uint32_t vector)
+{
+    return (uintptr_t)fault_stubs + vector * STUB_BYTES;
+}
+
+static struct lcpu_page *own_page(void)
+{
+    const struct hw_tables tables = hw_read_tables();
+    return (struct lcpu_page *)(uintptr_t)(tables.gdt.base & ~(uint64_t)(PAGE_BYTES - 1));
+}
+
+static void keep_evidence(struct lcpu *lcpu, const struct fault_frame *frame)
+{
+    const uint32_t state = atomic_load_explicit(&lcpu->state, memory_order_relaxed);
+    lcpu->fault.mode = state & ((1u << STATE_STAGE_BITS) - 1);
+    lcpu->fault.vector = (uint32_t)frame->vector;
+    lcpu->fault.error = (uint32_t)frame->error;
+    lcpu->fault.ip = frame->rip;
+    lcpu->fault.cr2 = hw_read_cr2();
+    lcpu->fault.sp = frame->rsp;
+    atomic_store_explicit(&lcpu->fault.valid, 1, memory_order_release);
+}
+
+static void write_line(struct lcpu_page *page)
+{
+    const struct lcpu_fault *fault = &page->lcpu.fault;
+    const char *name = fault->vector < VECTORS ? names[fault->vector] : 0;
+    struct line line;
+
+    line_start(&line, page->line, sizeof page->line);
+    line_add_format(&line,
+                    "CPU %u (APIC ID %u) stopped: vector %u (%s), error code %x, RIP %x, CR2 %x, RSP %x",
+                    (uint64_t)page->lcpu.index, (uint64_t)page->lcpu.apic_id,
+                    (uint64_t)fault->vector, name ? name : "reserved", (uint64_t)fault->error,
+                    fault->ip, fault->cr2, fault->sp);
+    console_record(page->lcpu.rally->console, page->lcpu.index, &line);
+}
+
+_Noreturn void fault_report(const struct fault_frame *frame)
+{
+    struct lcpu_page *page = own_page();
+    struct rally *rally = page->lcpu.rally;
+
+    keep_evidence(&page->lcpu, frame);
+    write_line(page);
+    if (page->lcpu.index == 0 && rally->bsp_stopped)
+        rally->bsp_stopped(rally->bsp_context);
+    hw_halt();
+}

@@ -1,0 +1,155 @@
+// Laying out and filling the memory that processors own. No decision, no message, no instruction of the
+// machine: the host's tests run the same lines.
+
+#include "lcpu.h"
+
+#include "fault.h"
+#include "mem.h"
+
+// Descriptors as the trampoline's (SDM vol. 3A, "Segment Descriptors"), and an available 64-bit TSS.
+#define DESCRIPTOR_CODE64  0x00af9b000000ffffu
+#define DESCRIPTOR_DATA    0x00cf93000000ffffu
+#define DESCRIPTOR_CODE32  0x00cf9b000000ffffu
+#define DESCRIPTOR_TSS     0x0000890000000000u
+
+#define IST_FAULT         1u
+#define IST_NMI           2u
+#define IST_MACHINE_CHECK 3u
+#define VECTOR_NMI            2u
+#define VECTOR_MACHINE_CHECK 18u
+
+// SDM vol. 3A, "64-Bit Mode IDT": present, DPL 0, interrupt gate.
+#define GATE_INTERRUPT 0x8e00u
+
+struct gate {
+    uint16_t offset_low, selector, flags, offset_middle;
+    uint32_t offset_high, reserved;
+};
+
+static size_t round_to_page(size_t bytes)
+{
+    return (bytes + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);
+}
+
+void arena_plan(size_t count, size_t tables_pages, struct arena *arena)
+{
+    size_t entries = 1;
+    while (entries < count)
+        entries *= 2;
+
+    *arena = (struct arena){.count = count, .table_entries = entries, .tables_pages = tables_pages};
+    arena->table_offset = PAGE_BYTES; // rally and IDT share the first page
+    arena->pages_offset = arena->table_offset + round_to_page(entries * sizeof(struct lcpu_id));
+    arena->stacks_offset = arena->pages_offset + count * sizeof(struct lcpu_page);
+    arena->accounts_offset = arena->stacks_offset + count * (GUARD_BYTES + STACK_BYTES);
+    arena->window_offset = arena->accounts_offset + round_to_page(count * sizeof(struct account));
+    arena->tables_offset = arena->window_offset + PAGE_BYTES;
+    arena->bytes = arena->tables_offset + tables_pages * PAGE_BYTES;
+}
+
+static struct gate *idt_of(const struct arena *arena)
+{
+    _Static_assert(sizeof(struct rally) + VECTORS * sizeof(struct gate) <= PAGE_BYTES,
+                   "rally and IDT share a page");
+    return (struct gate *)(arena_rally(arena) + 1);
+}
+
+static void prepare_idt(struct gate *idt)
+{
+    for (uint32_t vector = 0; vector < VECTORS; vector++) {
+        const uint64_t stub = fault_stub(vector);
+        const uint32_t ist = vector == VECTOR_NMI             ? IST_NMI
+                             : vector == VECTOR_MACHINE_CHECK ? IST_MACHINE_CHECK
+                                                              : IST_FAULT;
+        idt[vector] = (struct gate){
+            .offset_low = (uint16_t)stub,
+            .selector = SELECTOR_CODE64,
+            .flags = (uint16_t)(GATE_INTERRUPT | ist),
+            .offset_middle = (uint16_t)(stub >> 16),
+            .offset_high = (uint32_t)(stub >> 32),
+        };
+    }
+}
+
+static void prepare_descriptors(struct lcpu_page *page, const struct gate *idt)
+{
+    const uint64_t task = (uintptr_t)&page->task;
+    const uint64_t limit = sizeof page->task - 1;
+
+    page->gdt[SELECTOR_CODE32 / 8] = DESCRIPTOR_CODE32;
+    page->gdt[SELECTOR_DATA / 8] = DESCRIPTOR_DATA;
+    page->gdt[SELECTOR_CODE64 / 8] = DESCRIPTOR_CODE64;
+    page->gdt[SELECTOR_TSS / 8] = DESCRIPTOR_TSS | limit | (task & 0xffffff) << 16 |
+                                  (task >> 24 & 0xff) << 56;
+    page->gdt[SELECTOR_TSS / 8 + 1] = task >> 32;
+    page->task.io_map = sizeof page->task; // beyond the limit: no I/O map
+    for (uint32_t i = 0; i < INTERRUPT_STACKS; i++)
+        page->task.ist[i] = (uintptr_t)page->interrupt_stacks[i] + INTERRUPT_BYTES;
+    page->lcpu.gdt_limit = sizeof page->gdt - 1;
+    page->lcpu.gdt_base = (uintptr_t)page->gdt;
+    page->lcpu.idt_limit = VECTORS * sizeof *idt - 1;
+    page->lcpu.idt_base = (uintptr_t)idt;
+}
+
+// The BSP runs on firmware's stack and does not need its own: its handlers report on the whole run, and get it.
+static void widen_interrupt_stacks(struct lcpu_page *page, uint64_t top)
+{
+    for (uint32_t i = 0; i < INTERRUPT_STACKS; i++)
+        page->task.ist[i] = top - i * (STACK_BYTES / 4);
+}
+
+// Restores the heap order below `root` in the first `count` entries.
+static void sift_down(struct lcpu_id *table, size_t root, size_t count)
+{
+    for (size_t child; (child = 2 * root + 1) < count; root = child) {
+        if (child + 1 < count && table[child + 1].apic_id > table[child].apic_id)
+            child++;
+        if (table[root].apic_id >= table[child].apic_id)
+            return;
+        const struct lcpu_id moved = table[root];
+        table[root] = table[child];
+        table[child] = moved;
+    }
+}
+
+// Heap sort: in place, no recursion, O(n log n) whatever order firmware lists its processors in.
+static void sort_table(struct lcpu_id *table, size_t count)
+{
+    for (size_t root = count / 2; root-- > 0;)
+        sift_down(table, root, count);
+    for (size_t last = count; last-- > 1;) {
+        const struct lcpu_id largest = table[0];
+        table[0] = table[last];
+        table[last] = largest;
+        sift_down(table, 0, last);
+    }
+}
+
+void arena_prepare(const struct arena *arena, const struct lcpu_plan *plans,
+                   void (*entry)(struct lcpu *), struct console *console)
+{
+    struct rally *rally = arena_rally(arena);
+    struct lcpu_id *table = arena_table(arena);
+    struct gate *idt = idt_of(arena);
+
+    memset((void *)(uintptr_t)arena->phys, 0, arena->tables_offset);
+    rally->console = console;
+    prepare_idt(idt);
+    for (size_t slot = 0; slot < arena->count; slot++) {
+        struct lcpu_page *page = arena_lcpu(arena, slot);
+        prepare_descriptors(page, idt);
+        if (slot == 0)
+            widen_interrupt_stacks(page, arena_stack(arena, 0) + STACK_BYTES);
+        page->lcpu.index = plans[slot].cpu;
+        page->lcpu.apic_id = plans[slot].apic_id;
+        page->lcpu.entry = (uintptr_t)entry;
+        page->lcpu.stack = arena_stack(arena, slot) + STACK_BYTES;
+        page->lcpu.rally = rally;
+        arena_account(arena, slot)->cpu = plans[slot].cpu;
+        table[slot] = (struct lcpu_id){.apic_id = plans[slot].apic_id, .lcpu = (uint32_t)(uintptr_t)page};
+    }
+    // Padding bears the one ID that no processor can have, and no record.
+    for (size_t entry_index = arena->count; entry_index < arena->table_entries; entry_index++)
+        table[entry_index] = (struct lcpu_id){.apic_id = UINT32_MAX, .lcpu = 0};
+    sort_table(table, arena->count);
+}

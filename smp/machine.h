@@ -1,0 +1,47 @@
+// The machine: every fact that is gathered while firmware lives, in one plain struct. It holds no pointer
+// into firmware memory; what it points to lies in memory of ours. Filled by efi/, read by everybody.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "clock.h"
+#include "inventory.h"
+#include "processor.h"
+
+// A piece of physical memory, page-aligned.
+struct range {
+    uint64_t phys, bytes;
+};
+
+// Where our own image lies, by the rights it needs.
+struct image {
+    uint64_t base, bytes;
+    struct range text, rodata, data;
+};
+
+struct machine {
+    char firmware[64]; // vendor, ASCII
+    uint32_t firmware_revision;
+    bool under_qemu; // by its fw_cfg device, behind a hypervisor
+
+    struct processor processor;
+    uint64_t apic_base;   // IA32_APIC_BASE of the BSP as firmware left it
+    uint32_t bsp_apic_id; // by its own APIC
+    uint64_t cr3, cr4;    // of the BSP under firmware
+    struct clock clock;
+    const char *clock_check;   // what the TSC's rate was compared with, "" if nothing
+    uint64_t clock_check_hz;   // and what that said
+
+    struct inventory inventory;
+    uint32_t mp_services;         // processors that EFI MP Services counts; 0: absent
+    uint32_t mp_services_enabled;
+    bool dmar_x2apic_opt_out;
+
+    struct range *ram; // everything that the memory map calls memory, merged, ascending
+    size_t ram_count;
+    size_t ram_pages; // of the list itself
+    struct image image;
+    uint32_t low_page; // physical address of the trampoline's page; 0: none yet
+};

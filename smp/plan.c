@@ -1,0 +1,173 @@
+// Deciding what will be sent to whom. Every rule that came from a manual or from another's bug stands here,
+// in one line each, and nowhere in the code that sends.
+
+#include "plan.h"
+
+#include "line.h"
+
+// SDM vol. 3A, "MP Initialization Protocol Algorithm": 10 ms between INIT and STARTUP.
+#define INIT_MANUAL_US 10000u
+// Processors since the P6, K8 and the first Hygon are ready at once; 0 us has been seen to hang on some.
+#define INIT_MODERN_US 10u
+
+static void tell(const struct problems *problems, enum severity severity, const char *what,
+                 const struct line *line)
+{
+    problems->tell(problems->context, severity, what, line->text);
+}
+
+static bool init_is_quick(const struct processor *processor)
+{
+    switch (processor->vendor) {
+    case VENDOR_INTEL:
+        return processor->family >= 6;
+    case VENDOR_AMD:
+        return processor->family >= 0xf;
+    case VENDOR_HYGON:
+        return processor->family >= 0x18;
+    case VENDOR_OTHER:
+        break;
+    }
+    return false;
+}
+
+static enum status choose_apic(const struct machine *machine, const struct options *options,
+                               const struct problems *problems, const struct apic_operations **apic)
+{
+    const bool on = machine->apic_base & APIC_BASE_EXTD;
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    line_start(&line, buffer, sizeof buffer);
+    switch (options->apic) {
+    case APIC_AUTO:
+        *apic = on || (machine->processor.x2apic && !machine->dmar_x2apic_opt_out) ? &apic_x2apic
+                                                                                   : &apic_xapic;
+        return STATUS_OK;
+    case APIC_X2APIC:
+        *apic = &apic_x2apic;
+        if (on || machine->processor.x2apic)
+            return STATUS_OK;
+        line_add_text(&line, "apic=x2apic, but this processor has no x2APIC (CPUID 1, ECX bit 21); "
+                             "use apic=auto");
+        break;
+    case APIC_XAPIC:
+        *apic = &apic_xapic;
+        if (!on)
+            return STATUS_OK;
+        line_add_format(&line,
+                        "apic=xapic, but firmware left the x2APIC on (IA32_APIC_BASE %x), and it "
+                        "cannot safely be left; use apic=auto",
+                        machine->apic_base);
+        break;
+    }
+    tell(problems, SEVERITY_ERROR, "apic-mode", &line);
+    return STATUS_UNSUPPORTED;
+}
+
+// Every CPU index that `cpus=` names has to be one that can be woken.
+static enum status check_selection(const struct inventory *inventory, const struct options *options,
+                                   const struct problems *problems)
+{
+    enum status status = STATUS_OK;
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    for (size_t i = 0; i < options->cpus_count; i++) {
+        const struct cpu_range *range = &options->cpus[i];
+        if (range->last < inventory->enabled)
+            continue;
+        line_start(&line, buffer, sizeof buffer);
+        if (range->last < inventory->count)
+            line_add_format(&line, "cpus= names CPU %u, which the MADT lists as disabled",
+                            (uint64_t)range->last);
+        else
+            line_add_format(&line, "cpus= names CPU %u, but the MADT lists CPUs 0 to %u only",
+                            (uint64_t)range->last, (uint64_t)inventory->enabled - 1);
+        tell(problems, SEVERITY_ERROR, "no-such-cpu", &line);
+        status = STATUS_INVALID;
+    }
+    return status;
+}
+
+static enum status choose_cpus(const struct machine *machine, const struct options *options,
+                               const struct problems *problems, struct plan *plan)
+{
+    const struct inventory *inventory = &machine->inventory;
+    enum status status = check_selection(inventory, options, problems);
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    plan->lcpus[0] = (struct lcpu_plan){.cpu = 0, .apic_id = machine->bsp_apic_id};
+    for (uint32_t cpu = 1; cpu < inventory->enabled; cpu++) {
+        if (!options_cpu_wanted(options, cpu))
+            continue;
+        const uint32_t apic_id = inventory->cpus[cpu].apic_id;
+        if (!plan->apic->can_address(apic_id)) {
+            line_start(&line, buffer, sizeof buffer);
+            line_add_format(&line,
+                            "cpu %u apic %x cannot be addressed in %s mode; leave it out with cpus=, "
+                            "or use the x2APIC",
+                            (uint64_t)cpu, (uint64_t)apic_id, plan->apic->name);
+            tell(problems, SEVERITY_ERROR, "unreachable-id", &line);
+            status = STATUS_UNSUPPORTED;
+            continue;
+        }
+        plan->lcpus[++plan->want] = (struct lcpu_plan){.cpu = cpu, .apic_id = apic_id};
+    }
+    return status;
+}
+
+static enum status refuse_what_init_cannot_wake(const struct machine *machine,
+                                                const struct problems *problems)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    if (!machine->processor.tdx_guest)
+        return STATUS_OK;
+    line_start(&line, buffer, sizeof buffer);
+    line_add_text(&line, "this is a TDX guest: INIT and STARTUP do not reach its processors, they are "
+                         "woken through the MADT's mailbox; nothing to be done here");
+    tell(problems, SEVERITY_ERROR, "tdx-guest", &line);
+    return STATUS_UNSUPPORTED;
+}
+
+enum status plan_make(const struct machine *machine, const struct options *options,
+                      const struct problems *problems, struct lcpu_plan *lcpus, struct plan *plan)
+{
+    const bool quick = init_is_quick(&machine->processor);
+
+    *plan = (struct plan){
+        .wake = options->wake,
+        .init_us = options->init_us,
+        .init_retry_us = options->init_us,
+        .sipi_us = options->sipi_us,
+        .sipis = options->sipis,
+        .timeout_us = options->timeout_us,
+        .retries = options->retries,
+        .rounds = options->rounds,
+        .lcpus = lcpus,
+    };
+    if (options->init_us == INIT_US_AUTO) {
+        plan->init_us = quick ? INIT_MODERN_US : INIT_MANUAL_US;
+        plan->init_retry_us = INIT_MANUAL_US;
+    } else if (plan->init_retry_us < INIT_MANUAL_US) {
+        plan->init_retry_us = INIT_MANUAL_US; // a retry is for whoever needed longer
+    }
+
+    const enum status guest = refuse_what_init_cannot_wake(machine, problems);
+    const enum status apic = choose_apic(machine, options, problems, &plan->apic);
+    const enum status cpus = choose_cpus(machine, options, problems, plan);
+    return guest != STATUS_OK ? guest : apic != STATUS_OK ? apic : cpus;
+}
+
+uint64_t plan_round_bound_us(const struct plan *plan)
+{
+    const uint64_t sipis = plan->sipis == SIPIS_AUTO ? 2 : plan->sipis;
+    const uint64_t longest_init =
+        plan->init_us > plan->init_retry_us ? plan->init_us : plan->init_retry_us;
+    const uint64_t sequence = longest_init + sipis * plan->sipi_us + plan->timeout_us;
+    const uint64_t in_turn = plan->wake == WAKE_ONE_BY_ONE ? plan->want : 1;
+    return sequence * in_turn * (plan->retries + 1u);
+}

@@ -1,0 +1,36 @@
+// The plan: facts and options in, who is woken and by what messages out. Pure. Whatever cannot work is told
+// and refused here, while an error can still be returned to firmware.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "apic.h"
+#include "lcpu.h"
+#include "machine.h"
+#include "options.h"
+#include "problem.h"
+#include "status.h"
+
+struct plan {
+    enum wake_strategy wake;
+    const struct apic_operations *apic;
+    uint32_t init_us;       // in the first sequence of a round
+    uint32_t init_retry_us; // in every further one
+    uint32_t sipi_us;
+    uint32_t sipis; // SIPIS_AUTO or 1..4
+    uint32_t timeout_us;
+    uint32_t retries;
+    uint32_t rounds;
+    size_t want;             // APs to wake; lcpus holds want + 1 entries
+    struct lcpu_plan *lcpus; // the caller's memory: [0] the BSP, then the APs in CPU order
+};
+
+// Decides. `lcpus` is memory for inventory.enabled entries. Everything wrong is told.
+// Returns STATUS_OK, or STATUS_INVALID / STATUS_UNSUPPORTED where nothing may be woken.
+enum status plan_make(const struct machine *machine, const struct options *options,
+                      const struct problems *problems, struct lcpu_plan *lcpus, struct plan *plan);
+
+// The longest that the wake of one round can take by this plan, in microseconds, if no AP ever answers.
+uint64_t plan_round_bound_us(const struct plan *plan);

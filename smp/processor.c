@@ -1,0 +1,101 @@
+// CPUID, decoded. Leaves beyond the maximum that the processor names are never read: some return another
+// leaf's data (SDM vol. 2A, "CPUID").
+
+#include "processor.h"
+
+#include "hw.h"
+#include "mem.h"
+
+#define LEAF_HYPERVISOR 0x40000000u
+#define LEAF_EXTENDED   0x80000000u
+
+static void put_text(char *to, uint32_t a, uint32_t b, uint32_t c)
+{
+    const uint32_t words[3] = {a, b, c};
+    memcpy(to, words, sizeof words);
+    to[sizeof words] = '\0';
+}
+
+static enum vendor vendor_of(const char *name)
+{
+    static const struct {
+        char name[13];
+        enum vendor vendor;
+    } known[] = {
+        {"GenuineIntel", VENDOR_INTEL},
+        {"AuthenticAMD", VENDOR_AMD},
+        {"HygonGenuine", VENDOR_HYGON},
+    };
+    for (unsigned i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (memcmp(known[i].name, name, sizeof known[i].name) == 0)
+            return known[i].vendor;
+    }
+    return VENDOR_OTHER;
+}
+
+// Leaf 0x15: crystal * EBX / EAX; where the crystal is not told, and in older processors, leaf 0x16 gives
+// the base frequency in MHz, which is the TSC's to within rounding.
+static uint64_t tsc_hz_of(uint32_t max_leaf)
+{
+    if (max_leaf >= 0x15) {
+        const struct cpuid ratio = hw_cpuid(0x15, 0);
+        if (ratio.eax != 0 && ratio.ebx != 0 && ratio.ecx != 0)
+            return (uint64_t)ratio.ecx * ratio.ebx / ratio.eax;
+    }
+    if (max_leaf >= 0x16)
+        return (uint64_t)(hw_cpuid(0x16, 0).eax & 0xffff) * 1000000;
+    return 0;
+}
+
+static void read_extended(struct processor *processor)
+{
+    const uint32_t max = hw_cpuid(LEAF_EXTENDED, 0).eax;
+
+    processor->phys_bits = 36; // SDM vol. 3A: where leaf 0x80000008 is missing
+    if (max >= 0x80000001u && max < 0x80010000u) {
+        const uint32_t features = hw_cpuid(0x80000001u, 0).edx;
+        processor->no_execute = features & 1u << 20;
+        processor->gib_pages = features & 1u << 26;
+    }
+    if (max >= 0x80000004u && max < 0x80010000u) {
+        for (uint32_t i = 0; i < 3; i++) {
+            const struct cpuid part = hw_cpuid(0x80000002u + i, 0);
+            memcpy(processor->brand + 16 * i, &part, sizeof part);
+        }
+    }
+    if (max >= 0x80000008u && max < 0x80010000u) {
+        const uint32_t bits = hw_cpuid(0x80000008u, 0).eax & 0xff;
+        processor->phys_bits = bits < 32 ? 32 : bits > 52 ? 52 : bits;
+    }
+}
+
+void processor_read(struct processor *processor)
+{
+    char name[13];
+
+    memset(processor, 0, sizeof *processor);
+    const struct cpuid base = hw_cpuid(0, 0);
+    put_text(name, base.ebx, base.edx, base.ecx);
+    processor->vendor = vendor_of(name);
+
+    const struct cpuid features = hw_cpuid(1, 0);
+    processor->family = features.eax >> 8 & 0xf;
+    if (processor->family == 0xf)
+        processor->family += features.eax >> 20 & 0xff;
+    processor->x2apic = features.ecx & 1u << 21;
+    processor->mce = features.edx & 1u << 7;
+    if (features.ecx & 1u << 31) {
+        const struct cpuid signature = hw_cpuid(LEAF_HYPERVISOR, 0);
+        put_text(processor->hypervisor, signature.ebx, signature.ecx, signature.edx);
+    }
+
+    // Leaf 0xB exists if its EBX, the number of logical processors at this level, is not 0.
+    processor->id_leaf = base.eax >= 0xb && (hw_cpuid(0xb, 0).ebx & 0xffff) != 0 ? 0xb : 1;
+    processor->tsc_hz = tsc_hz_of(base.eax);
+    if (base.eax >= 0x21) {
+        const struct cpuid tdx = hw_cpuid(0x21, 0);
+        put_text(name, tdx.ebx, tdx.edx, tdx.ecx);
+        processor->tdx_guest = memcmp(name, "IntelTDX    ", 12) == 0;
+    }
+    read_extended(processor);
+}

@@ -1,0 +1,45 @@
+// The report: what the run found and did, as sentences for people and records for programs. Reads the other
+// rooms' results and changes nothing.
+#pragma once
+
+#include <stdbool.h>
+
+#include "console.h"
+#include "machine.h"
+#include "plan.h"
+#include "trampoline.h"
+#include "wake.h"
+
+// A listener for problems that writes each as a record, ev=error or ev=warning, and counts.
+struct problem_log {
+    struct console *console;
+    uint32_t errors, warnings;
+};
+void report_problem(void *log, enum severity severity, const char *what, const char *detail);
+
+void report_start(struct console *console, const struct machine *machine, const char *version);
+void report_machine(struct console *console, const struct machine *machine, const struct plan *plan);
+
+// The checklist's signs of phases 2, 3, 5 and 6.
+void report_lcpus(struct console *console, const struct arena *arena);
+void report_trampoline(struct console *console, const struct machine *machine,
+                       const struct trampoline *trampoline, size_t relocations, uint64_t cr3);
+
+// "Starting CPU 1..." for each AP of the plan, before the first message.
+void report_starting(struct console *console, const struct plan *plan);
+
+void report_wake(struct console *console, const struct plan *plan, const struct wake *wake,
+                 const struct wake_result *result);
+
+// What became of everyone, in the end.
+struct outcome {
+    uint32_t want, up, failed;
+    bool ok; // every AP that was to come has greeted, and none was lost in any round
+};
+
+// One ev=cpu for each processor of the inventory and each that no table lists. NULL wake: nothing was woken.
+void report_cpus(struct console *console, const struct machine *machine, const struct wake *wake,
+                 struct outcome *outcome);
+
+// The last record.
+void report_end(struct console *console, const struct outcome *outcome);

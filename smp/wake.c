@@ -1,0 +1,259 @@
+// Sending and waiting. The strategies differ in two things only: how many processors one sequence is for,
+// and whether it is addressed to each or to all but self.
+// Surprise: the shared counter of arrivals is only a hint. An AP that a retry reset on its way counts twice,
+// so the records have the last word.
+
+#include "wake.h"
+
+#include "hw.h"
+
+// A sequence is sent to slots[0..count-1]. With `all` one message reaches everybody.
+struct group {
+    const uint32_t *slots;
+    size_t count;
+    enum { GROUP_EACH, GROUP_ALL } address;
+};
+
+uint32_t wake_stage(const struct lcpu *lcpu, uint32_t generation)
+{
+    const uint32_t state = atomic_load_explicit(&lcpu->state, memory_order_acquire);
+    if (state >> STATE_STAGE_BITS != generation)
+        return STAGE_NONE;
+    return state & ((1u << STATE_STAGE_BITS) - 1);
+}
+
+static const struct lcpu *lcpu_of(const struct wake *wake, uint32_t slot)
+{
+    return &arena_lcpu(wake->arena, slot)->lcpu;
+}
+
+static int has_come(const struct wake *wake, uint32_t slot)
+{
+    return wake_stage(lcpu_of(wake, slot), wake->generation) >= STAGE_C;
+}
+
+static int group_has_come(const struct wake *wake, const struct group *group)
+{
+    for (size_t i = 0; i < group->count; i++) {
+        if (!has_come(wake, group->slots[i]))
+            return 0;
+    }
+    return 1;
+}
+
+static void wait_us(const struct wake *wake, uint64_t us)
+{
+    const uint64_t ticks = clock_ticks(&wake->clock, us);
+    const uint64_t start = hw_tsc();
+    while (hw_tsc() - start < ticks)
+        hw_pause();
+}
+
+// Polls until the whole group has come, at most `us`. Counts on the shared counter while that says no.
+static int poll_us(const struct wake *wake, const struct group *group, uint32_t expected, uint64_t us)
+{
+    const struct rally *rally = arena_rally(wake->arena);
+    const uint64_t ticks = clock_ticks(&wake->clock, us);
+    const uint64_t start = hw_tsc();
+
+    for (;;) {
+        const uint64_t waited = hw_tsc() - start;
+        if (atomic_load_explicit(&rally->arrived, memory_order_acquire) >= expected &&
+            group_has_come(wake, group))
+            return 1;
+        if (waited >= ticks)
+            return 0;
+        hw_pause();
+    }
+}
+
+static void send_one(struct wake *wake, uint32_t apic_id, uint32_t command)
+{
+    if (wake->apic.operations->send(&wake->apic, apic_id, command) != STATUS_OK)
+        wake->unsent++;
+}
+
+// Sends one message to the group: by shorthand, or to each. With sipis=auto nobody who has come is sent more.
+static void send(struct wake *wake, const struct group *group, uint32_t command)
+{
+    if (group->address == GROUP_ALL) {
+        send_one(wake, 0, command | ICR_TO_ALL_BUT_SELF);
+        return;
+    }
+    for (size_t i = 0; i < group->count; i++) {
+        if (wake->plan->sipis == SIPIS_AUTO && has_come(wake, group->slots[i]))
+            continue;
+        send_one(wake, lcpu_of(wake, group->slots[i])->apic_id, command | ICR_TO_DESTINATION);
+    }
+}
+
+// One full sequence for one group.
+static void run_sequence(struct wake *wake, struct group group, uint32_t expected, uint32_t init_us,
+                         uint64_t *last_sent)
+{
+    const struct plan *plan = wake->plan;
+    const uint32_t init = ICR_VECTOR(0) | ICR_DELIVERY_INIT | ICR_PHYSICAL | ICR_ASSERT | ICR_EDGE;
+    const uint32_t startup = ICR_VECTOR(wake->page_phys / PAGE_BYTES) | ICR_DELIVERY_STARTUP |
+                             ICR_PHYSICAL | ICR_ASSERT | ICR_EDGE;
+    const uint32_t sipis = plan->sipis == SIPIS_AUTO ? 2 : plan->sipis;
+
+    send(wake, &group, init);
+    wait_us(wake, init_us);
+    for (uint32_t sent = 1; sent <= sipis; sent++) {
+        send(wake, &group, startup);
+        *last_sent = hw_tsc();
+        if (sent == sipis)
+            break;
+        if (plan->sipis != SIPIS_AUTO)
+            wait_us(wake, plan->sipi_us);
+        else if (poll_us(wake, &group, expected, plan->sipi_us))
+            return;
+        else
+            group.address = GROUP_EACH; // the second STARTUP is for stragglers
+    }
+    (void)poll_us(wake, &group, expected, plan->timeout_us);
+}
+
+// One pass over everyone who is missing.
+static void run_pass(struct wake *wake, uint32_t try, uint64_t *last_sent)
+{
+    const struct plan *plan = wake->plan;
+    const uint32_t init_us = try == 1 ? plan->init_us : plan->init_retry_us;
+    const uint32_t already = (uint32_t)(plan->want - wake->missing_count);
+
+    for (size_t i = 0; i < wake->missing_count; i++)
+        arena_account(wake->arena, wake->missing[i])->tries = try;
+    if (plan->wake == WAKE_ONE_BY_ONE) {
+        for (size_t i = 0; i < wake->missing_count; i++) {
+            const struct group one = {&wake->missing[i], 1, GROUP_EACH};
+            run_sequence(wake, one, 0, init_us, last_sent);
+        }
+        return;
+    }
+    const struct group all = {
+        wake->missing,
+        wake->missing_count,
+        plan->wake == WAKE_BROADCAST && try == 1 ? GROUP_ALL : GROUP_EACH,
+    };
+    run_sequence(wake, all, already + (uint32_t)wake->missing_count, init_us, last_sent);
+}
+
+static void keep_missing(struct wake *wake)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < wake->missing_count; i++) {
+        if (!has_come(wake, wake->missing[i]))
+            wake->missing[kept++] = wake->missing[i];
+    }
+    wake->missing_count = kept;
+}
+
+static void start_round(struct wake *wake)
+{
+    struct rally *rally = arena_rally(wake->arena);
+
+    wake->generation++;
+    wake->missing_count = wake->plan->want;
+    trampoline_clear_marks(wake->page_view);
+    for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
+        struct lcpu *lcpu = &arena_lcpu(wake->arena, slot)->lcpu;
+        struct account *account = arena_account(wake->arena, slot);
+        wake->missing[slot - 1] = slot;
+        account->up = 0;
+        lcpu->greet = !account->greeted;
+        atomic_store_explicit(&lcpu->state, STAGE_NONE, memory_order_relaxed);
+    }
+    atomic_store_explicit(&rally->arrived, 0, memory_order_relaxed);
+    atomic_store_explicit(&rally->generation, wake->generation, memory_order_release);
+}
+
+// What the APs stamped becomes numbers only after the last wait.
+static void take_stock(struct wake *wake, uint64_t start, struct wake_result *result)
+{
+    for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
+        struct account *account = arena_account(wake->arena, slot);
+        if (!has_come(wake, slot)) {
+            account->lost++;
+            continue;
+        }
+        const uint64_t us = clock_us(&wake->clock, lcpu_of(wake, slot)->tsc_c - start);
+        if (result->up == 0 || us < result->first_us)
+            result->first_us = us;
+        if (us > result->last_us)
+            result->last_us = us;
+        if (account->tries > 1)
+            result->retried++;
+        account->us = us;
+        account->up = 1;
+        result->up++;
+    }
+}
+
+void wake_round(struct wake *wake, struct wake_result *result)
+{
+    const uint64_t sent_before = wake->apic.icr_writes;
+
+    *result = (struct wake_result){0};
+    wake->unsent = 0;
+    start_round(wake);
+    const uint64_t start = hw_tsc();
+    uint64_t last_sent = start;
+    for (uint32_t try = 1; try <= wake->plan->retries + 1 && wake->missing_count > 0; try++) {
+        run_pass(wake, try, &last_sent);
+        keep_missing(wake);
+    }
+    result->send_us = clock_us(&wake->clock, last_sent - start);
+    result->icr_writes = wake->apic.icr_writes - sent_before;
+    result->unsent = wake->unsent;
+    take_stock(wake, start, result);
+}
+
+// Waits for one AP to greet, at most `ticks`.
+static int wait_for_greeting(const struct wake *wake, uint32_t slot, uint64_t ticks)
+{
+    const uint64_t start = hw_tsc();
+    while (wake_stage(lcpu_of(wake, slot), wake->generation) != STAGE_GREETED) {
+        if (hw_tsc() - start >= ticks)
+            return 0;
+        hw_pause();
+    }
+    return 1;
+}
+
+// Chains those who are to greet, each naming the next; returns the first, 0 if there is none.
+static uint32_t chain_greeters(const struct wake *wake)
+{
+    uint32_t next = 0;
+    for (uint32_t slot = (uint32_t)wake->plan->want; slot >= 1; slot--) {
+        const struct account *account = arena_account(wake->arena, slot);
+        if (!account->up || account->greeted)
+            continue;
+        struct lcpu *lcpu = &arena_lcpu(wake->arena, slot)->lcpu;
+        lcpu->greet_next = next;
+        next = lcpu->index;
+    }
+    return next;
+}
+
+uint32_t wake_greet(struct wake *wake, uint64_t line_us)
+{
+    struct rally *rally = arena_rally(wake->arena);
+    const uint64_t ticks = clock_ticks(&wake->clock, line_us);
+    uint32_t greeted = 0;
+
+    atomic_store_explicit(&rally->turn, chain_greeters(wake), memory_order_release);
+    for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
+        struct account *account = arena_account(wake->arena, slot);
+        if (!account->up || account->greeted)
+            continue;
+        const struct lcpu *lcpu = lcpu_of(wake, slot);
+        uint32_t turn = lcpu->index;
+        // A turn that cannot be taken back has been handed on, and that comes after the greeting.
+        if (wait_for_greeting(wake, slot, ticks) ||
+            !atomic_compare_exchange_strong(&rally->turn, &turn, lcpu->greet_next)) {
+            account->greeted = 1;
+            greeted++;
+        }
+    }
+    return greeted;
+}

@@ -1,0 +1,53 @@
+// The wake: messages out, processors in. One round is a list of passes; a pass sends a sequence to those who are
+// missing, by the plan's strategy. Nothing here prints, allocates, or asks firmware.
+//
+// What holds after wake_round, whatever the APs did:
+//   1. each AP's account says whether it reached C in this round, by its own record and generation;
+//   2. every wait has ended within plan_round_bound_us;
+//   3. an AP that is late finds its record, its stack and the page as they were.
+// What does not hold: any order among the APs.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "apic.h"
+#include "clock.h"
+#include "lcpu.h"
+#include "plan.h"
+#include "trampoline.h"
+
+struct wake {
+    const struct plan *plan;
+    const struct arena *arena;
+    struct apic apic;
+    struct clock clock;
+    uint8_t *page_view;   // the trampoline's page, where it can be written
+    uint32_t page_phys;   // and where the APs start
+    uint32_t generation;  // of the current round; counts up from 1
+    uint32_t *missing;    // the caller's memory for plan->want slots
+    size_t missing_count; // after a round: who did not come
+    uint32_t unsent;      // messages of this round that the xAPIC did not take
+};
+
+struct wake_result {
+    uint32_t up;
+    uint64_t icr_writes;
+    uint64_t first_us, last_us; // first and last arrival since the first message, by the APs' own stamps
+    uint64_t send_us;           // from the first message to the last
+    uint32_t retried;           // APs that came only with a further sequence
+    uint32_t unsent;            // messages that the xAPIC did not take in time
+};
+
+// One round: clears the marks and the states, then wakes. Outputs last.
+void wake_round(struct wake *wake, struct wake_result *result);
+
+// Lets everyone who has come and has not greeted yet greet, one after another, in CPU order. Returns how
+// many greeted now. Who does not within `line_us` loses the turn.
+uint32_t wake_greet(struct wake *wake, uint64_t line_us);
+
+// The life of an AP from its first act in C. Its record is its argument; it never returns.
+_Noreturn void ap_main(struct lcpu *self);
+
+// Reads an AP's state: the STAGE_ it reached in this generation, STAGE_NONE if it was not seen.
+uint32_t wake_stage(const struct lcpu *lcpu, uint32_t generation);
