@@ -1,0 +1,78 @@
+// The end of a run: by QEMU's debug port, by runtime services, or by a halt. Nothing here returns to firmware.
+// Surprise: runtime services are called in firmware's own address space and on its own descriptor tables; ours
+// map no runtime code executable.
+
+#include "firmware.h"
+
+#include "hw.h"
+#include "line.h"
+
+#define DEBUG_EXIT_PORT 0xf4u   // -device isa-debug-exit,iobase=0xf4,iosize=4
+#define DEBUG_EXIT_US   200000u // many turns of QEMU's main loop
+
+static bool uses_debug_exit(const struct machine *machine, const struct options *options)
+{
+    return options->end == END_DEBUG_EXIT || (options->end == END_AUTO && machine->under_qemu);
+}
+
+// QEMU leaves a moment after the write, if it has the device: nothing more is said until then.
+static void debug_exit(const struct machine *machine, enum exit_code code)
+{
+    const uint64_t ticks = clock_ticks(&machine->clock, DEBUG_EXIT_US);
+    const uint64_t start = hw_tsc();
+
+    hw_out32(DEBUG_EXIT_PORT, code);
+    while (hw_tsc() - start < ticks)
+        hw_pause();
+}
+
+static void return_to_firmware_tables(const struct firmware *firmware)
+{
+    if (firmware->cr3 == 0)
+        return; // ours were never loaded
+    hw_write_cr3(firmware->cr3);
+    hw_write_tables(&firmware->tables);
+}
+
+static void say(struct console *console, const char *text)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    line_start(&line, buffer, sizeof buffer);
+    line_add_text(&line, text);
+    console_say(console, 0, &line);
+}
+
+_Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
+                       const struct options *options, struct console *console, enum exit_code code)
+{
+    enum end_choice end = options->end;
+    EFI_RESET_TYPE type = EfiResetShutdown;
+
+    uart_drain(&console->uart);
+    if (uses_debug_exit(machine, options)) {
+        debug_exit(machine, code);
+        if (end == END_AUTO)
+            end = END_POWEROFF;
+    }
+    if (end == END_RESET)
+        type = EfiResetCold;
+    if (end == END_POWEROFF || end == END_RESET) {
+        say(console, end == END_RESET ? "Resetting the machine" : "Powering the machine off");
+        uart_drain(&console->uart);
+        return_to_firmware_tables(firmware);
+        firmware->system->RuntimeServices->ResetSystem(type, EFI_SUCCESS, 0, NULL);
+        say(console, "Firmware did not do it; switch the machine off by hand");
+    } else {
+        say(console, "The end: this machine is halted; switch it off by hand");
+    }
+    uart_drain(&console->uart);
+    hw_halt();
+}
+
+void end_refused(const struct machine *machine, const struct options *options)
+{
+    if (uses_debug_exit(machine, options))
+        hw_out32(DEBUG_EXIT_PORT, EXIT_REFUSED);
+}

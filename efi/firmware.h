@@ -1,0 +1,78 @@
+// Firmware, as one handle that this room passes around: the only place with UEFI types.
+#pragma once
+
+#include <efi.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "console.h"
+#include "hw.h"
+#include "machine.h"
+#include "options.h"
+#include "problem.h"
+#include "status.h"
+
+struct firmware {
+    EFI_HANDLE handle;
+    EFI_SYSTEM_TABLE *system;
+    EFI_BOOT_SERVICES *boot;
+    EFI_LOADED_IMAGE *loaded;
+    // The memory map's buffer: allocated once, with room to grow, before the first use.
+    uint8_t *map;
+    UINTN map_capacity, map_bytes, map_key, descriptor_bytes;
+    // The firmware's own address space and tables, to go back to for runtime services.
+    uint64_t cr3, cr4;
+    struct hw_tables tables;
+    bool left; // boot services are gone
+};
+
+// configure.c: the texts that options come from, into options. Problems go to `problems`.
+enum status configure(const struct firmware *firmware, const struct problems *problems,
+                      struct options *options);
+
+// screen_text.c: firmware's text screens as a console sink until the exit. With `everywhere` the whole
+// ConOut, else only screens, since a serial terminal would show each line twice.
+struct text_screens {
+    SIMPLE_TEXT_OUTPUT_INTERFACE *outputs[8];
+    size_t count;
+};
+void text_screens_open(const struct firmware *firmware, bool everywhere, struct text_screens *screens);
+void text_screens_write(void *screens, const char *text);
+
+// memory.c. All memory is allocated here, before the exit; nothing is freed but on the way back.
+// Returns NULL where there is none. `pages` of 4 KiB below 4 GiB.
+void *memory_allocate(const struct firmware *firmware, size_t pages);
+void memory_free(const struct firmware *firmware, void *memory, size_t pages);
+// Reads the memory map into the buffer, allocating or growing the buffer where needed.
+enum status memory_read_map(struct firmware *firmware);
+// Fills machine->ram: everything that the map calls memory, merged and ascending.
+enum status memory_collect_ram(struct firmware *firmware, struct machine *machine);
+// Can these bytes be read without a fault, as far as the map knows? For phys.h.
+const void *memory_view(const void *firmware, uint64_t address, uint64_t bytes);
+// The page for the trampoline. Returns STATUS_OK with *page set, or with *page = 0 and *after_exit set to a
+// boot-services page that is ours after the exit; STATUS_NOT_FOUND after telling every descriptor below 1 MiB.
+enum status memory_take_low_page(struct firmware *firmware, const struct problems *problems,
+                                 uint32_t *page, uint32_t *after_exit);
+// Writes two patterns and reads them back; the bytes are restored.
+bool memory_is_writable(uint64_t phys);
+
+// gather.c: every fact, into machine.
+enum status gather(struct firmware *firmware, const struct problems *problems, struct machine *machine);
+void gather_identity(const struct firmware *firmware, struct machine *machine);
+
+// time.c: the TSC's rate, measured against Stall().
+enum status time_calibrate(const struct firmware *firmware, uint16_t pm_timer_port,
+                           const struct problems *problems, struct machine *machine);
+
+// leave.c: ExitBootServices by the strict rule. After the first attempt only GetMemoryMap and ExitBootServices
+// are called. Returns STATUS_OK, or STATUS_INVALID when firmware refused every time; boot services must
+// not be used in either case. `attempts` tells how many it took.
+enum status leave_firmware(struct firmware *firmware, uint32_t *attempts);
+
+// end.c: how a run ends once firmware is left, and how it is refused before. Does not return.
+enum exit_code { EXIT_OK = 0x10, EXIT_FAILED = 0x11, EXIT_REFUSED = 0x12 };
+_Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
+                       const struct options *options, struct console *console, enum exit_code code);
+// Before the exit: tells QEMU's debug port, where one is to be used; returns where there is none.
+void end_refused(const struct machine *machine, const struct options *options);

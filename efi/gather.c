@@ -1,0 +1,199 @@
+// Gathering: every fact that only firmware can tell, into struct machine, while firmware lives.
+
+#include "firmware.h"
+
+#include "acpi.h"
+#include "address_space.h"
+#include "apic.h"
+#include "hw.h"
+#include "line.h"
+#include "mem.h"
+#include "mp_services.h"
+#include "page.h"
+
+// ACPI 6.5, "Fixed ACPI Description Table": the PM timer's port. "DMA Remapping Reporting Structure": flags.
+#define FADT_PM_TIMER    76u
+#define DMAR_FLAGS       37u
+#define DMAR_X2APIC_STAY 3u // interrupt remapping, and a request to stay out of x2APIC
+
+// QEMU's fw_cfg: selector and data ports, and what selector 0 answers.
+#define FW_CFG_SELECTOR 0x510u
+#define FW_CFG_DATA     0x511u
+
+extern const uint8_t image_start[], image_text_start[], image_text_end[], image_rodata_start[],
+    image_rodata_end[], image_data_start[], image_data_end[],
+    image_end[];
+
+static bool guid_is(const EFI_GUID *left, const EFI_GUID *right)
+{
+    return memcmp(left, right, sizeof *left) == 0;
+}
+
+static uint64_t find_rsdp(const struct firmware *firmware)
+{
+    static const EFI_GUID newer = ACPI_20_TABLE_GUID, older = ACPI_TABLE_GUID;
+    const EFI_SYSTEM_TABLE *system = firmware->system;
+    uint64_t found = 0;
+
+    for (UINTN i = 0; i < system->NumberOfTableEntries; i++) {
+        const EFI_CONFIGURATION_TABLE *entry = &system->ConfigurationTable[i];
+        if (guid_is(&entry->VendorGuid, &newer))
+            return (uintptr_t)entry->VendorTable;
+        if (guid_is(&entry->VendorGuid, &older))
+            found = (uintptr_t)entry->VendorTable;
+    }
+    return found;
+}
+
+// Asked only behind a hypervisor: on bare hardware these ports may be anything.
+static bool has_fw_cfg(const struct processor *processor)
+{
+    static const uint8_t signature[] = {'Q', 'E', 'M', 'U'};
+
+    if (!processor->hypervisor[0])
+        return false;
+    hw_out16(FW_CFG_SELECTOR, 0);
+    for (size_t i = 0; i < sizeof signature; i++) {
+        if (hw_in8(FW_CFG_DATA) != signature[i])
+            return false;
+    }
+    return true;
+}
+
+static struct range section(const uint8_t *start, const uint8_t *end)
+{
+    const uint64_t first = (uintptr_t)start & ~(uint64_t)(PAGE_BYTES - 1);
+    const uint64_t last = ((uintptr_t)end + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
+    return (struct range){first, last - first};
+}
+
+static void copy_vendor(const CHAR16 *wide, char *text, size_t capacity)
+{
+    size_t used = 0;
+    for (; wide && used + 1 < capacity && wide[used]; used++)
+        text[used] = wide[used] >= 0x20 && wide[used] < 0x7f ? (char)wide[used] : '?';
+    text[used] = '\0';
+}
+
+void gather_identity(const struct firmware *firmware, struct machine *machine)
+{
+    memset(machine, 0, sizeof *machine);
+    copy_vendor(firmware->system->FirmwareVendor, machine->firmware, sizeof machine->firmware);
+    machine->firmware_revision = firmware->system->FirmwareRevision;
+    processor_read(&machine->processor);
+    machine->under_qemu = has_fw_cfg(&machine->processor);
+    machine->apic_base = hw_rdmsr(MSR_IA32_APIC_BASE);
+    machine->cr3 = hw_read_cr3();
+    machine->cr4 = hw_read_cr4();
+    machine->image = (struct image){
+        .base = (uintptr_t)image_start,
+        .bytes = (uintptr_t)image_end - (uintptr_t)image_start,
+        .text = section(image_text_start, image_text_end),
+        .rodata = section(image_rodata_start, image_rodata_end),
+        .data = section(image_data_start, image_data_end),
+    };
+}
+
+// The BSP's ID by its own APIC, in the mode that firmware left on.
+static uint32_t read_bsp_apic_id(const struct machine *machine)
+{
+    const struct apic_operations *operations =
+        machine->apic_base & APIC_BASE_EXTD ? &apic_x2apic : &apic_xapic;
+    const struct apic apic = {
+        .operations = operations,
+        .mmio_phys = APIC_MMIO_PHYS(machine->apic_base),
+    };
+    return operations->read_id(&apic);
+}
+
+static enum status gather_inventory(struct firmware *firmware, const struct phys *phys, uint64_t rsdp,
+                                    const struct problems *problems, struct machine *machine)
+{
+    struct acpi_table madt, second;
+    enum status status = acpi_find_table(phys, rsdp, "APIC", 0, problems, &madt);
+    if (status != STATUS_OK) {
+        problems->tell(problems->context, SEVERITY_ERROR, "no-madt",
+                       "no MADT can be found, so no processor's APIC ID is known");
+        return status;
+    }
+    if (acpi_find_table(phys, rsdp, "APIC", 1, problems, &second) == STATUS_OK)
+        problems->tell(problems->context, SEVERITY_WARNING, "second-madt",
+                       "firmware publishes more than one MADT; the first is used");
+
+    const size_t capacity = inventory_capacity(&madt);
+    const size_t bytes = capacity * (sizeof(struct cpu) + sizeof(uint32_t));
+    struct inventory *inventory = &machine->inventory;
+    inventory->capacity = capacity;
+    inventory->cpus = memory_allocate(firmware, bytes / PAGE_BYTES + 1);
+    if (!inventory->cpus) {
+        problems->tell(problems->context, SEVERITY_ERROR, "no-memory",
+                       "no memory below 4 GiB for the list of processors");
+        return STATUS_NO_SPACE;
+    }
+    uint32_t *scratch = (uint32_t *)(void *)(inventory->cpus + capacity);
+    status = inventory_read(&madt, machine->bsp_apic_id, scratch, problems, inventory);
+    // A damaged table is told and used as far as it could be read.
+    return status == STATUS_TRUNCATED ? STATUS_OK : status;
+}
+
+static void ask_mp_services(const struct firmware *firmware, const struct problems *problems,
+                            struct machine *machine)
+{
+    EFI_GUID guid = MP_SERVICES_GUID;
+    struct mp_services *services = NULL;
+    UINTN count = 0, enabled = 0;
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    if (EFI_ERROR(firmware->boot->LocateProtocol(&guid, NULL, (void **)&services)) ||
+        EFI_ERROR(services->get_number_of_processors(services, &count, &enabled)))
+        return;
+    machine->mp_services = (uint32_t)count;
+    machine->mp_services_enabled = (uint32_t)enabled;
+    if (enabled == machine->inventory.enabled)
+        return;
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(&line, "the MADT lists %u enabled processors, MP Services counts %u, %u of them enabled",
+                    (uint64_t)machine->inventory.enabled, (uint64_t)count, (uint64_t)enabled);
+    problems->tell(problems->context, SEVERITY_WARNING, "mp-services-disagree", line.text);
+}
+
+static void read_dmar(const struct phys *phys, uint64_t rsdp, struct machine *machine)
+{
+    const struct problems nobody = {problems_ignore, NULL};
+    struct acpi_table dmar;
+
+    machine->dmar_x2apic_opt_out =
+        acpi_find_table(phys, rsdp, "DMAR", 0, &nobody, &dmar) == STATUS_OK &&
+        dmar.length > DMAR_FLAGS && (dmar.bytes[DMAR_FLAGS] & DMAR_X2APIC_STAY) == DMAR_X2APIC_STAY;
+}
+
+static uint16_t find_pm_timer(const struct phys *phys, uint64_t rsdp)
+{
+    const struct problems nobody = {problems_ignore, NULL};
+    struct acpi_table fadt;
+
+    if (acpi_find_table(phys, rsdp, "FACP", 0, &nobody, &fadt) != STATUS_OK ||
+        fadt.length < FADT_PM_TIMER + 4)
+        return 0;
+    return (uint16_t)(fadt.bytes[FADT_PM_TIMER] | fadt.bytes[FADT_PM_TIMER + 1] << 8);
+}
+
+enum status gather(struct firmware *firmware, const struct problems *problems, struct machine *machine)
+{
+    const struct phys phys = {memory_view, firmware};
+    const uint64_t rsdp = find_rsdp(firmware);
+
+    enum status status = memory_collect_ram(firmware, machine);
+    if (status != STATUS_OK) {
+        problems->tell(problems->context, SEVERITY_ERROR, "no-memory-map",
+                       "the memory map could not be read");
+        return status;
+    }
+    machine->bsp_apic_id = read_bsp_apic_id(machine);
+    if ((status = gather_inventory(firmware, &phys, rsdp, problems, machine)) != STATUS_OK)
+        return status;
+    ask_mp_services(firmware, problems, machine);
+    read_dmar(&phys, rsdp, machine);
+    return time_calibrate(firmware, find_pm_timer(&phys, rsdp), problems, machine);
+}
