@@ -1,0 +1,179 @@
+# Reveille: every command. `make help` is made from the comments that start with "##".
+# Variables of a run: SMP= CPU= MEM= OPTIONS="wake=broadcast ..." OVMF= ACCEL= MACHINE=
+
+VERSION := 0.1.0
+export SOURCE_DATE_EPOCH ?= 1767225600
+
+CC      := gcc
+OBJCOPY := objcopy
+HOSTCC  := gcc
+CLANG   := clang
+PYTHON  := /usr/bin/python3
+B       := build
+
+SMP     ?= 4
+CPU     ?= max
+MEM     ?= 512
+MACHINE ?= q35
+ACCEL   ?= tcg,thread=single
+OPTIONS ?=
+OVMF    ?=
+export SMP CPU MEM MACHINE ACCEL OPTIONS OVMF
+
+GNUEFI_LIB := /usr/lib
+INCLUDES   := -Iinclude -Ihw -Iconsole -Itrampoline -Ismp
+
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef \
+            -Wvla -Wpointer-arith -Wcast-qual -Wwrite-strings -Werror
+
+# The image. Freestanding, no SSE (an AP has not set it up), no red zone (exceptions use the stack).
+IMAGE_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fpic -fvisibility=hidden -fshort-wchar \
+                -fno-stack-protector -mno-red-zone -mgeneral-regs-only -fcf-protection=none \
+                -fno-asynchronous-unwind-tables -fno-ident -ffunction-sections -fdata-sections \
+                -ffile-prefix-map=$(CURDIR)=. $(WARNINGS) $(INCLUDES) -DVERSION='"$(VERSION)"'
+EFI_CFLAGS   := -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 -DGNU_EFI_USE_MS_ABI
+LDFLAGS      := -nostdlib -shared -Bsymbolic -znocombreloc -zmax-page-size=4096 --no-undefined \
+                --gc-sections --build-id=none --fatal-warnings -T efi/image.lds
+
+IMAGE_C   := $(wildcard efi/*.c smp/*.c console/*.c trampoline/*.c hw/*.c)
+IMAGE_S   := $(wildcard smp/*.S)
+IMAGE_OBJ := $(IMAGE_C:%.c=$(B)/image/%.o) $(IMAGE_S:%.S=$(B)/image/%.o) $(B)/image/trampoline/blob.o
+
+# The host: the same sources under ASan and UBSan, with a fake machine behind the seam.
+HOST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+               -fno-sanitize-recover=all $(WARNINGS) $(INCLUDES) -Itests/fake -DVERSION='"$(VERSION)"'
+PURE_C      := $(wildcard smp/*.c console/*.c trampoline/*.c)
+PURE_OBJ    := $(PURE_C:%.c=$(B)/host/%.o)
+FAKE_OBJ    := $(patsubst %.c,$(B)/host/%.o,$(wildcard tests/fake/*.c))
+UNIT        := $(patsubst tests/unit/%.c,$(B)/host/unit/%,$(wildcard tests/unit/test_*.c))
+FUZZ        := $(patsubst tests/fuzz/%.c,$(B)/host/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 20
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: all run test image debug host help setup unit fuzz boot clang format check clean
+
+## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
+all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
+
+## make run        install what is missing, boot QEMU and OVMF, show the lines; 0 only if all came
+run:
+	@tools/setup build run
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) tools/run.py
+
+## make test       install what is missing, run every test there is; the last line counts them
+test:
+	@tools/setup build run test
+	@$(MAKE) --no-print-directory all host image
+	@$(PYTHON) tools/test.py
+
+## make image      build/reveille.img: GPT with a FAT ESP, ready for dd
+image: $(B)/reveille.img
+
+## make debug      make run, stopped at the first stage, with GDB attached and symbols loaded
+debug:
+	@tools/setup build run debug
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) tools/debug.py
+
+## make host       build/host/madt FILE: the inventory code on this machine, for a MADT dump
+host: $(B)/host/madt
+
+## make fuzz       every fuzzer for FUZZ_SECONDS each (20)
+fuzz: $(FUZZ)
+	@for f in $(FUZZ); do tests/fuzz/run "$$f" $(FUZZ_SECONDS) || exit 1; done
+
+## make unit       the unit tests alone
+unit: $(UNIT)
+	@for t in $(UNIT); do "$$t" || exit 1; done
+
+## make clang      the whole image built by clang as well, warnings as errors
+clang:
+	@$(MAKE) --no-print-directory CC=$(CLANG) B=build/clang all
+
+## make setup      install what the other commands need
+setup:
+	@tools/setup build run test debug
+
+## make clean      remove build/
+clean:
+	rm -rf build
+
+## make help       this list
+help:
+	@sed -n 's/^## //p' Makefile
+
+# ---- the trampoline: assembled alone, linked flat at 0, proved to be plain bytes ----
+
+$(B)/trampoline/ap_start.o: trampoline/ap_start.S include/handoff.h trampoline/image_layout.h
+	@mkdir -p $(@D)
+	$(CC) -c -g -Iinclude -Itrampoline -o $@ $<
+	$(PYTHON) tools/check_trampoline.py $@
+
+$(B)/trampoline/ap_start.elf: $(B)/trampoline/ap_start.o
+	ld -m elf_x86_64 -Ttext=0 -e 0 --build-id=none -o $@ $<
+
+$(B)/trampoline/ap_start.bin: $(B)/trampoline/ap_start.elf
+	$(OBJCOPY) -O binary -j .text $< $@
+
+$(B)/trampoline.lst: $(B)/trampoline/ap_start.elf
+	objdump -d -M addr32,data32 $< > $@ && nm -n $< >> $@
+
+$(B)/image/trampoline/blob.o: trampoline/blob.S $(B)/trampoline/ap_start.bin
+	@mkdir -p $(@D)
+	$(CC) -c -g -Itrampoline -Wa,-I$(B)/trampoline -o $@ $<
+
+# ---- the image ----
+
+$(B)/image/efi/%.o: efi/%.c
+	@mkdir -p $(@D)
+	$(CC) $(IMAGE_CFLAGS) $(EFI_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/image/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(IMAGE_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/image/%.o: %.S
+	@mkdir -p $(@D)
+	$(CC) -c -g -Iinclude -MMD -MP -o $@ $<
+
+$(B)/BOOTX64.so: $(IMAGE_OBJ) efi/image.lds
+	ld $(LDFLAGS) -o $@ $(GNUEFI_LIB)/crt0-efi-x86_64.o $(IMAGE_OBJ) $(GNUEFI_LIB)/libgnuefi.a
+
+$(B)/BOOTX64.debug: $(B)/BOOTX64.so
+	$(OBJCOPY) --only-keep-debug $< $@
+
+$(B)/BOOTX64.EFI: $(B)/BOOTX64.so tools/finish_image.py
+	$(OBJCOPY) -S -j .text -j .rodata -j .data -j .dynamic -j .rela -j .dynsym -j .reloc -j .sbat \
+	    --output-target=efi-app-x86_64 --section-alignment=4096 $< $@
+	$(PYTHON) tools/finish_image.py $@
+
+$(B)/esp/EFI/BOOT/BOOTX64.EFI: $(B)/BOOTX64.EFI $(wildcard esp/*)
+	@mkdir -p $(@D)
+	cp $< $@
+	cp -r esp/. $(B)/esp/
+
+$(B)/reveille.img: $(B)/esp/EFI/BOOT/BOOTX64.EFI tools/image.py
+	$(PYTHON) tools/image.py $(B)/esp $@
+
+# ---- the host ----
+
+$(B)/host/%.o: %.c
+	@mkdir -p $(@D)
+	$(HOSTCC) $(HOST_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/host/unit/%: $(B)/host/tests/unit/%.o $(PURE_OBJ) $(FAKE_OBJ)
+	@mkdir -p $(@D)
+	$(HOSTCC) $(HOST_CFLAGS) -o $@ $^ -lcmocka
+
+$(B)/host/madt: $(B)/host/tools/madt.o $(filter-out %/option_text.o,$(PURE_OBJ)) $(FAKE_OBJ)
+	$(HOSTCC) $(HOST_CFLAGS) -o $@ $^
+
+$(B)/host/fuzz/%: tests/fuzz/%.c $(PURE_C) $(wildcard tests/fake/*.c)
+	@mkdir -p $(@D)
+	$(CLANG) -g -O1 -std=gnu17 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	    $(INCLUDES) -Itests/fake -DVERSION='"$(VERSION)"' -o $@ $^
+
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
