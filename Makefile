@@ -39,12 +39,17 @@ IMAGE_C   := $(wildcard efi/*.c smp/*.c console/*.c trampoline/*.c hw/*.c)
 IMAGE_S   := $(wildcard smp/*.S)
 IMAGE_OBJ := $(IMAGE_C:%.c=$(B)/image/%.o) $(IMAGE_S:%.S=$(B)/image/%.o) $(B)/image/trampoline/blob.o
 
-# The host: the same sources under ASan and UBSan, with a fake machine behind the seam.
+# The host: the same sources under ASan and UBSan, with a fake machine behind the seam. Of efi/ what can be
+# tried against a fake firmware.
 HOST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
-               -fno-sanitize-recover=all $(WARNINGS) $(INCLUDES) -Itests/fake -DVERSION='"$(VERSION)"'
+               -fno-sanitize-recover=all -fshort-wchar $(WARNINGS) $(INCLUDES) -Itests/fake -Iefi \
+               -DVERSION='"$(VERSION)"'
+HOST_EFI_C  := efi/leave.c efi/memory.c
 PURE_C      := $(wildcard smp/*.c console/*.c trampoline/*.c)
-PURE_OBJ    := $(PURE_C:%.c=$(B)/host/%.o)
-FAKE_OBJ    := $(patsubst %.c,$(B)/host/%.o,$(wildcard tests/fake/*.c))
+FAKE_C      := $(wildcard tests/fake/*.c)
+HOST_LIB    := $(B)/host/libreveille.a
+HOST_OBJ    := $(patsubst %.c,$(B)/host/%.o,$(PURE_C) $(FAKE_C) $(HOST_EFI_C)) \
+               $(B)/host/smp/fault_entry.o $(B)/image/trampoline/blob.o
 UNIT        := $(patsubst tests/unit/%.c,$(B)/host/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZ        := $(patsubst tests/fuzz/%.c,$(B)/host/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 20
@@ -159,21 +164,32 @@ $(B)/reveille.img: $(B)/esp/EFI/BOOT/BOOTX64.EFI tools/image.py
 
 # ---- the host ----
 
+$(B)/host/efi/%.o: HOST_CFLAGS += $(EFI_CFLAGS)
+$(B)/host/tests/unit/%.o: HOST_CFLAGS += $(EFI_CFLAGS)
+
 $(B)/host/%.o: %.c
 	@mkdir -p $(@D)
 	$(HOSTCC) $(HOST_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/host/unit/%: $(B)/host/tests/unit/%.o $(PURE_OBJ) $(FAKE_OBJ)
+$(B)/host/%.o: %.S
 	@mkdir -p $(@D)
-	$(HOSTCC) $(HOST_CFLAGS) -o $@ $^ -lcmocka
+	$(HOSTCC) -c -g -Iinclude -MMD -MP -o $@ $<
 
-$(B)/host/madt: $(B)/host/tools/madt.o $(filter-out %/option_text.o,$(PURE_OBJ)) $(FAKE_OBJ)
-	$(HOSTCC) $(HOST_CFLAGS) -o $@ $^
+$(HOST_LIB): $(HOST_OBJ)
+	rm -f $@
+	ar rcs $@ $^
 
-$(B)/host/fuzz/%: tests/fuzz/%.c $(PURE_C) $(wildcard tests/fake/*.c)
+$(B)/host/unit/%: $(B)/host/tests/unit/%.o $(HOST_LIB)
+	@mkdir -p $(@D)
+	$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^ -lcmocka
+
+$(B)/host/madt: $(B)/host/tools/madt.o $(HOST_LIB)
+	$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^
+
+$(B)/host/fuzz/%: tests/fuzz/%.c $(PURE_C) $(FAKE_C) $(B)/host/smp/fault_entry.o $(B)/image/trampoline/blob.o
 	@mkdir -p $(@D)
 	$(CLANG) -g -O1 -std=gnu17 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	    $(INCLUDES) -Itests/fake -DVERSION='"$(VERSION)"' -o $@ $^
+	    $(INCLUDES) -Itests/fake -DVERSION='"$(VERSION)"' -no-pie -o $@ $^
 
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
