@@ -1,0 +1,367 @@
+// Inventory: owns the walk through the MADT and the one list of processors made of it (ACPI
+// specification, "Multiple APIC Description Table (MADT)"). Surprise: Online Capable is never
+// looked at. It says that a processor could be plugged in one day; only Enabled says that one is
+// there.
+#include "inventory.h"
+
+#include "line.h"
+#include "mem.h"
+
+#define MADT_ENTRIES 44u // header, local APIC address, flags
+
+#define TYPE_LOCAL_APIC        0x00
+#define LOCAL_APIC_BYTES       8u
+#define LOCAL_APIC_UID         2
+#define LOCAL_APIC_ID          3
+#define LOCAL_APIC_FLAGS       4
+#define LOCAL_APIC_BROADCAST   0xffu
+#define TYPE_LOCAL_X2APIC      0x09
+#define LOCAL_X2APIC_BYTES     16u
+#define LOCAL_X2APIC_ID        4
+#define LOCAL_X2APIC_FLAGS     8
+#define LOCAL_X2APIC_UID       12
+#define LOCAL_X2APIC_BROADCAST UINT32_MAX
+#define TYPE_WAKEUP            0x10
+#define ENTRY_HEADER_BYTES     2u // type, length
+
+#define FLAG_ENABLED 1u
+
+enum entry_kind {
+    ENTRY_OTHER,
+    ENTRY_ENABLED,
+    ENTRY_DISABLED,
+    ENTRY_IMPOSSIBLE, // enabled, with the ID that addresses everyone
+    ENTRY_WAKEUP,
+};
+
+struct entry {
+    size_t offset;
+    enum entry_kind kind;
+    struct cpu cpu; // of ENABLED, DISABLED and IMPOSSIBLE
+};
+
+// A walk over the entries. It stops for good at an entry whose length cannot be true: behind it
+// nobody knows where the next one begins.
+struct walk {
+    const uint8_t *bytes;
+    size_t end; // as the table says, or as far as it could be read
+    size_t next;
+    bool broken; // `next` is the offset of the entry that broke it
+};
+
+// Tells a sentence with up to three numbers; an unused one is 0.
+static void tell(const struct problems *problems, enum severity severity, const char *what,
+                 const char *format, uint64_t first, uint64_t second, uint64_t third)
+{
+    char text[LINE_BYTES];
+    struct line line;
+    line_start(&line, text, sizeof text);
+    line_add_format(&line, format, first, second, third);
+    problems->tell(problems->context, severity, what, text);
+}
+
+static bool has_madt_header(const struct acpi_table *madt)
+{
+    return madt->length >= MADT_ENTRIES && memcmp(madt->bytes, "APIC", 4) == 0;
+}
+
+static bool is_madt(const struct acpi_table *madt)
+{
+    return has_madt_header(madt) && acpi_load32(madt->bytes + ACPI_HEADER_LENGTH) >= MADT_ENTRIES;
+}
+
+static struct walk walk_start(const struct acpi_table *madt)
+{
+    uint32_t claimed = acpi_load32(madt->bytes + ACPI_HEADER_LENGTH);
+    size_t end = claimed < madt->length ? claimed : madt->length;
+    return (struct walk){.bytes = madt->bytes, .end = end, .next = MADT_ENTRIES};
+}
+
+static size_t least_bytes(uint8_t type)
+{
+    switch (type) {
+    case TYPE_LOCAL_APIC:
+        return LOCAL_APIC_BYTES;
+    case TYPE_LOCAL_X2APIC:
+        return LOCAL_X2APIC_BYTES;
+    default:
+        return ENTRY_HEADER_BYTES;
+    }
+}
+
+static enum entry_kind processor_kind(uint32_t flags, uint32_t apic_id, uint32_t broadcast)
+{
+    if ((flags & FLAG_ENABLED) == 0)
+        return ENTRY_DISABLED;
+    return apic_id == broadcast ? ENTRY_IMPOSSIBLE : ENTRY_ENABLED;
+}
+
+// Reads an entry that is as long as its type needs.
+static struct entry read_entry(const uint8_t *bytes, size_t offset)
+{
+    struct entry entry = {.offset = offset, .kind = ENTRY_OTHER};
+    switch (bytes[0]) {
+    case TYPE_LOCAL_APIC:
+        entry.cpu.uid = bytes[LOCAL_APIC_UID];
+        entry.cpu.apic_id = bytes[LOCAL_APIC_ID];
+        entry.kind = processor_kind(acpi_load32(bytes + LOCAL_APIC_FLAGS), entry.cpu.apic_id,
+                                    LOCAL_APIC_BROADCAST);
+        break;
+    case TYPE_LOCAL_X2APIC:
+        entry.cpu.uid = acpi_load32(bytes + LOCAL_X2APIC_UID);
+        entry.cpu.apic_id = acpi_load32(bytes + LOCAL_X2APIC_ID);
+        entry.kind = processor_kind(acpi_load32(bytes + LOCAL_X2APIC_FLAGS), entry.cpu.apic_id,
+                                    LOCAL_X2APIC_BROADCAST);
+        break;
+    case TYPE_WAKEUP:
+        entry.kind = ENTRY_WAKEUP;
+        break;
+    default:
+        break;
+    }
+    entry.cpu.listing = entry.kind == ENTRY_DISABLED ? CPU_DISABLED : CPU_LISTED;
+    return entry;
+}
+
+// Steps to the next entry. Returns false at the end, and where the walk is broken.
+static bool walk_next(struct walk *walk, struct entry *entry)
+{
+    size_t left = walk->end - walk->next;
+    if (left == 0 || walk->broken)
+        return false;
+    const uint8_t *bytes = walk->bytes + walk->next;
+    if (left < ENTRY_HEADER_BYTES || bytes[1] > left || bytes[1] < least_bytes(bytes[0])) {
+        walk->broken = true;
+        return false;
+    }
+    *entry = read_entry(bytes, walk->next);
+    walk->next += bytes[1];
+    return true;
+}
+
+static void tell_broken(const struct walk *walk, const struct problems *problems)
+{
+    const uint8_t *bytes = walk->bytes + walk->next;
+    size_t left = walk->end - walk->next;
+    if (left < ENTRY_HEADER_BYTES)
+        tell(problems, SEVERITY_ERROR, "madt-entry",
+             "the MADT ends at byte %u, inside the entry at byte %u", walk->end, walk->next, 0);
+    else if (bytes[1] > left)
+        tell(problems, SEVERITY_ERROR, "madt-entry",
+             "the MADT's entry at byte %u has %u bytes, but only %u are left", walk->next, bytes[1],
+             left);
+    else
+        tell(
+            problems, SEVERITY_ERROR, "madt-entry",
+            "the MADT's entry at byte %u, of type %u, has an impossible length of %u; what follows "
+            "is lost",
+            walk->next, bytes[0], bytes[1]);
+}
+
+static void read_header(const struct acpi_table *madt, const struct problems *problems,
+                        struct inventory *inventory)
+{
+    uint32_t claimed = acpi_load32(madt->bytes + ACPI_HEADER_LENGTH);
+    inventory->revision = madt->bytes[ACPI_HEADER_REVISION];
+    inventory->truncated = claimed > madt->length;
+    if (inventory->truncated) {
+        tell(problems, SEVERITY_ERROR, "madt-cut",
+             "the MADT claims %u bytes, but only %u are there", claimed, madt->length, 0);
+        return; // the checksum of what is not there cannot be right
+    }
+    uint8_t sum = acpi_sum(madt->bytes, claimed);
+    inventory->checksum_ok = sum == 0;
+    if (sum != 0)
+        tell(problems, SEVERITY_WARNING, "madt-checksum",
+             "the MADT's %u bytes sum up to %x instead of 0x0", claimed, sum, 0);
+}
+
+// Collects all enabled entries in MADT order, repeats included.
+static void collect_enabled(const struct acpi_table *madt, const struct problems *problems,
+                            struct inventory *inventory)
+{
+    struct walk walk = walk_start(madt);
+    struct entry entry;
+    size_t first_impossible = 0;
+    while (walk_next(&walk, &entry)) {
+        switch (entry.kind) {
+        case ENTRY_ENABLED:
+            inventory->cpus[inventory->enabled++] = entry.cpu;
+            break;
+        case ENTRY_IMPOSSIBLE:
+            if (inventory->impossible++ == 0)
+                first_impossible = entry.offset;
+            break;
+        case ENTRY_WAKEUP:
+            inventory->wakeup_mailbox = true;
+            break;
+        case ENTRY_DISABLED:
+        case ENTRY_OTHER:
+            break;
+        }
+    }
+    if (walk.broken) {
+        inventory->truncated = true;
+        tell_broken(&walk, problems);
+    }
+    if (inventory->impossible != 0)
+        tell(
+            problems, SEVERITY_WARNING, "impossible-id",
+            "%u enabled entries of the MADT have an APIC ID that means everyone, the first at byte "
+            "%u; passed over",
+            inventory->impossible, first_impossible, 0);
+}
+
+// Whether cpus[left] comes before cpus[right]: by APIC ID, equal ones as they stand in the MADT.
+static bool comes_before(const struct cpu *cpus, uint32_t left, uint32_t right)
+{
+    if (cpus[left].apic_id != cpus[right].apic_id)
+        return cpus[left].apic_id < cpus[right].apic_id;
+    return left < right;
+}
+
+// Lets heap[at] sink until neither child is greater; the children's heaps are in order.
+static void sift_down(uint32_t *heap, size_t count, size_t at, const struct cpu *cpus)
+{
+    for (size_t child = 2 * at + 1; child < count; child = 2 * at + 1) {
+        if (child + 1 < count && comes_before(cpus, heap[child], heap[child + 1]))
+            child++;
+        if (!comes_before(cpus, heap[at], heap[child]))
+            return;
+        uint32_t greater = heap[child];
+        heap[child] = heap[at];
+        heap[at] = greater;
+        at = child;
+    }
+}
+
+// Writes the indices of cpus[0..count-1] into `order`, sorted by comes_before. A heap sort: O(n log
+// n) on any input, without recursion.
+static void sort_by_apic_id(const struct cpu *cpus, size_t count, uint32_t *order)
+{
+    for (size_t i = 0; i < count; i++)
+        order[i] = (uint32_t)i;
+    for (size_t i = count / 2; i-- > 0;)
+        sift_down(order, count, i, cpus);
+    for (size_t last = count; last-- > 1;) {
+        uint32_t greatest = order[0];
+        order[0] = order[last];
+        order[last] = greatest;
+        sift_down(order, last, 0, cpus);
+    }
+}
+
+// Keeps the first entry of each APIC ID, in MADT order.
+static void drop_repeats(uint32_t *scratch, const struct problems *problems,
+                         struct inventory *inventory)
+{
+    struct cpu *cpus = inventory->cpus;
+    uint32_t read = inventory->enabled;
+    uint32_t first_repeated = 0;
+    sort_by_apic_id(cpus, read, scratch);
+    for (size_t i = 1; i < read; i++) {
+        if (cpus[scratch[i]].apic_id != cpus[scratch[i - 1]].apic_id)
+            continue;
+        cpus[scratch[i]].listing = CPU_DISABLED; // the mark of a repeat, until the loop below
+        if (inventory->duplicate++ == 0)
+            first_repeated = cpus[scratch[i]].apic_id;
+    }
+    if (inventory->duplicate == 0)
+        return;
+    inventory->enabled = 0;
+    for (size_t i = 0; i < read; i++)
+        if (cpus[i].listing == CPU_LISTED)
+            cpus[inventory->enabled++] = cpus[i];
+    tell(problems, SEVERITY_WARNING, "duplicate-id",
+         "%u enabled entries of the MADT repeat the APIC ID of another, the lowest is %x; each ID "
+         "counts once",
+         inventory->duplicate, first_repeated, 0);
+}
+
+// Moves the BSP to the front, or adds it there.
+static void place_bsp(uint32_t bsp_apic_id, const struct problems *problems,
+                      struct inventory *inventory)
+{
+    struct cpu *cpus = inventory->cpus;
+    size_t at = 0;
+    if (bsp_apic_id == BSP_UNKNOWN) {
+        inventory->bsp_listed = inventory->enabled != 0;
+        if (!inventory->bsp_listed) {
+            tell(problems, SEVERITY_WARNING, "no-processor",
+                 "the MADT lists no enabled processor, and the BSP's APIC ID is not known", 0, 0,
+                 0);
+            return;
+        }
+    } else {
+        while (at < inventory->enabled && cpus[at].apic_id != bsp_apic_id)
+            at++;
+        inventory->bsp_listed = at < inventory->enabled;
+    }
+    struct cpu bsp = {.apic_id = bsp_apic_id, .uid = CPU_UID_UNKNOWN};
+    if (inventory->bsp_listed) {
+        bsp = cpus[at];
+    } else {
+        inventory->enabled++;
+        tell(
+            problems, SEVERITY_WARNING, "bsp-not-listed",
+            "the BSP's APIC ID %x stands in no enabled entry of the MADT; it is CPU 0 all the same",
+            bsp_apic_id, 0, 0);
+    }
+    memmove(&cpus[1], &cpus[0], at * sizeof cpus[0]);
+    bsp.listing = CPU_BSP;
+    cpus[0] = bsp;
+}
+
+static void append_disabled(const struct acpi_table *madt, struct inventory *inventory)
+{
+    struct walk walk = walk_start(madt);
+    struct entry entry;
+    inventory->count = inventory->enabled;
+    while (walk_next(&walk, &entry)) {
+        if (entry.kind == ENTRY_DISABLED)
+            inventory->cpus[inventory->count++] = entry.cpu;
+    }
+    inventory->disabled = (uint32_t)(inventory->count - inventory->enabled);
+}
+
+size_t inventory_capacity(const struct acpi_table *madt)
+{
+    size_t capacity = 1; // the BSP, listed or not
+    if (!is_madt(madt))
+        return capacity;
+    struct walk walk = walk_start(madt);
+    struct entry entry;
+    while (walk_next(&walk, &entry)) {
+        if (entry.kind == ENTRY_ENABLED || entry.kind == ENTRY_DISABLED)
+            capacity++;
+    }
+    return capacity;
+}
+
+enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, uint32_t *scratch,
+                           const struct problems *problems, struct inventory *inventory)
+{
+    *inventory = (struct inventory){.cpus = inventory->cpus, .capacity = inventory->capacity};
+    if (!has_madt_header(madt)) {
+        tell(problems, SEVERITY_ERROR, "no-madt",
+             "this is no MADT: one begins with 'APIC' and has %u bytes or more; here are %u",
+             MADT_ENTRIES, madt->length, 0);
+        return STATUS_INVALID;
+    }
+    if (!is_madt(madt)) {
+        tell(problems, SEVERITY_ERROR, "no-madt",
+             "this is no MADT: it claims %u bytes, but its header alone takes %u",
+             acpi_load32(madt->bytes + ACPI_HEADER_LENGTH), MADT_ENTRIES, 0);
+        return STATUS_INVALID;
+    }
+    // The bound holds for every write below: an entry is written once, the BSP at most once more.
+    if (inventory->capacity < inventory_capacity(madt))
+        return STATUS_NO_SPACE;
+
+    read_header(madt, problems, inventory);
+    collect_enabled(madt, problems, inventory);
+    drop_repeats(scratch, problems, inventory);
+    place_bsp(bsp_apic_id, problems, inventory);
+    append_disabled(madt, inventory);
+    return inventory->truncated ? STATUS_TRUNCATED : STATUS_OK;
+}

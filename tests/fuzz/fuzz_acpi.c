@@ -1,0 +1,149 @@
+// Fuzzer: RSDP -> root table -> MADT -> inventory. The input is a machine's whole physical memory,
+// with the RSDP at its first byte; an input that begins with "APIC" is also read as a bare MADT.
+// Surprise: view() hands out copies of exactly the bytes asked for, so that a read of one byte that
+// was not proved is a crash here, though it would be inside the input.
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "inventory.h"
+
+// Where the memory stands: below 4 GiB, so that an RSDT can point into it. tests/data/make_madt.py
+// knows it.
+#define MEMORY_BASE 0x10000u
+
+struct view {
+    struct view *older;
+    uint8_t bytes[];
+};
+
+struct memory {
+    const uint8_t *bytes;
+    size_t size;
+    struct view *views;
+};
+
+// Counts problems, and reads every byte of them.
+struct told {
+    size_t warnings, errors;
+};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static const void *view(const void *context, uint64_t address, uint64_t bytes)
+{
+    struct memory *memory = *(struct memory *const *)context;
+    if (address < MEMORY_BASE || address - MEMORY_BASE > memory->size ||
+        bytes > memory->size - (address - MEMORY_BASE))
+        return NULL;
+    struct view *copy = malloc(sizeof *copy + bytes);
+    require(copy != NULL);
+    memcpy(copy->bytes, memory->bytes + (address - MEMORY_BASE), bytes);
+    copy->older = memory->views;
+    memory->views = copy;
+    return copy->bytes;
+}
+
+static void forget_views(struct memory *memory)
+{
+    while (memory->views != NULL) {
+        struct view *older = memory->views->older;
+        free(memory->views);
+        memory->views = older;
+    }
+}
+
+static void tell(void *context, enum severity severity, const char *what, const char *detail)
+{
+    struct told *told = context;
+    require(strlen(what) > 0 && strlen(detail) > 0);
+    if (severity == SEVERITY_ERROR)
+        told->errors++;
+    else
+        told->warnings++;
+}
+
+static int by_apic_id(const void *left, const void *right)
+{
+    uint32_t a = ((const struct cpu *)left)->apic_id;
+    uint32_t b = ((const struct cpu *)right)->apic_id;
+    return (a > b) - (a < b);
+}
+
+// What inventory.h promises of any inventory that could be read.
+static void check_inventory(struct inventory *inventory, enum status status, uint32_t bsp_apic_id,
+                            const struct told *told)
+{
+    struct cpu *cpus = inventory->cpus;
+    require(status == (inventory->truncated ? STATUS_TRUNCATED : STATUS_OK));
+    require((told->errors != 0) == inventory->truncated);
+    require(inventory->count == (size_t)inventory->enabled + inventory->disabled);
+    require(inventory->count <= inventory->capacity);
+    require(!(inventory->truncated && inventory->checksum_ok) || told->errors == 1);
+    if (bsp_apic_id != BSP_UNKNOWN)
+        require(inventory->enabled > 0 && cpus[0].apic_id == bsp_apic_id);
+    for (size_t i = 0; i < inventory->count; i++) {
+        enum cpu_listing expected = i < inventory->enabled ? CPU_LISTED : CPU_DISABLED;
+        require(cpus[i].listing == (i == 0 && inventory->enabled > 0 ? CPU_BSP : expected));
+    }
+    qsort(cpus, inventory->enabled, sizeof cpus[0], by_apic_id);
+    for (size_t i = 1; i < inventory->enabled; i++)
+        require(cpus[i].apic_id != cpus[i - 1].apic_id);
+}
+
+static void read_inventory(const struct acpi_table *madt, uint32_t bsp_apic_id)
+{
+    struct told told = {0, 0};
+    struct problems problems = {tell, &told};
+    struct inventory inventory = {.capacity = inventory_capacity(madt)};
+    inventory.cpus = calloc(inventory.capacity, sizeof *inventory.cpus);
+    uint32_t *scratch = calloc(inventory.capacity, sizeof *scratch);
+    require(inventory.cpus != NULL && scratch != NULL);
+    enum status status = inventory_read(madt, bsp_apic_id, scratch, &problems, &inventory);
+    if (status == STATUS_INVALID)
+        require(told.errors == 1 && inventory.count == 0);
+    else
+        check_inventory(&inventory, status, bsp_apic_id, &told);
+    free(scratch);
+    free(inventory.cpus);
+}
+
+static void read_both_ways(const struct acpi_table *madt)
+{
+    read_inventory(madt, BSP_UNKNOWN);
+    read_inventory(madt, 2);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct memory memory = {data, size, NULL};
+    struct memory *context = &memory;
+    struct phys phys = {view, &context};
+    for (uint32_t instance = 0; instance < 3; instance++) {
+        struct told told = {0, 0};
+        struct problems problems = {tell, &told};
+        struct acpi_table madt;
+        enum status status =
+            acpi_find_table(&phys, MEMORY_BASE, "APIC", instance, &problems, &madt);
+        require(told.warnings + told.errors <= 8); // however bad the tables, a person reads this
+        require((status == STATUS_INVALID) == (told.errors != 0));
+        if (status == STATUS_OK) {
+            require(madt.length >= ACPI_HEADER_BYTES && madt.length <= size);
+            read_both_ways(&madt);
+        } else {
+            require(status == STATUS_INVALID || status == STATUS_NOT_FOUND);
+        }
+        forget_views(&memory);
+    }
+    if (size >= 4 && memcmp(data, "APIC", 4) == 0)
+        read_both_ways(&(struct acpi_table){data, size});
+    return 0;
+}
