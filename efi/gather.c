@@ -109,6 +109,7 @@ static uint32_t read_bsp_apic_id(const struct machine *machine)
 static enum status gather_inventory(struct firmware *firmware, const struct phys *phys, uint64_t rsdp,
                                     const struct problems *problems, struct machine *machine)
 {
+    const struct problems nobody = {problems_ignore, NULL};
     struct acpi_table madt, second;
     enum status status = acpi_find_table(phys, rsdp, "APIC", 0, problems, &madt);
     if (status != STATUS_OK) {
@@ -116,7 +117,7 @@ static enum status gather_inventory(struct firmware *firmware, const struct phys
                        "no MADT can be found, so no processor's APIC ID is known");
         return status;
     }
-    if (acpi_find_table(phys, rsdp, "APIC", 1, problems, &second) == STATUS_OK)
+    if (acpi_find_table(phys, rsdp, "APIC", 1, &nobody, &second) == STATUS_OK)
         problems->tell(problems->context, SEVERITY_WARNING, "second-madt",
                        "firmware publishes more than one MADT; the first is used");
 
@@ -131,9 +132,8 @@ static enum status gather_inventory(struct firmware *firmware, const struct phys
         return STATUS_NO_SPACE;
     }
     uint32_t *scratch = (uint32_t *)(void *)(inventory->cpus + capacity);
-    status = inventory_read(&madt, machine->bsp_apic_id, scratch, problems, inventory);
-    // A damaged table is told and used as far as it could be read.
-    return status == STATUS_TRUNCATED ? STATUS_OK : status;
+    // A table that is cut short is refused: half of a machine is no machine to account for.
+    return inventory_read(&madt, machine->bsp_apic_id, scratch, problems, inventory);
 }
 
 static void ask_mp_services(const struct firmware *firmware, const struct problems *problems,

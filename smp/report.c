@@ -157,7 +157,8 @@ static struct line *cpu_record(struct report_line *out, uint32_t index, const st
     struct line *line = record(out, "cpu");
     record_add_decimal(line, "cpu", index);
     record_add_hex(line, "apic", cpu->apic_id);
-    record_add_decimal(line, "uid", cpu->uid);
+    if (cpu->uid != CPU_UID_UNKNOWN)
+        record_add_decimal(line, "uid", cpu->uid);
     record_add_text(line, "state", state);
     return line;
 }
