@@ -1,0 +1,718 @@
+// Options: every key, every kind of mistake, every encoding; both ways in. Table driven: a case is
+// a text, what it changes, and the findings about it, word for word. Surprise: inputs are copied to
+// memory of exactly their size, so that ASan sees a read of one byte too many.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "option_text.h"
+
+#define TOLD_BYTES 65536
+
+// All findings of one run, a line each: "error bad-value: sentence".
+static char told[TOLD_BYTES];
+static size_t told_count;
+
+static void tell(void *context, enum severity severity, const char *what, const char *detail)
+{
+    assert_ptr_equal(context, &told_count);
+    for (const char *c = detail; *c != '\0'; c++) {
+        assert_in_range(*c, 0x20, 0x7e);
+    }
+    size_t used = strlen(told);
+    int more = snprintf(told + used, TOLD_BYTES - used, "%s %s: %s\n",
+                        severity == SEVERITY_ERROR ? "error" : "warning", what, detail);
+    assert_in_range(more, 1, TOLD_BYTES - used - 1);
+    told_count++;
+}
+
+static const struct problems listener = {tell, &told_count};
+
+static void forget(void)
+{
+    told[0] = '\0';
+    told_count = 0;
+}
+
+// What differs from the defaults of the contract, in an order and a form of its own.
+static void render(const struct options *o, char *text, size_t size)
+{
+    size_t n = 0;
+    text[0] = '\0';
+#define SHOW(differs, ...)                                      \
+    if (differs) {                                              \
+        n += (size_t)snprintf(text + n, size - n, __VA_ARGS__); \
+        assert_in_range(n, 0, size - 1);                        \
+    }
+    SHOW(o->wake != WAKE_PARALLEL, "wake:%d ", (int)o->wake)
+    SHOW(o->init_us != INIT_US_AUTO, "init_us:%u ", o->init_us)
+    SHOW(o->sipi_us != 200, "sipi_us:%u ", o->sipi_us)
+    SHOW(o->sipis != SIPIS_AUTO, "sipis:%u ", o->sipis)
+    SHOW(o->timeout_us != 1000000, "timeout_us:%u ", o->timeout_us)
+    SHOW(o->retries != 1, "retries:%u ", o->retries)
+    SHOW(o->apic != APIC_AUTO, "apic:%d ", (int)o->apic)
+    for (size_t i = 0; i < o->cpus_count; i++) {
+        SHOW(true, "%u-%u ", o->cpus[i].first, o->cpus[i].last)
+    }
+    SHOW(o->rounds != 1, "rounds:%u ", o->rounds)
+    SHOW(o->serial == SERIAL_OFF, "serial:off ")
+    SHOW(o->serial == SERIAL_PORT, "serial:%x ", o->serial_port)
+    SHOW(o->log != LOG_NORMAL, "log:%d ", (int)o->log)
+    SHOW(o->end != END_AUTO, "end:%d ", (int)o->end)
+    SHOW(o->help, "help ")
+#undef SHOW
+}
+
+static void *copy(const void *bytes, size_t count)
+{
+    void *exact = malloc(count > 0 ? count : 1);
+    assert_non_null(exact);
+    return memcpy(exact, bytes, count);
+}
+
+static enum status parse(const char *text, size_t bytes, struct options *options)
+{
+    char *exact = copy(text, bytes);
+    enum status status = options_parse(exact, bytes, "reveille.cfg", &listener, options);
+    free(exact);
+    return status;
+}
+
+static enum status load(const void *data, size_t bytes, struct options *options)
+{
+    void *exact = copy(data, bytes);
+    enum status status = options_parse_load_options(exact, bytes, &listener, options);
+    free(exact);
+    return status;
+}
+
+static size_t to_utf16(const char *text, uint8_t *to)
+{
+    size_t units = strlen(text);
+    for (size_t i = 0; i < units; i++) {
+        to[2 * i] = (uint8_t)text[i];
+        to[2 * i + 1] = 0;
+    }
+    return 2 * units;
+}
+
+struct text_case {
+    const char *text;
+    const char *changed;
+    const char *findings;
+};
+
+static void check(const struct text_case *c, enum status status, const struct options *options)
+{
+    char changed[4096];
+    render(options, changed, sizeof(changed));
+    if (strcmp(changed, c->changed) != 0 || strcmp(told, c->findings) != 0) {
+        print_error("text: %s\n", c->text);
+    }
+    assert_string_equal(changed, c->changed);
+    assert_string_equal(told, c->findings);
+    assert_int_equal(status, strstr(told, "error ") != NULL ? STATUS_INVALID : STATUS_OK);
+}
+
+static void run_text_cases(const struct text_case *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct options options;
+        forget();
+        options_set_defaults(&options);
+        enum status status = parse(cases[i].text, strlen(cases[i].text), &options);
+        check(&cases[i], status, &options);
+    }
+}
+#define RUN_TEXT_CASES(cases) run_text_cases(cases, sizeof(cases) / sizeof(cases[0]))
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    struct options options;
+    char changed[256];
+    memset(&options, 0xa5, sizeof(options));
+    options_set_defaults(&options);
+    render(&options, changed, sizeof(changed));
+    assert_string_equal(changed, "");
+    assert_int_equal(options.serial, SERIAL_AUTO);
+    assert_int_equal(options.cpus_count, 0);
+    assert_false(options.help);
+}
+
+static void test_good_values(void **state)
+{
+    (void)state;
+    static const struct text_case cases[] = {
+        {"", "", ""},
+        {"wake=parallel", "", ""},
+        {"wake=one-by-one init_us=10000 sipi_us=200 sipis=2", "wake:1 init_us:10000 sipis:2 ", ""},
+        {"wake=broadcast", "wake:2 ", ""},
+        {"init_us=0", "init_us:0 ", ""},
+        {"init_us=10000000", "init_us:10000000 ", ""},
+        {"init_us=10 init_us=auto", "", ""},
+        {"sipi_us=0", "sipi_us:0 ", ""},
+        {"sipi_us=010", "sipi_us:10 ", ""},
+        {"sipis=1", "sipis:1 ", ""},
+        {"sipis=4", "sipis:4 ", ""},
+        {"sipis=4 sipis=auto", "", ""},
+        {"timeout_us=1", "timeout_us:1 ", ""},
+        {"timeout_us=60000000", "timeout_us:60000000 ", ""},
+        {"retries=0", "retries:0 ", ""},
+        {"retries=100", "retries:100 ", ""},
+        {"apic=x2apic", "apic:1 ", ""},
+        {"apic=xapic", "apic:2 ", ""},
+        {"apic=xapic apic=auto", "", ""},
+        {"rounds=1000000", "rounds:1000000 ", ""},
+        {"serial=off", "serial:off ", ""},
+        {"serial=0x2f8", "serial:2f8 ", ""},
+        {"serial=0x2F8", "serial:2f8 ", ""},
+        {"serial=0x100", "serial:100 ", ""},
+        {"serial=0xfff8", "serial:fff8 ", ""},
+        {"serial=0x2f8 serial=auto", "", ""},
+        {"log=quiet", "log:1 ", ""},
+        {"log=debug", "log:2 ", ""},
+        {"end=halt", "end:1 ", ""},
+        {"end=poweroff", "end:2 ", ""},
+        {"end=reset", "end:3 ", ""},
+        {"end=debug-exit", "end:4 ", ""},
+        {"help", "help ", ""},
+        {"-h", "help ", ""},
+        {"-?", "help ", ""},
+        {"--help rounds=2", "rounds:2 help ", ""},
+        {"rounds=2 rounds=3", "rounds:3 ", ""},
+    };
+    RUN_TEXT_CASES(cases);
+}
+
+static void test_words_and_comments(void **state)
+{
+    (void)state;
+    static const struct text_case cases[] = {
+        {"  \t\r\n\n ", "", ""},
+        {"# rounds=2", "", ""},
+        {"#rounds=2\nrounds=3", "rounds:3 ", ""},
+        {"#rounds=2\rrounds=3", "rounds:3 ", ""},
+        {"rounds=2#rounds=3", "rounds:2 ", ""},
+        {"\trounds=2\r\n  log=debug # \xe4\xb8\xad\xe6\x96\x87 \x01\r\nend=halt",
+         "rounds:2 log:2 end:1 ", ""},
+        {"a=1\r\n\r\nb=1\rc=1\n\n d=1", "",
+         "warning unknown-key: reveille.cfg line 1: \"a\" is no option and is ignored; the nearest "
+         "is "
+         "wake\n"
+         "warning unknown-key: reveille.cfg line 3: \"b\" is no option and is ignored; the nearest "
+         "is "
+         "log\n"
+         "warning unknown-key: reveille.cfg line 4: \"c\" is no option and is ignored; the nearest "
+         "is "
+         "apic\n"
+         "warning unknown-key: reveille.cfg line 6: \"d\" is no option and is ignored; the nearest "
+         "is "
+         "end\n"},
+    };
+    RUN_TEXT_CASES(cases);
+}
+
+#define UNKNOWN(what, name, nearest)                                                            \
+    "warning unknown-" what ": reveille.cfg line 1: \"" name "\" is no option and is ignored; " \
+    "the nearest is " nearest "\n"
+
+static void test_unknown_keys(void **state)
+{
+    (void)state;
+    static const struct text_case cases[] = {
+        {"wkae=broadcast", "", UNKNOWN("key", "wkae", "wake")},
+        {"WAKE=broadcast", "", UNKNOWN("key", "WAKE", "wake")},
+        {"END=halt", "", UNKNOWN("key", "END", "end")},
+        {"Serial=off", "", UNKNOWN("key", "Serial", "serial")},
+        {"init-us=1", "", UNKNOWN("key", "init-us", "init_us")},
+        {"timeout=1", "", UNKNOWN("key", "timeout", "timeout_us")},
+        {"cpu=1", "", UNKNOWN("key", "cpu", "cpus")},
+        {"sipi=1", "", UNKNOWN("key", "sipi", "sipis")},
+        {"round=1", "", UNKNOWN("key", "round", "rounds")},
+        {"retry=1", "", UNKNOWN("key", "retry", "retries")},
+        {"ends=1", "", UNKNOWN("key", "ends", "end")},
+        {"lapic=1", "", UNKNOWN("key", "lapic", "apic")},
+        {"=1", "", UNKNOWN("key", "", "log")},
+        {"=", "", UNKNOWN("key", "", "log")},
+        {"verbose", "", UNKNOWN("word", "verbose", "retries")},
+        {"hlep", "", UNKNOWN("word", "hlep", "help")},
+        {"HELP", "", UNKNOWN("word", "HELP", "help")},
+        {"l\xc3\xb6g=1", "", UNKNOWN("key", "l??g", "log")},
+        {"\x01\x7f\x1b[31m=1", "", UNKNOWN("key", "???[31m", "wake")},
+        {"an_unknown_key_that_is_longer_than_any_key_there_is_or_ever_will_be=1", "",
+         UNKNOWN("key", "an_unknown_key_that_is_longer_than_any_key_there...", "init_us")},
+        {"rounds=2 foo=1 log=debug", "rounds:2 log:2 ", UNKNOWN("key", "foo", "log")},
+    };
+    RUN_TEXT_CASES(cases);
+}
+
+#define BAD(word, values) "error bad-value: reveille.cfg line 1: " word " is none of " values "\n"
+#define WAKE_VALUES       "parallel|one-by-one|broadcast"
+#define INIT_VALUES       "auto|0..10000000, in decimal"
+#define PORT_VALUES       "auto|off|0x100..0xfff8"
+#define MISSING(key, values)                                                     \
+    "error missing-value: reveille.cfg line 1: " key " has no value: write " key \
+    "=VALUE without blanks, VALUE being " values "\n"
+
+static void test_bad_values(void **state)
+{
+    (void)state;
+    static const struct text_case cases[] = {
+        {"wake=paralel", "", BAD("wake=paralel", WAKE_VALUES)},
+        {"wake=Parallel", "", BAD("wake=Parallel", WAKE_VALUES)},
+        {"wake=parallel,", "", BAD("wake=parallel,", WAKE_VALUES)},
+        {"wake==parallel", "", BAD("wake==parallel", WAKE_VALUES)},
+        {"wake=0", "", BAD("wake=0", WAKE_VALUES)},
+        {"wake=", "", MISSING("wake", WAKE_VALUES)},
+        {"wake", "", MISSING("wake", WAKE_VALUES)},
+        {"init_us=10us", "", BAD("init_us=10us", INIT_VALUES)},
+        {"init_us=0x10", "", BAD("init_us=0x10", INIT_VALUES)},
+        {"init_us=a", "", BAD("init_us=a", INIT_VALUES)},
+        {"init_us=+1", "", BAD("init_us=+1", INIT_VALUES)},
+        {"init_us=-1", "", BAD("init_us=-1", INIT_VALUES)},
+        {"init_us=1.5", "", BAD("init_us=1.5", INIT_VALUES)},
+        {"init_us=10000001", "", BAD("init_us=10000001", INIT_VALUES)},
+        {"init_us=4294967295", "", BAD("init_us=4294967295", INIT_VALUES)},
+        {"init_us=4294967296", "", BAD("init_us=4294967296", INIT_VALUES)},
+        {"init_us=18446744073709551616", "", BAD("init_us=18446744073709551616", INIT_VALUES)},
+        {"init_us=18446744073709551626", "", BAD("init_us=18446744073709551626", INIT_VALUES)},
+        {"sipi_us=auto", "", BAD("sipi_us=auto", "0..10000000, in decimal")},
+        {"sipis=0", "", BAD("sipis=0", "auto|1..4, in decimal")},
+        {"sipis=5", "", BAD("sipis=5", "auto|1..4, in decimal")},
+        {"timeout_us=0", "", BAD("timeout_us=0", "1..60000000, in decimal")},
+        {"timeout_us=60000001", "", BAD("timeout_us=60000001", "1..60000000, in decimal")},
+        {"retries=101", "", BAD("retries=101", "0..100, in decimal")},
+        {"rounds=0", "", BAD("rounds=0", "1..1000000, in decimal")},
+        {"rounds=1000001", "", BAD("rounds=1000001", "1..1000000, in decimal")},
+        {"apic=x2", "", BAD("apic=x2", "auto|x2apic|xapic")},
+        {"serial=0x2f8h", "", BAD("serial=0x2f8h", PORT_VALUES)},
+        {"serial=2f8", "", BAD("serial=2f8", PORT_VALUES)},
+        {"serial=760", "", BAD("serial=760", PORT_VALUES)},
+        {"serial=0x", "", BAD("serial=0x", PORT_VALUES)},
+        {"serial=0", "", BAD("serial=0", PORT_VALUES)},
+        {"serial=0xff", "", BAD("serial=0xff", PORT_VALUES)},
+        {"serial=0xfff9", "", BAD("serial=0xfff9", PORT_VALUES)},
+        {"serial=0x102f8", "", BAD("serial=0x102f8", PORT_VALUES)},
+        {"serial=0x100000000000002f8", "", BAD("serial=0x100000000000002f8", PORT_VALUES)},
+        {"log=verbose", "", BAD("log=verbose", "normal|quiet|debug")},
+        {"end=\x1b[2J", "", BAD("end=?[2J", "auto|halt|poweroff|reset|debug-exit")},
+        {"log=quiet\xc2\xa0", "", BAD("log=quiet??", "normal|quiet|debug")},
+        // A bad value leaves what was there, and a good one later does not excuse it.
+        {"rounds=7 rounds=x rounds=", "rounds:7 ",
+         BAD("rounds=x", "1..1000000, in decimal") MISSING("rounds", "1..1000000")},
+        {"serial=0x2f8 serial=x", "serial:2f8 ", BAD("serial=x", PORT_VALUES)},
+        {"rounds=x rounds=7", "rounds:7 ", BAD("rounds=x", "1..1000000, in decimal")},
+        {"wake = broadcast", "",
+         MISSING("wake", WAKE_VALUES) UNKNOWN("key", "", "log")
+             UNKNOWN("word", "broadcast", "rounds")},
+    };
+    RUN_TEXT_CASES(cases);
+}
+
+#define CPUS(value, item, wrong) \
+    "error bad-value: reveille.cfg line 1: cpus=" value ": \"" item "\" is " wrong "\n"
+#define EMPTY    "no index: an item is empty"
+#define NEITHER  "neither a decimal number nor a range such as 5-8"
+#define BEYOND   "beyond 4294967294, the highest index there can be"
+#define BACKWARD "a range that runs backwards"
+#define IS_BSP   "no AP: CPU 0 is the BSP, awake already; the others count from 1"
+
+static void test_cpus(void **state)
+{
+    (void)state;
+    static const struct text_case cases[] = {
+        {"cpus=all", "", ""},
+        {"cpus=1", "1-1 ", ""},
+        {"cpus=1,3,5-8", "1-1 3-3 5-8 ", ""},
+        {"cpus=5-8,3,1", "1-1 3-3 5-8 ", ""},
+        {"cpus=1,1,1", "1-1 ", ""},
+        {"cpus=3,2,1", "1-3 ", ""},
+        {"cpus=1-3,2-6,8", "1-6 8-8 ", ""},
+        {"cpus=2-4,1-9", "1-9 ", ""},
+        {"cpus=1-9,2-4", "1-9 ", ""},
+        {"cpus=1,3,5,7,2-6", "1-7 ", ""},
+        {"cpus=10,20,30,15-25", "10-10 15-25 30-30 ", ""},
+        {"cpus=4294967294,1", "1-1 4294967294-4294967294 ", ""},
+        {"cpus=1-4294967294,4294967294", "1-4294967294 ", ""},
+        {"cpus=1 cpus=2", "2-2 ", ""},
+        {"cpus=1 cpus=all", "", ""},
+        {"cpus=0", "", CPUS("0", "0", IS_BSP)},
+        {"cpus=0-3", "", CPUS("0-3", "0-3", IS_BSP)},
+        {"cpus=8-5", "", CPUS("8-5", "8-5", BACKWARD)},
+        {"cpus=1-0", "", CPUS("1-0", "1-0", BACKWARD)},
+        {"cpus=1,,3", "", CPUS("1,,3", "", EMPTY)},
+        {"cpus=1,", "", CPUS("1,", "", EMPTY)},
+        {"cpus=,1", "", CPUS(",1", "", EMPTY)},
+        {"cpus=,", "", CPUS(",", "", EMPTY) CPUS(",", "", EMPTY)},
+        {"cpus=1-", "", CPUS("1-", "1-", NEITHER)},
+        {"cpus=-1", "", CPUS("-1", "-1", NEITHER)},
+        {"cpus=1-2-3", "", CPUS("1-2-3", "1-2-3", NEITHER)},
+        {"cpus=0x1", "", CPUS("0x1", "0x1", NEITHER)},
+        {"cpus=1,all", "", CPUS("1,all", "all", NEITHER)},
+        {"cpus=1;2", "", CPUS("1;2", "1;2", NEITHER)},
+        {"cpus=4294967295", "", CPUS("4294967295", "4294967295", BEYOND)},
+        {"cpus=1-99999999999999999999", "",
+         CPUS("1-99999999999999999999", "1-99999999999999999999", BEYOND)},
+        {"cpus=7 cpus=1,0,x,3", "7-7 ", CPUS("1,0,x,3", "0", IS_BSP) CPUS("1,0,x,3", "x", NEITHER)},
+        {"cpus=", "", MISSING("cpus", "all|1,3,5-8")},
+        {"cpus=1,\x80", "", CPUS("1,?", "?", NEITHER)},
+    };
+    RUN_TEXT_CASES(cases);
+}
+
+// 64 separate CPUs fit; the 65th does not, and says so once.
+static void test_cpus_full(void **state)
+{
+    (void)state;
+    for (uint32_t wanted = 64; wanted <= 80; wanted += 16) {
+        char text[512] = "cpus=1";
+        for (uint32_t i = 1; i < wanted; i++) {
+            snprintf(text + strlen(text), sizeof(text) - strlen(text), ",%u", 2 * i + 1);
+        }
+        struct options options;
+        forget();
+        options_set_defaults(&options);
+        enum status status = parse(text, strlen(text), &options);
+        assert_int_equal(status, wanted == 64 ? STATUS_OK : STATUS_INVALID);
+        assert_int_equal(told_count, wanted == 64 ? 0 : 1);
+        assert_int_equal(options.cpus_count, wanted == 64 ? 64 : 0);
+        assert_string_equal(
+            told, wanted == 64 ? ""
+                               : CPUS("1,3,5,7,9,11,13,15,17,19,21,23,25,27,29,31,33,35...", "129",
+                                      "one separate range too many: 64 can be named"));
+    }
+    // A full list still takes what touches one of its ranges.
+    struct options options;
+    char text[512] = "cpus=";
+    for (uint32_t i = 64; i >= 1; i--) {
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%u,", 3 * i);
+    }
+    strcat(text, "4,5,193");
+    forget();
+    options_set_defaults(&options);
+    assert_int_equal(parse(text, strlen(text), &options), STATUS_OK);
+    assert_int_equal(options.cpus_count, 63);
+    assert_int_equal(options.cpus[0].first, 3);
+    assert_int_equal(options.cpus[0].last, 6);
+    assert_int_equal(options.cpus[62].last, 193);
+}
+
+static void test_cpu_wanted(void **state)
+{
+    (void)state;
+    struct options options;
+    forget();
+    options_set_defaults(&options);
+    assert_true(options_cpu_wanted(&options, 1));
+    assert_true(options_cpu_wanted(&options, UINT32_MAX));
+    assert_int_equal(parse("cpus=2,5-7", 10, &options), STATUS_OK);
+    for (uint32_t cpu = 0; cpu < 10; cpu++) {
+        assert_int_equal(options_cpu_wanted(&options, cpu), cpu == 2 || (cpu >= 5 && cpu <= 7));
+    }
+    assert_false(options_cpu_wanted(&options, UINT32_MAX));
+}
+
+struct bytes_case {
+    const char *bytes;
+    size_t count;
+    const char *changed;
+    const char *findings;
+};
+#define BYTES(literal) literal, sizeof(literal) - 1
+
+// The text of a file as editors write it.
+static void test_file_encodings(void **state)
+{
+    (void)state;
+    static const struct bytes_case cases[] = {
+        {BYTES("\xef\xbb\xbfrounds=2"), "rounds:2 ", ""},
+        {BYTES("\xef\xbb\xbf"), "", ""},
+        {BYTES("\xff\xfer\0o\0u\0n\0d\0s\0=\0\x32\0\r\0\n\0l\0o\0g\0=\0d\0e\0b\0u\0g\0"),
+         "rounds:2 log:2 ", ""},
+        {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0"), "rounds:2 ", ""},
+        {BYTES("\xff\xfe"), "", ""},
+        {BYTES("\xff\xfel\0o\0g\0=\0\x2d\x4e"), "", BAD("log=?", "normal|quiet|debug")},
+        {BYTES("\xff\xfer\0o\0u\0n\0d\0s\0=\0\x32\0\n"), "rounds:2 ",
+         "warning bad-text: reveille.cfg: UTF-16 in an odd number of bytes (19), the last one is "
+         "ignored\n"},
+        {BYTES("\xfe\xff\0r\0o\0u\0n\0d\0s\0=\0\x32"), "",
+         "error bad-text: reveille.cfg: UTF-16 big-endian is not read: save it as plain ASCII or "
+         "UTF-8\n"},
+        {BYTES("rounds=2\0\0\0"), "rounds:2 ",
+         "warning bad-text: reveille.cfg: 3 NULs at its end are ignored\n"},
+        {BYTES("\0\0\0\0"), "", "warning bad-text: reveille.cfg: 4 NULs at its end are ignored\n"},
+        {BYTES("log=de\0bug"), "", BAD("log=de?bug", "normal|quiet|debug")},
+        {BYTES("rounds=2\n\0\0\n"), "rounds:2 ",
+         "warning unknown-word: reveille.cfg line 2: \"??\" is no option and is ignored; the "
+         "nearest is log\n"},
+        {BYTES("rounds=2\r\n\x1a"), "rounds:2 ",
+         "warning unknown-word: reveille.cfg line 2: \"?\" is no option and is ignored; the "
+         "nearest is log\n"},
+        {BYTES("\xff"), "", UNKNOWN("word", "?", "log")},
+        {BYTES("\xef\xbb"), "", UNKNOWN("word", "??", "log")},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct options options;
+        forget();
+        options_set_defaults(&options);
+        enum status status = parse(cases[i].bytes, cases[i].count, &options);
+        char name[32];
+        snprintf(name, sizeof(name), "case %zu", i);
+        check(&(struct text_case){name, cases[i].changed, cases[i].findings}, status, &options);
+    }
+}
+
+// Each as UTF-16 with and without a terminator, and as ASCII.
+static void test_load_options_text(void **state)
+{
+    (void)state;
+    static const struct text_case cases[] = {
+        {"BOOTX64.EFI wake=broadcast rounds=2", "wake:2 rounds:2 ", ""},
+        {"FS0:\\EFI\\BOOT\\BOOTX64.EFI wake=broadcast", "wake:2 ", ""},
+        {"\"FS0:\\my tools\\BOOTX64.EFI\" wake=broadcast", "wake:2 ", ""},
+        {"\"FS0:\\my tools\"\\BOOTX64.EFI wake=broadcast", "wake:2 ", ""},
+        {" \t BOOTX64.EFI  help ", "help ", ""},
+        {"BOOTX64.EFI -h", "help ", ""},
+        {"BOOTX64.EFI", "", ""},
+        {"\"FS0:\\my tools\\BOOTX64.EFI\"", "", ""},
+        {"wake=broadcast rounds=2", "wake:2 rounds:2 ", ""},
+        {"help", "help ", ""},
+        {"-? rounds=2", "rounds:2 help ", ""},
+        {"# rounds=2", "", ""},
+        {"BOOTX64.EFI rounds=2 # rounds=3", "rounds:2 ", ""},
+        {"x", "", ""},
+        {" ", "", ""},
+        {"\"BOOTX64.EFI rounds=2", "rounds:2 ", ""},
+        {"\"\" rounds=2", "rounds:2 ", ""},
+        {"wake rounds=2", "rounds:2 ",
+         "warning unknown-word: load options: wake without a value is taken for the name of this "
+         "program\n"},
+        {"BOOTX64.EFI wake", "",
+         "error missing-value: load options: wake has no value: write wake=VALUE without blanks, "
+         "VALUE being " WAKE_VALUES "\n"},
+        {"\"wake=broadcast\"", "",
+         "warning unknown-key: load options: \"\"wake\" is no option and is ignored; the nearest "
+         "is "
+         "wake\n"},
+        {"BOOTX64.EFI serail", "",
+         "warning unknown-word: load options: \"serail\" is no option and is ignored; the "
+         "nearest is serial\n"},
+        {"rounds=2\r\nrounds=0", "rounds:2 ",
+         "error bad-value: load options: rounds=0 is none of 1..1000000, in decimal\n"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (size_t form = 0; form < 4; form++) {
+            uint8_t data[512] = {0xff, 0xfe};
+            size_t units = strlen(cases[i].text);
+            size_t bytes = form == 0   ? to_utf16(cases[i].text, data)
+                           : form == 1 ? to_utf16(cases[i].text, data) + 2
+                           : form == 2 ? to_utf16(cases[i].text, data + 2) + 2
+                                       : units + 1;
+            if (form == 1) {
+                data[bytes - 2] = data[bytes - 1] = 0;
+            } else if (form == 3) {
+                memcpy(data, cases[i].text, units + 1);
+            }
+            struct options options;
+            forget();
+            options_set_defaults(&options);
+            enum status status = load(data, bytes, &options);
+            check(&cases[i], status, &options);
+        }
+    }
+}
+
+#define NO_TEXT(count) \
+    "warning bad-text: load options: " count " bytes that are no text are ignored\n"
+
+static void test_load_options_rubbish(void **state)
+{
+    (void)state;
+    static const struct bytes_case cases[] = {
+        {BYTES(""), "", ""},
+        {BYTES("\0"), "", ""},
+        {BYTES("\0\0"), "", ""},
+        {BYTES("\x80"), "", NO_TEXT("1")},
+        {BYTES("\x01"), "", NO_TEXT("1")},
+        {BYTES("rounds=2\x01"), "", NO_TEXT("9")},
+        {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0x"), "", NO_TEXT("17")},
+        {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\x07\0"), "", NO_TEXT("18")},
+        {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\x85\0"), "", NO_TEXT("18")},
+        {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\0\xd8"), "", NO_TEXT("18")},
+        {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\0\xdc"), "", NO_TEXT("18")},
+        {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\0\xd8 \0"), "", NO_TEXT("20")},
+        {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\x3d\xd8\0\xe0"), "", NO_TEXT("20")},
+        {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\xff\xff"), "", NO_TEXT("18")},
+        {BYTES("\xff\xff\xff\xff"), "", NO_TEXT("4")},
+        // What EDK II puts into the boot options that it makes itself.
+        {BYTES("\x4e\xac\x08\x81\x11\x9f\x59\x4d\x85\x0e\xe2\x1a\x52\x2c\x59\xb2"), "",
+         NO_TEXT("16")},
+        {BYTES("WINDOWS\0\x01\0\0\0\x88\0\0\0x\0\0\0"), "", NO_TEXT("20")},
+        // A surrogate pair in a name is text; so is a letter outside ASCII.
+        {BYTES("\x3d\xd8\x00\xde.\0E\0F\0I\0 \0r\0o\0u\0n\0d\0s\0=\0\x32\0"), "rounds:2 ", ""},
+        {BYTES("\xe4\0.\0E\0F\0I\0 \0r\0o\0u\0n\0d\0s\0=\0\x32\0"), "rounds:2 ", ""},
+        {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\0\0\x01\x02\x03\x04"), "rounds:2 ",
+         "warning bad-text: load options: 4 bytes behind the terminator are ignored\n"},
+        {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\0\0\0\0\0\0"), "rounds:2 ", ""},
+    };
+    struct options options;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        forget();
+        options_set_defaults(&options);
+        enum status status = load(cases[i].bytes, cases[i].count, &options);
+        char name[32];
+        snprintf(name, sizeof(name), "case %zu", i);
+        check(&(struct text_case){name, cases[i].changed, cases[i].findings}, status, &options);
+    }
+    // A size that no variable has is not believed: nothing is read. 64 KiB itself is.
+    forget();
+    assert_int_equal(options_parse_load_options("rounds=2", SIZE_MAX, &listener, &options),
+                     STATUS_OK);
+    assert_string_equal(told, NO_TEXT("18446744073709551615"));
+    forget();
+    assert_int_equal(options_parse_load_options(NULL, 100, &listener, &options), STATUS_OK);
+    assert_int_equal(told_count, 0);
+}
+
+// The later source wins, and keeps what it does not name.
+static void test_two_sources(void **state)
+{
+    (void)state;
+    struct options options;
+    uint8_t data[64];
+    char changed[256];
+    forget();
+    options_set_defaults(&options);
+    assert_int_equal(parse("rounds=2 cpus=1,3 log=debug", 27, &options), STATUS_OK);
+    assert_int_equal(load(data, to_utf16("X.EFI rounds=5 cpus=2", data), &options), STATUS_OK);
+    render(&options, changed, sizeof(changed));
+    assert_string_equal(changed, "2-2 rounds:5 log:2 ");
+}
+
+// A file that is no text does not keep the port busy: 100 findings, then their number, and no error
+// is lost.
+static void test_findings_bounded(void **state)
+{
+    (void)state;
+    struct options options;
+    char text[1024] = "";
+    for (int i = 0; i < 150; i++) {
+        strcat(text, "a=1 ");
+    }
+    forget();
+    options_set_defaults(&options);
+    assert_int_equal(parse(text, strlen(text), &options), STATUS_OK);
+    assert_int_equal(told_count, 101);
+    assert_non_null(strstr(told, "warning more-findings: reveille.cfg: findings not listed: 50\n"));
+    strcat(text, "rounds=0 rounds=2");
+    forget();
+    assert_int_equal(parse(text, strlen(text), &options), STATUS_INVALID);
+    assert_int_equal(told_count, 101);
+    assert_non_null(strstr(told, "error more-findings: reveille.cfg: findings not listed: 51\n"));
+    assert_int_equal(options.rounds, 2);
+}
+
+struct help_lines {
+    char lines[32][128];
+    size_t count;
+};
+
+static void collect(void *context, const char *line)
+{
+    struct help_lines *help = context;
+    assert_in_range(help->count, 0, 31);
+    assert_in_range(strlen(line), 1, 100);
+    strcpy(help->lines[help->count++], line);
+}
+
+static const char *const contract_defaults[] = {
+    "wake=parallel",      "init_us=auto", "sipi_us=200", "sipis=auto",
+    "timeout_us=1000000", "retries=1",    "apic=auto",   "cpus=all",
+    "rounds=1",           "serial=auto",  "log=normal",  "end=auto",
+};
+#define CONTRACT_KEYS (sizeof(contract_defaults) / sizeof(contract_defaults[0]))
+
+static void test_help(void **state)
+{
+    (void)state;
+    static struct help_lines help;
+    options_help(collect, &help);
+    assert_int_equal(help.count, CONTRACT_KEYS + 1);
+    for (size_t i = 0; i < CONTRACT_KEYS; i++) {
+        size_t length = strlen(contract_defaults[i]);
+        assert_memory_equal(help.lines[i], contract_defaults[i], length);
+        assert_int_equal(help.lines[i][length], ' ');
+        assert_true(strlen(help.lines[i]) > 56);
+        assert_int_equal(help.lines[i][54], ' ');
+        assert_int_not_equal(help.lines[i][55], ' ');
+    }
+    assert_non_null(strstr(help.lines[0], " parallel|one-by-one|broadcast "));
+    assert_non_null(strstr(help.lines[1], " auto|0..10000000 "));
+    assert_non_null(strstr(help.lines[2], " 0..10000000 "));
+    assert_non_null(strstr(help.lines[7], " all|1,3,5-8 "));
+    assert_non_null(strstr(help.lines[9], " auto|off|0x100..0xfff8 "));
+}
+
+// The file that lands on the stick: changes nothing as it is, and names every default in a comment.
+static void test_shipped_file(void **state)
+{
+    (void)state;
+    char text[8192];
+    FILE *file = fopen("esp/reveille.cfg", "rb");
+    if (file == NULL) {
+        fail_msg("esp/reveille.cfg not found: run this from the root of the tree");
+    }
+    size_t bytes = fread(text, 1, sizeof(text) - 1, file);
+    fclose(file);
+    text[bytes] = '\0';
+    struct options options;
+    char changed[256];
+    forget();
+    options_set_defaults(&options);
+    assert_int_equal(parse(text, bytes, &options), STATUS_OK);
+    render(&options, changed, sizeof(changed));
+    assert_string_equal(changed, "");
+    assert_string_equal(told, "");
+
+    size_t found = 0;
+    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        assert_in_range(strlen(line), 1, 100);
+        assert_int_equal(line[0], '#');
+        if (strchr(line, '=') != NULL && line[1] != ' ') {
+            assert_in_range(found, 0, CONTRACT_KEYS - 1);
+            assert_string_equal(line + 1, contract_defaults[found]);
+            found++;
+        }
+    }
+    assert_int_equal(found, CONTRACT_KEYS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_good_values),
+        cmocka_unit_test(test_words_and_comments),
+        cmocka_unit_test(test_unknown_keys),
+        cmocka_unit_test(test_bad_values),
+        cmocka_unit_test(test_cpus),
+        cmocka_unit_test(test_cpus_full),
+        cmocka_unit_test(test_cpu_wanted),
+        cmocka_unit_test(test_file_encodings),
+        cmocka_unit_test(test_load_options_text),
+        cmocka_unit_test(test_load_options_rubbish),
+        cmocka_unit_test(test_two_sources),
+        cmocka_unit_test(test_findings_bounded),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_shipped_file),
+    };
+    return cmocka_run_group_tests_name("options", tests, NULL, NULL);
+}
