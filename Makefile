@@ -33,7 +33,7 @@ IMAGE_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fpic -fvisibility=hidden -fsho
                 -ffile-prefix-map=$(CURDIR)=. $(WARNINGS) $(INCLUDES) -DVERSION='"$(VERSION)"'
 EFI_CFLAGS   := -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 -DGNU_EFI_USE_MS_ABI
 LDFLAGS      := -nostdlib -shared -Bsymbolic -znocombreloc -zmax-page-size=4096 --no-undefined \
-                --gc-sections --build-id=none --fatal-warnings -T efi/image.lds
+                --gc-sections --build-id=none --fatal-warnings --orphan-handling=error -ztext -T efi/image.lds
 
 IMAGE_C   := $(wildcard efi/*.c smp/*.c console/*.c trampoline/*.c hw/*.c)
 IMAGE_S   := $(wildcard smp/*.S)
