@@ -26,6 +26,7 @@
 #define GREETING_US 2000000u
 
 #define MSR_EFER 0xc0000080u
+#define CR0_WP   (1u << 16)
 #define CR4_PGE  (1u << 7)
 
 // Everything a run knows. Static, since processors still hold pointers into it when efi_main is left behind.
@@ -269,6 +270,7 @@ static void take_over(struct reveille *run)
     run->firmware.tables = hw_read_tables();
     run->firmware.cr3 = hw_read_cr3();
     run->firmware.cr4 = hw_read_cr4();
+    hw_write_cr0(hw_read_cr0() | CR0_WP);
     if (run->machine.processor.no_execute)
         hw_wrmsr(MSR_EFER, hw_rdmsr(MSR_EFER) | EFER_NXE);
     hw_write_cr4(run->firmware.cr4 & ~(uint64_t)CR4_PGE); // no global entry of firmware's survives

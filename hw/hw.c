@@ -116,6 +116,11 @@ uint64_t hw_read_cr4(void)
     return value;
 }
 
+void hw_write_cr0(uint64_t value)
+{
+    __asm__ volatile("mov %0, %%cr0" : : "r"(value) : "memory");
+}
+
 void hw_write_cr3(uint64_t value)
 {
     __asm__ volatile("mov %0, %%cr3" : : "r"(value) : "memory");

@@ -45,6 +45,7 @@ uint64_t hw_read_cr0(void);
 uint64_t hw_read_cr2(void);
 uint64_t hw_read_cr3(void);
 uint64_t hw_read_cr4(void);
+void hw_write_cr0(uint64_t value);
 void hw_write_cr3(uint64_t value);
 void hw_write_cr4(uint64_t value);
 
