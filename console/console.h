@@ -1,0 +1,43 @@
+// Console: where finished lines go. One writer at a time, whole lines only, from any processor.
+// Before the exit a second sink (firmware's screen) may be attached; efi/ takes it away before it
+// leaves. Surprise: the lock is given up on. A processor that died with the lock in its hands must
+// not silence the others, so a waiter takes it over after a bounded wait.
+#pragma once
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "line.h"
+#include "options.h"
+#include "uart.h"
+
+// A sink before the exit: gets one whole line, NUL-terminated, without line end.
+struct console_sink {
+    void (*write_line)(void *context, const char *text);
+    void *context;
+};
+
+struct console {
+    struct uart uart;
+    enum log_level log;
+    struct console_sink sink;   // write_line NULL: none
+    _Atomic uint32_t owner;     // 0: free; else CPU index + 1 of the processor that is writing
+    uint64_t lock_ticks;        // longest wait for the lock, in TSC ticks, before it is taken over
+    _Atomic uint32_t takeovers; // how often that happened
+};
+
+// Starts with no port and no sink. `ticks_per_us` as in uart_open.
+void console_start(struct console *console, enum log_level log, uint64_t ticks_per_us);
+
+// Sets the waits anew once the TSC's rate is known better.
+void console_set_rate(struct console *console, uint64_t ticks_per_us);
+
+// A sentence for people: dropped with log=quiet.
+void console_say(struct console *console, uint32_t cpu, const struct line *line);
+
+// A sentence for engineers: only with log=debug.
+void console_debug(struct console *console, uint32_t cpu, const struct line *line);
+
+// A record, or anything that must always come out.
+void console_record(struct console *console, uint32_t cpu, const struct line *line);

@@ -1,0 +1,210 @@
+// UART: a 16550 and its elders, polled through I/O ports; register names as in the PC16550D data
+// sheet. Surprises: nothing is written before a first read proves that the bus does not float, and
+// a wait looks at the clock before it looks at the port, so that a processor that was stopped in
+// between (SMI, a hypervisor) does not take its own absence for the port's.
+#include "uart.h"
+
+#include "hw.h"
+
+// Registers, as offsets from the base port. With LCR.DLAB set, 0 and 1 are the divisor latch
+// instead.
+#define REGISTER_DATA           0u // THR
+#define REGISTER_INTERRUPTS     1u // IER
+#define REGISTER_IDENTIFICATION 2u // IIR, read
+#define REGISTER_FIFO_CONTROL   2u // FCR, written
+#define REGISTER_LINE_CONTROL   3u // LCR
+#define REGISTER_MODEM_CONTROL  4u // MCR
+#define REGISTER_LINE_STATUS    5u // LSR
+#define REGISTER_MODEM_STATUS   6u // MSR
+#define REGISTER_SCRATCH        7u // SCR; not in an 8250
+#define REGISTER_LAST           7u
+
+#define REGISTER_DIVISOR_LOW  0u // DLL
+#define REGISTER_DIVISOR_HIGH 1u // DLM
+
+#define IER_NONE 0x00u
+
+// Both bits: FIFOs on and working. The first 16550 shows bit 7 alone, and its FIFO loses
+// characters.
+#define IIR_FIFO 0xc0u
+
+#define FCR_OFF      0x00u
+#define FCR_ENABLE   0x01u
+#define FCR_CLEAR_RX 0x02u
+#define FCR_CLEAR_TX 0x04u
+
+#define LCR_8N1  0x03u
+#define LCR_DLAB 0x80u
+
+#define MCR_DTR  0x01u
+#define MCR_RTS  0x02u
+#define MCR_OUT1 0x04u
+#define MCR_OUT2 0x08u // in a PC also the gate to the interrupt line
+#define MCR_LOOP 0x10u
+
+#define LSR_THRE     0x20u // transmitter holding register, or FIFO, empty
+#define LSR_TEMT     0x40u // shift register empty too
+#define LSR_FLOATING 0xffu
+
+// In loopback the four outputs come back as the four inputs.
+#define MSR_INPUTS 0xf0u
+#define MSR_CTS    0x10u // from RTS
+#define MSR_DSR    0x20u // from DTR
+#define MSR_RI     0x40u // from OUT1
+#define MSR_DCD    0x80u // from OUT2
+
+#define FIFO_BYTES 16u
+
+// The 1.8432 MHz crystal of every PC over 16: the rate at divisor 1.
+#define BAUD_MAX    115200u
+#define DIVISOR_MAX (BAUD_MAX / UART_BAUD_MIN)
+
+// UART_TIMEOUT_CHARACTERS at divisor 1, rounded up: 32 * 10 bits / 115200 baud = 2778 us.
+#define TIMEOUT_US_PER_DIVISOR \
+    ((UART_TIMEOUT_CHARACTERS * UART_BITS_PER_CHARACTER * 1000000u + BAUD_MAX - 1) / BAUD_MAX)
+
+_Static_assert(UART_TIMEOUT_CHARACTERS == 2 * FIFO_BYTES, "a wait is a FIFO load, twice over");
+
+static uint8_t read_register(const struct uart *uart, uint32_t offset)
+{
+    return hw_in8((uint16_t)(uart->port + offset));
+}
+
+static void write_register(const struct uart *uart, uint32_t offset, uint32_t value)
+{
+    hw_out8((uint16_t)(uart->port + offset), (uint8_t)value);
+}
+
+static bool wait_for_line_status(const struct uart *uart, uint32_t bit)
+{
+    const uint64_t start = hw_tsc();
+
+    for (;;) {
+        const bool late = hw_tsc() - start > uart->timeout_ticks;
+
+        if ((read_register(uart, REGISTER_LINE_STATUS) & bit) != 0) {
+            return true;
+        }
+        if (late) {
+            return false;
+        }
+        hw_pause();
+    }
+}
+
+// Two complementary patterns: a port that always reads the same passes at most one.
+static bool scratch_holds(const struct uart *uart)
+{
+    static const uint8_t patterns[] = {0x5a, 0xa5};
+
+    for (size_t i = 0; i < sizeof patterns; i++) {
+        write_register(uart, REGISTER_SCRATCH, patterns[i]);
+        if (read_register(uart, REGISTER_SCRATCH) != patterns[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool loopback_answers(const struct uart *uart)
+{
+    static const struct {
+        uint8_t outputs, inputs;
+    } pairs[] = {
+        {MCR_RTS | MCR_OUT2, MSR_CTS | MSR_DCD},
+        {MCR_DTR | MCR_OUT1, MSR_DSR | MSR_RI},
+    };
+
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        write_register(uart, REGISTER_MODEM_CONTROL, MCR_LOOP | pairs[i].outputs);
+        if ((read_register(uart, REGISTER_MODEM_STATUS) & MSR_INPUTS) != pairs[i].inputs) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void take_divisor(struct uart *uart)
+{
+    uint32_t divisor;
+
+    write_register(uart, REGISTER_LINE_CONTROL, LCR_DLAB | LCR_8N1);
+    divisor = read_register(uart, REGISTER_DIVISOR_LOW);
+    divisor |= (uint32_t)read_register(uart, REGISTER_DIVISOR_HIGH) << 8;
+    if (divisor < 1 || divisor > DIVISOR_MAX) {
+        divisor = 1;
+        write_register(uart, REGISTER_DIVISOR_LOW, divisor);
+        write_register(uart, REGISTER_DIVISOR_HIGH, 0);
+    }
+    write_register(uart, REGISTER_LINE_CONTROL, LCR_8N1);
+    uart->divisor = (uint16_t)divisor;
+}
+
+static void start_fifo(struct uart *uart)
+{
+    write_register(uart, REGISTER_FIFO_CONTROL, FCR_ENABLE | FCR_CLEAR_RX | FCR_CLEAR_TX);
+    if ((read_register(uart, REGISTER_IDENTIFICATION) & IIR_FIFO) == IIR_FIFO) {
+        uart->fifo_bytes = FIFO_BYTES;
+    } else {
+        write_register(uart, REGISTER_FIFO_CONTROL, FCR_OFF);
+        uart->fifo_bytes = 1;
+    }
+}
+
+void uart_set_rate(struct uart *uart, uint64_t ticks_per_us)
+{
+    uart->timeout_ticks = (uart->divisor * TIMEOUT_US_PER_DIVISOR + UART_STALL_US) * ticks_per_us;
+}
+
+enum status uart_open(struct uart *uart, uint16_t port, uint64_t ticks_per_us)
+{
+    *uart = (struct uart){.port = port};
+    if (port > UINT16_MAX - REGISTER_LAST) {
+        return STATUS_NOT_FOUND;
+    }
+    if (read_register(uart, REGISTER_LINE_STATUS) == LSR_FLOATING) {
+        return STATUS_NOT_FOUND;
+    }
+    // DLAB first: while it is set, the interrupt enables are hidden behind the divisor.
+    write_register(uart, REGISTER_LINE_CONTROL, LCR_8N1);
+    write_register(uart, REGISTER_INTERRUPTS, IER_NONE);
+    if (!scratch_holds(uart) && !loopback_answers(uart)) {
+        return STATUS_NOT_FOUND;
+    }
+    take_divisor(uart);
+    uart_set_rate(uart, ticks_per_us);
+    // Also ends loopback, and a later UART's flow control that firmware may have left on.
+    write_register(uart, REGISTER_MODEM_CONTROL, MCR_DTR | MCR_RTS);
+    if (!wait_for_line_status(uart, LSR_TEMT)) {
+        return STATUS_TIMEOUT;
+    }
+    start_fifo(uart);
+    uart->present = true;
+    return STATUS_OK;
+}
+
+enum status uart_write(struct uart *uart, const char *bytes, size_t count)
+{
+    size_t sent = 0;
+
+    if (!uart->present) {
+        return STATUS_OK;
+    }
+    while (sent < count) {
+        if (!wait_for_line_status(uart, LSR_THRE)) {
+            uart->present = false;
+            return STATUS_TIMEOUT;
+        }
+        for (uint32_t room = uart->fifo_bytes; room > 0 && sent < count; room--) {
+            write_register(uart, REGISTER_DATA, (uint8_t)bytes[sent++]);
+        }
+    }
+    return STATUS_OK;
+}
+
+void uart_drain(struct uart *uart)
+{
+    if (uart->present && !wait_for_line_status(uart, LSR_TEMT)) {
+        uart->present = false;
+    }
+}

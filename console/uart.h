@@ -1,0 +1,51 @@
+// A 16550-compatible UART behind I/O ports, polled. Every poll is bounded; a port that stops
+// answering is dropped and never touched again, so that a run goes on without it. Not locked:
+// console.c serialises the writers.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "status.h"
+
+#define UART_COM1 0x3f8u
+
+// The slowest rate that a divisor left by firmware may mean, and with it the longest wait of all.
+#define UART_BAUD_MIN 1200u
+
+// Start bit, eight data bits, stop bit.
+#define UART_BITS_PER_CHARACTER 10u
+
+// A wait ends after the time of this many characters: one FIFO load, twice over; and after what a
+// virtual port may stall while its reader is busy.
+#define UART_TIMEOUT_CHARACTERS 32u
+#define UART_STALL_US           100000u
+
+struct uart {
+    uint16_t port;          // base I/O port
+    bool present;           // false: writes are ignored
+    uint16_t divisor;       // as it works now; 1 is 115200 baud
+    uint8_t fifo_bytes;     // what one "transmitter holding register empty" has room for: 16 or 1
+    uint64_t timeout_ticks; // longest wait for an empty FIFO, in TSC ticks
+};
+
+// Probes the port (line status not 0xFF, scratch or loopback write and read back), sets 8N1 and the
+// FIFOs, no interrupts. Keeps the divisor that firmware left if it is 1..96 (115200..1200 baud),
+// else sets 1. Takes the wait for one FIFO load from the divisor: 16 characters of 10 bits at that
+// rate, twice over; `ticks_per_us` is the TSC's rate, or an upper bound of it while it is not known
+// (1..10000). Lets what firmware is still sending leave first, bounded by that same wait. Returns
+// STATUS_NOT_FOUND when nothing answers there, STATUS_TIMEOUT when a UART does but its transmitter
+// never empties; uart->present is false after both.
+enum status uart_open(struct uart *uart, uint16_t port, uint64_t ticks_per_us);
+
+// Sets timeout_ticks anew once the TSC's rate is known better. A port that is not present stays so.
+void uart_set_rate(struct uart *uart, uint64_t ticks_per_us);
+
+// Writes bytes as they are, up to fifo_bytes per "transmitter holding register empty". On the first
+// time-out the port is dropped: present becomes false, the rest is lost, STATUS_TIMEOUT. STATUS_OK
+// if not present.
+enum status uart_write(struct uart *uart, const char *bytes, size_t count);
+
+// Waits, bounded as above, until the last character has left the shift register.
+void uart_drain(struct uart *uart);

@@ -1,0 +1,536 @@
+// UART: port logs, literal, against a model of a 16550 that sends one character every so many ticks
+// and fails the test when a character is written that it has no room for.
+// Surprise: the model's clock is the fake's, so "how long" is exact and the same in every run.
+#include "uart.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake_hw.h"
+
+#define PORT         UART_COM1
+#define TICKS_PER_US 100u
+
+// 32 characters of 10 bits at 115200 baud, rounded up to whole microseconds.
+#define STALL_TICKS      (100000u * TICKS_PER_US)
+#define STUCK_STEP_TICKS 1000u
+#define TIMEOUT_TICKS    (2778u * TICKS_PER_US + STALL_TICKS)
+
+// What the model is, and what it has become.
+struct model {
+    bool has_scratch, stuck, answers_zero;
+    uint8_t iir_fifo;             // IIR bits 7:6 once the FIFO has been enabled
+    uint64_t ticks_per_character; // 0: sends at once
+    uint8_t ier, lcr, mcr, fcr, scratch;
+    uint16_t divisor;
+    uint32_t queued;
+    uint64_t head_done; // when the character in the shift register is out
+    char sent[2048];
+    size_t sent_count;
+};
+
+static void pass_time(struct model *model)
+{
+    while (model->queued > 0 && !model->stuck && fake_now() >= model->head_done) {
+        model->queued--;
+        model->head_done += model->ticks_per_character;
+    }
+}
+
+static uint64_t line_status(struct model *model)
+{
+    pass_time(model);
+    if (model->queued == 0) {
+        return 0x60;
+    }
+    // The last one is in the shift register: there is room, but the line is not quiet.
+    return model->queued == 1 && !model->stuck ? 0x20 : 0x00;
+}
+
+static uint64_t modem_status(const struct model *model)
+{
+    if ((model->mcr & 0x10) == 0) {
+        return 0xb0;
+    }
+    return (uint64_t)((model->mcr & 0x0c) << 4 | (model->mcr & 0x01) << 5 |
+                      (model->mcr & 0x02) << 3);
+}
+
+static uint64_t model_read(void *context, uint64_t address)
+{
+    struct model *model = context;
+    const bool latch = (model->lcr & 0x80) != 0;
+
+    if (model->answers_zero) {
+        return 0;
+    }
+    switch (address - PORT) {
+    case 0:
+        return latch ? model->divisor & 0xffu : 0;
+    case 1:
+        return latch ? model->divisor >> 8u : model->ier;
+    case 2:
+        return (model->fcr & 1) != 0 ? model->iir_fifo | 1u : 1u;
+    case 5:
+        return line_status(model);
+    case 6:
+        return modem_status(model);
+    case 7:
+        return model->has_scratch ? model->scratch : 0x42;
+    default:
+        fake_fail("model: unexpected read of register %u", (unsigned)(address - PORT));
+    }
+}
+
+static void take_character(struct model *model, char character)
+{
+    // The FIFO and the shift register; one and one without a working FIFO.
+    const uint32_t room = (model->fcr & 1) != 0 && model->iir_fifo == 0xc0 ? 17 : 2;
+
+    pass_time(model);
+    if (model->queued == room) {
+        fake_fail("model: character %zu written into a full FIFO", model->sent_count);
+    }
+    if (model->queued == 0) {
+        model->head_done = fake_now() + model->ticks_per_character;
+    }
+    model->queued++;
+    assert_true(model->sent_count < sizeof model->sent);
+    model->sent[model->sent_count++] = character;
+}
+
+static void model_write(void *context, uint64_t address, uint64_t value)
+{
+    struct model *model = context;
+    const bool latch = (model->lcr & 0x80) != 0;
+    const uint8_t byte = (uint8_t)value;
+
+    switch (address - PORT) {
+    case 0:
+        if (latch) {
+            model->divisor = (uint16_t)((model->divisor & 0xff00) | byte);
+        } else {
+            take_character(model, (char)byte);
+        }
+        break;
+    case 1:
+        if (latch) {
+            model->divisor = (uint16_t)((model->divisor & 0xff) | byte << 8);
+        } else {
+            assert_int_equal(byte, 0); // no interrupt, ever
+            model->ier = byte;
+        }
+        break;
+    case 2:
+        model->fcr = byte;
+        break;
+    case 3:
+        model->lcr = byte;
+        break;
+    case 4:
+        model->mcr = byte;
+        break;
+    case 7:
+        model->scratch = byte;
+        break;
+    default:
+        fake_fail("model: unexpected write of register %u", (unsigned)(address - PORT));
+    }
+}
+
+static void fail_test(const char *message)
+{
+    fail_msg("%s", message);
+}
+
+// A 16550A as firmware leaves it, with interrupts on; tests change what they need before they open
+// it.
+static void plug_in(struct model *model)
+{
+    fake_reset();
+    fake_on_failure(fail_test);
+    fake_start_clock(1000000, 10);
+    fake_log_kinds(FAKE_IN8 | FAKE_OUT8);
+    *model = (struct model){
+        .has_scratch = true, .iir_fifo = 0xc0, .ier = 0x0f, .divisor = 1, .mcr = 0x0b};
+    fake_hook(FAKE_PORT8, PORT, PORT + 7, model_read, model_write, model);
+}
+
+static void open_port(struct model *model, struct uart *uart)
+{
+    assert_int_equal(uart_open(uart, PORT, TICKS_PER_US), STATUS_OK);
+    assert_true(uart->present);
+    fake_log_clear();
+    model->sent_count = 0;
+}
+
+static void test_open(void **state)
+{
+    struct model model;
+    struct uart uart;
+
+    (void)state;
+    plug_in(&model);
+    assert_int_equal(uart_open(&uart, PORT, TICKS_PER_US), STATUS_OK);
+    FAKE_EXPECT_LOG({FAKE_IN8, 0x3fd, 0x60, 0, 0},  // LSR: not a floating bus
+                    {FAKE_OUT8, 0x3fb, 0x03, 0, 0}, // LCR: 8N1, DLAB off
+                    {FAKE_OUT8, 0x3f9, 0x00, 0, 0}, // IER: nothing
+                    {FAKE_OUT8, 0x3ff, 0x5a, 0, 0}, // SCR
+                    {FAKE_IN8, 0x3ff, 0x5a, 0, 0},  //
+                    {FAKE_OUT8, 0x3ff, 0xa5, 0, 0}, //
+                    {FAKE_IN8, 0x3ff, 0xa5, 0, 0},  //
+                    {FAKE_OUT8, 0x3fb, 0x83, 0, 0}, // LCR: DLAB on
+                    {FAKE_IN8, 0x3f8, 0x01, 0, 0},  // DLL
+                    {FAKE_IN8, 0x3f9, 0x00, 0, 0},  // DLM
+                    {FAKE_OUT8, 0x3fb, 0x03, 0, 0}, // LCR: DLAB off
+                    {FAKE_OUT8, 0x3fc, 0x03, 0, 0}, // MCR: DTR, RTS; no OUT2, no loop
+                    {FAKE_IN8, 0x3fd, 0x60, 0, 0},  // LSR: firmware's last character is out
+                    {FAKE_OUT8, 0x3fa, 0x07, 0, 0}, // FCR: on, both cleared
+                    {FAKE_IN8, 0x3fa, 0xc1, 0, 0}); // IIR: a FIFO that works
+    assert_true(uart.present);
+    assert_int_equal(uart.port, PORT);
+    assert_int_equal(uart.divisor, 1);
+    assert_int_equal(uart.fifo_bytes, 16);
+    assert_int_equal(uart.timeout_ticks, TIMEOUT_TICKS);
+}
+
+static void test_open_without_scratch(void **state)
+{
+    struct model model;
+    struct uart uart;
+
+    (void)state;
+    plug_in(&model);
+    model.has_scratch = false;
+    fake_log_kinds(FAKE_OUT8);
+    assert_int_equal(uart_open(&uart, PORT, TICKS_PER_US), STATUS_OK);
+    FAKE_EXPECT_LOG({FAKE_OUT8, 0x3fb, 0x03, 0, 0}, {FAKE_OUT8, 0x3f9, 0x00, 0, 0},
+                    {FAKE_OUT8, 0x3ff, 0x5a, 0, 0}, //
+                    {FAKE_OUT8, 0x3fc, 0x1a, 0, 0}, // loop, RTS, OUT2
+                    {FAKE_OUT8, 0x3fc, 0x15, 0, 0}, // loop, DTR, OUT1
+                    {FAKE_OUT8, 0x3fb, 0x83, 0, 0}, {FAKE_OUT8, 0x3fb, 0x03, 0, 0}, //
+                    {FAKE_OUT8, 0x3fc, 0x03, 0, 0},                                 // loop ends
+                    {FAKE_OUT8, 0x3fa, 0x07, 0, 0});
+    assert_true(uart.present);
+}
+
+static void test_absent_floating(void **state)
+{
+    struct model model;
+    struct uart uart;
+
+    (void)state;
+    plug_in(&model);
+    fake_set_cell(FAKE_PORT8, PORT + 5, 0xff);
+    fake_hook(FAKE_PORT8, PORT, PORT + 7, NULL, NULL, NULL);
+    assert_int_equal(uart_open(&uart, PORT, TICKS_PER_US), STATUS_NOT_FOUND);
+    FAKE_EXPECT_LOG({FAKE_IN8, 0x3fd, 0xff, 0, 0}); // and nothing written
+    assert_false(uart.present);
+    fake_log_clear();
+    assert_int_equal(uart_write(&uart, "abc", 3), STATUS_OK);
+    uart_drain(&uart);
+    fake_expect_log(__FILE__, __LINE__, NULL, 0);
+}
+
+static void test_absent_zero(void **state)
+{
+    struct model model;
+    struct uart uart;
+
+    (void)state;
+    plug_in(&model);
+    model.answers_zero = true;
+    assert_int_equal(uart_open(&uart, PORT, TICKS_PER_US), STATUS_NOT_FOUND);
+    FAKE_EXPECT_LOG({FAKE_IN8, 0x3fd, 0x00, 0, 0}, {FAKE_OUT8, 0x3fb, 0x03, 0, 0},
+                    {FAKE_OUT8, 0x3f9, 0x00, 0, 0}, {FAKE_OUT8, 0x3ff, 0x5a, 0, 0},
+                    {FAKE_IN8, 0x3ff, 0x00, 0, 0}, {FAKE_OUT8, 0x3fc, 0x1a, 0, 0},
+                    {FAKE_IN8, 0x3fe, 0x00, 0, 0});
+    assert_false(uart.present);
+    fake_log_clear();
+    assert_int_equal(uart_write(&uart, "abc", 3), STATUS_OK);
+    fake_expect_log(__FILE__, __LINE__, NULL, 0);
+}
+
+// A register that happens to read as the first pattern does not make a UART.
+static uint64_t read_5a(void *context, uint64_t address)
+{
+    (void)context;
+    (void)address;
+    return 0x5a;
+}
+
+static void test_absent_constant(void **state)
+{
+    struct model model;
+    struct uart uart;
+
+    (void)state;
+    plug_in(&model);
+    fake_hook(FAKE_PORT8, PORT, PORT + 7, read_5a, model_write, &model);
+    assert_int_equal(uart_open(&uart, PORT, TICKS_PER_US), STATUS_NOT_FOUND);
+    assert_false(uart.present);
+}
+
+static void test_port_beyond_the_last(void **state)
+{
+    struct uart uart;
+
+    (void)state;
+    fake_reset(); // nothing there: any access fails
+    fake_on_failure(fail_test);
+    assert_int_equal(uart_open(&uart, 0xfff9, TICKS_PER_US), STATUS_NOT_FOUND);
+    assert_false(uart.present);
+}
+
+static void check_divisor(uint16_t left, uint16_t expected)
+{
+    struct model model;
+    struct uart uart;
+
+    plug_in(&model);
+    model.divisor = left;
+    assert_int_equal(uart_open(&uart, PORT, TICKS_PER_US), STATUS_OK);
+    assert_int_equal(model.divisor, expected);
+    assert_int_equal(uart.divisor, expected);
+    assert_int_equal(model.lcr, 0x03);
+    assert_int_equal(uart.timeout_ticks,
+                     (uint64_t)(TIMEOUT_TICKS - STALL_TICKS) * expected + STALL_TICKS);
+}
+
+static void test_divisors(void **state)
+{
+    static const uint16_t kept[] = {1, 2, 3, 6, 12, 24, 48, 96};
+    static const uint16_t replaced[] = {0, 97, 0x100, 0x101, 0x180, 0xffff};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+        check_divisor(kept[i], kept[i]);
+    }
+    for (size_t i = 0; i < sizeof replaced / sizeof replaced[0]; i++) {
+        check_divisor(replaced[i], 1);
+    }
+}
+
+// Nothing of firmware's last line is cleared away with the FIFO.
+static void test_open_lets_firmware_finish(void **state)
+{
+    struct model model;
+    struct uart uart;
+    size_t clear = 0;
+
+    (void)state;
+    plug_in(&model);
+    model.fcr = 1;
+    model.ticks_per_character = 87 * TICKS_PER_US;
+    for (uint32_t i = 0; i < 16; i++) {
+        take_character(&model, 'f');
+    }
+    assert_int_equal(uart_open(&uart, PORT, TICKS_PER_US), STATUS_OK);
+    while (fake_log_at(clear)->kind != FAKE_OUT8 || fake_log_at(clear)->address != PORT + 2) {
+        clear++;
+    }
+    assert_int_equal(fake_log_at(clear - 1)->value, 0x60);
+    assert_true(fake_log_at(clear)->tsc - 1000000 >= 16 * model.ticks_per_character);
+}
+
+// The clock takes longer steps from here on: each look at a port that never answers is an event.
+static void get_stuck(struct model *model)
+{
+    model->stuck = true;
+    fake_start_clock(fake_now(), STUCK_STEP_TICKS);
+}
+
+static void test_open_with_stuck_transmitter(void **state)
+{
+    struct model model;
+    struct uart uart;
+
+    (void)state;
+    plug_in(&model);
+    take_character(&model, 'f');
+    get_stuck(&model);
+    assert_int_equal(uart_open(&uart, PORT, TICKS_PER_US), STATUS_TIMEOUT);
+    assert_false(uart.present);
+    fake_log_clear();
+    assert_int_equal(uart_write(&uart, "abc", 3), STATUS_OK);
+    fake_expect_log(__FILE__, __LINE__, NULL, 0);
+}
+
+static void test_write_fills_the_fifo(void **state)
+{
+    static const char text[] = "The quick brown fox jumps over the lazy dog";
+    const size_t length = sizeof text - 1;
+    struct fake_expected expected[64];
+    struct model model;
+    struct uart uart;
+    size_t count = 0;
+
+    (void)state;
+    plug_in(&model);
+    open_port(&model, &uart);
+    assert_int_equal(uart_write(&uart, text, length), STATUS_OK);
+    for (size_t i = 0; i < length; i++) {
+        if (i % 16 == 0) {
+            expected[count++] = (struct fake_expected){FAKE_IN8, 0x3fd, 0x60, 0, 0};
+        }
+        expected[count++] = (struct fake_expected){FAKE_OUT8, 0x3f8, (uint8_t)text[i], 0, 0};
+    }
+    fake_expect_log(__FILE__, __LINE__, expected, count);
+    assert_memory_equal(model.sent, text, length);
+}
+
+static void test_write_without_fifo(void **state)
+{
+    static const uint8_t kinds[] = {0x00, 0x80}; // 8250 and 16450; the first 16550
+
+    (void)state;
+    for (size_t i = 0; i < sizeof kinds; i++) {
+        struct model model;
+        struct uart uart;
+
+        plug_in(&model);
+        model.iir_fifo = kinds[i];
+        open_port(&model, &uart);
+        assert_int_equal(uart.fifo_bytes, 1);
+        assert_int_equal(model.fcr, 0);
+        assert_int_equal(uart_write(&uart, "abc", 3), STATUS_OK);
+        FAKE_EXPECT_LOG({FAKE_IN8, 0x3fd, 0x60, 0, 0}, {FAKE_OUT8, 0x3f8, 'a', 0, 0},
+                        {FAKE_IN8, 0x3fd, 0x60, 0, 0}, {FAKE_OUT8, 0x3f8, 'b', 0, 0},
+                        {FAKE_IN8, 0x3fd, 0x60, 0, 0}, {FAKE_OUT8, 0x3f8, 'c', 0, 0});
+    }
+}
+
+// A real line rate: the model fails on a character too many, and none may be lost or out of order.
+static void check_paced(uint8_t iir_fifo, uint16_t divisor)
+{
+    char text[500];
+    struct model model;
+    struct uart uart;
+
+    for (size_t i = 0; i < sizeof text; i++) {
+        text[i] = (char)(' ' + i % 95);
+    }
+    plug_in(&model);
+    fake_log_kinds(0);
+    model.iir_fifo = iir_fifo;
+    model.divisor = divisor;
+    model.ticks_per_character = 87ull * TICKS_PER_US * divisor;
+    open_port(&model, &uart);
+    assert_int_equal(uart_write(&uart, text, sizeof text), STATUS_OK);
+    assert_true(uart.present);
+    assert_int_equal(model.sent_count, sizeof text);
+    assert_memory_equal(model.sent, text, sizeof text);
+    assert_int_not_equal(line_status(&model), 0x60);
+    uart_drain(&uart);
+    assert_true(uart.present);
+    assert_int_equal(line_status(&model), 0x60);
+}
+
+static void test_write_at_line_rate(void **state)
+{
+    (void)state;
+    check_paced(0xc0, 1);
+    check_paced(0xc0, 96);
+    check_paced(0x00, 1);
+    check_paced(0x00, 96);
+}
+
+static void test_stuck_port_is_dropped(void **state)
+{
+    struct model model;
+    struct uart uart;
+    uint64_t before;
+
+    (void)state;
+    plug_in(&model);
+    open_port(&model, &uart);
+    get_stuck(&model);
+    before = fake_now();
+    assert_int_equal(uart_write(&uart, "0123456789abcdefXYZ", 19), STATUS_TIMEOUT);
+    assert_false(uart.present);
+    assert_int_equal(model.sent_count, 16); // X, Y and Z are lost
+    assert_true(fake_now() - before > TIMEOUT_TICKS);
+    assert_true(fake_now() - before < TIMEOUT_TICKS + 20 * STUCK_STEP_TICKS);
+
+    fake_log_clear();
+    before = fake_now();
+    assert_int_equal(uart_write(&uart, "more", 4), STATUS_OK);
+    uart_drain(&uart);
+    fake_expect_log(__FILE__, __LINE__, NULL, 0);
+    assert_int_equal(fake_now(), before);
+}
+
+static void test_drain_drops_a_stuck_port(void **state)
+{
+    struct model model;
+    struct uart uart;
+
+    (void)state;
+    plug_in(&model);
+    open_port(&model, &uart);
+    get_stuck(&model);
+    assert_int_equal(uart_write(&uart, "0123", 4), STATUS_OK);
+    uart_drain(&uart);
+    assert_false(uart.present);
+}
+
+// A processor that was away (SMI, a hypervisor) for longer than the wait looks once more before it
+// gives up.
+static void go_away(void *context, uint64_t now)
+{
+    uint32_t *moves_left = context;
+
+    if (*moves_left > 0 && --*moves_left == 0) {
+        fake_start_clock(now + 10 * TIMEOUT_TICKS, 10);
+    }
+}
+
+static void test_absence_is_not_a_timeout(void **state)
+{
+    (void)state;
+    for (uint32_t move = 1; move <= 6; move++) {
+        uint32_t moves_left = move;
+        struct model model;
+        struct uart uart;
+
+        plug_in(&model);
+        open_port(&model, &uart);
+        model.ticks_per_character = 87 * TICKS_PER_US;
+        assert_int_equal(uart_write(&uart, "0123456789abcdef", 16), STATUS_OK);
+        fake_on_time(go_away, &moves_left);
+        assert_int_equal(uart_write(&uart, "ghi", 3), STATUS_OK);
+        assert_int_equal(moves_left, 0);
+        assert_int_equal(model.sent_count, 19);
+        assert_true(uart.present);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_open),
+        cmocka_unit_test(test_open_without_scratch),
+        cmocka_unit_test(test_absent_floating),
+        cmocka_unit_test(test_absent_zero),
+        cmocka_unit_test(test_absent_constant),
+        cmocka_unit_test(test_port_beyond_the_last),
+        cmocka_unit_test(test_divisors),
+        cmocka_unit_test(test_open_lets_firmware_finish),
+        cmocka_unit_test(test_open_with_stuck_transmitter),
+        cmocka_unit_test(test_write_fills_the_fifo),
+        cmocka_unit_test(test_write_without_fifo),
+        cmocka_unit_test(test_write_at_line_rate),
+        cmocka_unit_test(test_stuck_port_is_dropped),
+        cmocka_unit_test(test_drain_drops_a_stuck_port),
+        cmocka_unit_test(test_absence_is_not_a_timeout),
+    };
+
+    return cmocka_run_group_tests_name("uart", tests, NULL, NULL);
+}
