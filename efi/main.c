@@ -137,8 +137,10 @@ static enum status prepare(struct reveille *run)
 {
     enum status status;
 
-    if ((status = gather(&run->firmware, &run->problems, &run->machine)) != STATUS_OK ||
-        (status = allocate_plan(run)) != STATUS_OK)
+    if ((status = gather(&run->firmware, &run->problems, &run->machine)) != STATUS_OK)
+        return status;
+    console_set_rate(&run->console, clock_ticks(&run->machine.clock, 1));
+    if ((status = allocate_plan(run)) != STATUS_OK)
         return status;
     report_machine(&run->console, &run->machine, &run->plan);
     if ((status = allocate_arena(run)) != STATUS_OK ||
