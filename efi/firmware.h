@@ -58,7 +58,8 @@ enum status memory_take_low_page(struct firmware *firmware, const struct problem
 bool memory_is_writable(uint64_t phys);
 
 // gather.c: every fact, into machine.
-enum status gather(struct firmware *firmware, const struct problems *problems, struct machine *machine);
+enum status gather(struct firmware *firmware, const struct options *options,
+                   const struct problems *problems, struct machine *machine);
 void gather_identity(const struct firmware *firmware, struct machine *machine);
 
 // time.c: the TSC's rate, measured against Stall().

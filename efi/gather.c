@@ -6,6 +6,7 @@
 #include "address_space.h"
 #include "apic.h"
 #include "hw.h"
+#include "inject.h"
 #include "line.h"
 #include "mem.h"
 #include "mp_services.h"
@@ -106,11 +107,12 @@ static uint32_t read_bsp_apic_id(const struct machine *machine)
     return operations->read_id(&apic);
 }
 
-static enum status gather_inventory(struct firmware *firmware, const struct phys *phys, uint64_t rsdp,
+static enum status gather_inventory(const struct firmware *firmware, const struct phys *phys,
+                                    uint64_t rsdp, const struct options *options,
                                     const struct problems *problems, struct machine *machine)
 {
     const struct problems nobody = {problems_ignore, NULL};
-    struct acpi_table madt, second;
+    struct acpi_table madt, second, edited;
     enum status status = acpi_find_table(phys, rsdp, "APIC", 0, problems, &madt);
     if (status != STATUS_OK) {
         problems->tell(problems->context, SEVERITY_ERROR, "no-madt",
@@ -121,19 +123,24 @@ static enum status gather_inventory(struct firmware *firmware, const struct phys
         problems->tell(problems->context, SEVERITY_WARNING, "second-madt",
                        "firmware publishes more than one MADT; the first is used");
 
-    const size_t capacity = inventory_capacity(&madt);
-    const size_t bytes = capacity * (sizeof(struct cpu) + sizeof(uint32_t));
+    const size_t capacity = inventory_capacity(&madt) + INJECTIONS_MAX;
+    const size_t bytes = capacity * (sizeof(struct cpu) + sizeof(uint32_t)) + inject_madt_bytes(&madt);
     struct inventory *inventory = &machine->inventory;
     inventory->capacity = capacity;
-    inventory->cpus = memory_allocate(firmware, bytes / PAGE_BYTES + 1);
+    machine->inventory_pages = bytes / PAGE_BYTES + 1;
+    inventory->cpus = memory_allocate(firmware, machine->inventory_pages);
     if (!inventory->cpus) {
         problems->tell(problems->context, SEVERITY_ERROR, "no-memory",
                        "no memory below 4 GiB for the list of processors");
         return STATUS_NO_SPACE;
     }
     uint32_t *scratch = (uint32_t *)(void *)(inventory->cpus + capacity);
+    uint8_t *copy = (uint8_t *)(scratch + capacity);
     // A table that is cut short is refused: half of a machine is no machine to account for.
-    return inventory_read(&madt, machine->bsp_apic_id, scratch, problems, inventory);
+    status = inventory_read(&madt, machine->bsp_apic_id, scratch, problems, inventory);
+    if (status == STATUS_OK && inject_edit_madt(&madt, inventory, options, copy, &edited))
+        status = inventory_read(&edited, machine->bsp_apic_id, scratch, problems, inventory);
+    return status;
 }
 
 static void ask_mp_services(const struct firmware *firmware, const struct problems *problems,
@@ -179,7 +186,8 @@ static uint16_t find_pm_timer(const struct phys *phys, uint64_t rsdp)
     return (uint16_t)(fadt.bytes[FADT_PM_TIMER] | fadt.bytes[FADT_PM_TIMER + 1] << 8);
 }
 
-enum status gather(struct firmware *firmware, const struct problems *problems, struct machine *machine)
+enum status gather(struct firmware *firmware, const struct options *options,
+                   const struct problems *problems, struct machine *machine)
 {
     const struct phys phys = {memory_view, firmware};
     const uint64_t rsdp = find_rsdp(firmware);
@@ -191,7 +199,7 @@ enum status gather(struct firmware *firmware, const struct problems *problems, s
         return status;
     }
     machine->bsp_apic_id = read_bsp_apic_id(machine);
-    if ((status = gather_inventory(firmware, &phys, rsdp, problems, machine)) != STATUS_OK)
+    if ((status = gather_inventory(firmware, &phys, rsdp, options, problems, machine)) != STATUS_OK)
         return status;
     ask_mp_services(firmware, problems, machine);
     read_dmar(&phys, rsdp, machine);

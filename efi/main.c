@@ -11,6 +11,7 @@
 #include "address_space.h"
 #include "control.h"
 #include "hw.h"
+#include "inject.h"
 #include "mem.h"
 #include "option_text.h"
 #include "prepare.h"
@@ -97,7 +98,10 @@ static enum status allocate_plan(struct reveille *run)
         return STATUS_NO_SPACE;
     }
     run->wake.missing = (uint32_t *)(void *)(lcpus + enabled);
-    return plan_make(&run->machine, &run->options, &run->problems, lcpus, &run->plan);
+    const enum status status =
+        plan_make(&run->machine, &run->options, &run->problems, lcpus, &run->plan);
+    return status != STATUS_OK ? status
+                               : inject_check(&run->options, &run->plan, &run->problems);
 }
 
 static enum status allocate_arena(struct reveille *run)
@@ -132,12 +136,24 @@ static enum status fill_page(struct reveille *run)
     return status;
 }
 
+// inject=bad-vector sends an AP to a page of HLT instructions, and not to memory that is somebody's.
+static enum status take_decoy_page(struct reveille *run)
+{
+    const uint8_t halt = 0xf4;
+    uint32_t after_exit;
+    const enum status status = memory_take_low_page(&run->firmware, &run->problems,
+                                                    &run->wake.decoy_page, &after_exit);
+    if (status == STATUS_OK && run->wake.decoy_page != 0)
+        memset((void *)(uintptr_t)run->wake.decoy_page, halt, PAGE_BYTES);
+    return run->wake.decoy_page != 0 ? STATUS_OK : STATUS_NOT_FOUND;
+}
+
 // Everything that can be known, decided and proved while an error can still be returned.
 static enum status prepare(struct reveille *run)
 {
     enum status status;
 
-    if ((status = gather(&run->firmware, &run->problems, &run->machine)) != STATUS_OK)
+    if ((status = gather(&run->firmware, &run->options, &run->problems, &run->machine)) != STATUS_OK)
         return status;
     console_set_rate(&run->console, clock_ticks(&run->machine.clock, 1));
     if ((status = allocate_plan(run)) != STATUS_OK)
@@ -149,6 +165,9 @@ static enum status prepare(struct reveille *run)
         (status = trampoline_open_builtin(&run->trampoline)) != STATUS_OK ||
         (status = memory_take_low_page(&run->firmware, &run->problems, &run->machine.low_page,
                                        &run->low_page_after_exit)) != STATUS_OK)
+        return status;
+    if (inject_has(&run->options, FAULT_BAD_VECTOR) &&
+        (status = take_decoy_page(run)) != STATUS_OK)
         return status;
     run->parameters =
         prepare_parameters(&run->machine, &run->plan, &run->arena, &run->tables);
@@ -186,13 +205,12 @@ static EFI_STATUS refuse(struct reveille *run, enum status status)
     report_end(&run->console, &run->outcome);
     if (run->machine.low_page != 0)
         firmware->boot->FreePages(run->machine.low_page, 1);
+    if (run->wake.decoy_page != 0)
+        firmware->boot->FreePages(run->wake.decoy_page, 1);
     memory_free(firmware, (void *)(uintptr_t)run->arena.phys, run->arena.bytes / PAGE_BYTES);
     memory_free(firmware, run->plan.lcpus,
                 enabled * (sizeof(struct lcpu_plan) + sizeof(uint32_t)) / PAGE_BYTES + 1);
-    memory_free(firmware, run->machine.inventory.cpus,
-                run->machine.inventory.capacity * (sizeof(struct cpu) + sizeof(uint32_t)) /
-                        PAGE_BYTES +
-                    1);
+    memory_free(firmware, run->machine.inventory.cpus, run->machine.inventory_pages);
     memory_free(firmware, run->machine.ram, run->machine.ram_pages);
     memory_free(firmware, firmware->map, firmware->map_capacity / PAGE_BYTES);
     end_refused(&run->machine, &run->options);
@@ -262,8 +280,8 @@ static void take_over(struct reveille *run)
     const struct lcpu *self = &arena_lcpu(&run->arena, 0)->lcpu;
     struct rally *rally = arena_rally(&run->arena);
     const struct hw_tables tables = {
-        .gdt = {self->gdt_limit, self->gdt_base},
-        .idt = {self->idt_limit, self->idt_base},
+        .gdt = self->gdtr,
+        .idt = self->idtr,
         .code = SELECTOR_CODE64,
         .data = SELECTOR_DATA,
         .task = SELECTOR_TSS,
@@ -293,6 +311,16 @@ static void take_late_page(struct reveille *run)
     finish(run);
 }
 
+// The faults that were asked for, now that all has been proved.
+static void inject(struct reveille *run)
+{
+    const uint8_t halt = 0xf4;
+
+    inject_arm(&run->options, &run->plan, &run->arena, run->parameters.x86_bpt_pml4_addr);
+    if (inject_has(&run->options, FAULT_BAD_COPY))
+        memcpy(run->wake.page_view, &halt, sizeof halt);
+}
+
 static void wake_all(struct reveille *run)
 {
     struct rally *rally = arena_rally(&run->arena);
@@ -300,6 +328,8 @@ static void wake_all(struct reveille *run)
 
     wake->plan = &run->plan;
     wake->arena = &run->arena;
+    wake->trampoline = &run->trampoline;
+    wake->parameters = &run->parameters;
     wake->clock = run->machine.clock;
     wake->page_phys = run->machine.low_page;
     wake->page_view = (uint8_t *)(uintptr_t)(run->arena.phys + run->arena.window_offset);
@@ -309,8 +339,11 @@ static void wake_all(struct reveille *run)
         .idle_ticks = clock_ticks(&wake->clock, APIC_IDLE_US),
     };
     wake->apic.operations->enable(&wake->apic);
+    rally->ticks_per_us = clock_ticks(&wake->clock, 1);
+    rally->late_us = run->plan.timeout_us + run->plan.timeout_us / 4;
     rally->turn_wait_ticks =
         clock_ticks(&wake->clock, plan_round_bound_us(&run->plan) + run->arena.count * GREETING_US);
+    inject(run);
     report_starting(&run->console, &run->plan);
     for (uint32_t round = 1; round <= run->plan.rounds; round++) {
         struct wake_result result;
@@ -318,6 +351,8 @@ static void wake_all(struct reveille *run)
         (void)wake_greet(wake, GREETING_US);
         report_wake(&run->console, &run->plan, wake, &result);
     }
+    wake_await_late(wake);
+    wake_close(wake);
 }
 
 // Called by gnu-efi's start-up code.
@@ -352,6 +387,7 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
 
     // wake, examine, report
     wake_all(run);
+    report_aswoken(&run->console, &run->wake);
     report_cpus(&run->console, &run->machine, &run->wake, &run->outcome);
     finish(run);
 }

@@ -88,6 +88,12 @@ _Noreturn void hw_halt(void)
         __asm__ volatile("cli; hlt" ::: "memory");
 }
 
+_Noreturn void hw_undefined(void)
+{
+    __asm__ volatile("ud2");
+    __builtin_unreachable();
+}
+
 uint64_t hw_read_cr0(void)
 {
     uint64_t value;

@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "handoff.h"
+
 struct cpuid {
     uint32_t eax, ebx, ecx, edx;
 };
@@ -40,6 +42,9 @@ void hw_pause(void);
 // CLI; HLT for ever. An NMI's handler may run in between; does not return.
 _Noreturn void hw_halt(void);
 
+// UD2: an undefined opcode, on purpose.
+_Noreturn void hw_undefined(void);
+
 // Control registers.
 uint64_t hw_read_cr0(void);
 uint64_t hw_read_cr2(void);
@@ -52,13 +57,8 @@ void hw_write_cr4(uint64_t value);
 void hw_disable_interrupts(void);
 
 // The descriptor tables and selectors a processor runs on.
-struct __attribute__((packed)) hw_pseudo_descriptor {
-    uint16_t limit;
-    uint64_t base;
-};
-
 struct hw_tables {
-    struct hw_pseudo_descriptor gdt, idt;
+    struct pseudo_descriptor gdt, idt;
     uint16_t code, data, task; // task 0: the task register is left alone
 };
 

@@ -5,15 +5,17 @@
 
 // How far an AP has come. In the low byte of lcpu.state, and in the real-mode marks.
 //
-//     none -> real -> protected -> long -> c -> greeted
+//     none -> real -> protected -> long -> c -> ready -> greeted
 //
-// The AP drives every edge; the BSP drives only the way back to none, before it sends INIT.
+// The AP drives every edge; the BSP drives only the way back to none, before it sends INIT. c is its first
+// act in C, ready means that it has checked in.
 #define STAGE_NONE      0
 #define STAGE_REAL      1
 #define STAGE_PROTECTED 2
 #define STAGE_LONG      3
 #define STAGE_C         4
-#define STAGE_GREETED   5
+#define STAGE_READY     5
+#define STAGE_GREETED   6
 
 // lcpu.state is generation << 8 | stage: a late AP of an earlier round cannot be taken for a new one.
 #define STATE_STAGE_BITS 8
@@ -28,8 +30,10 @@
 #define LCPU_APIC_ID       4
 #define LCPU_ENTRY         8
 #define LCPU_STACK         16
-#define LCPU_GDTR          38 // a 10-byte pseudo-descriptor, its base 8-byte aligned
-#define LCPU_IDTR          54
+#define LCPU_GDTR          24 // three pseudo-descriptors of 10 bytes; 32-bit code reads the first 6
+#define LCPU_IDTR          34
+#define LCPU_EARLY_IDTR    44
+#define LCPU_INJECT        54
 #define LCPU_STATE         64
 #define LCPU_TSC_REAL      72
 #define LCPU_TSC_PROTECTED 80
@@ -40,8 +44,28 @@
 #define LCPU_CR4           140
 #define LCPU_EFER          144
 #define LCPU_APIC_BASE     152
-#define LCPU_BYTES         320
-#define LCPU_TSS_TYPE      357 // behind the record: the type byte of its TSS descriptor (smp/lcpu.h)
+#define LCPU_CR3_ERROR     264
+#define LCPU_TRAP_TOP      384
+#define LCPU_BYTES         384
+#define LCPU_TSS_TYPE      421 // behind the record: the type byte of its TSS descriptor (smp/lcpu.h)
+
+// Faults that a processor commits by itself when told to (option inject=): in lcpu.inject, and the two of
+// real mode, where no record is in reach, in the processor's mark.
+#define INJECT_NONE           0
+#define INJECT_HANG_PROTECTED 1
+#define INJECT_UD_PROTECTED   2
+#define INJECT_HANG_LONG      3
+#define INJECT_UD_LONG        4
+#define INJECT_HANG_C         5
+#define INJECT_UD_C           6
+#define INJECT_LATE           7
+#define INJECT_MUTE           8
+#define INJECT_HANG_REAL      0x80
+#define INJECT_UD_REAL        0x81
+
+// What a trap before long mode leaves as the last word on its stack: "this frame is finished".
+#define TRAP_MAGIC_REAL      0x7254
+#define TRAP_MAGIC_PROTECTED 0x50617254
 
 // struct rally: what all processors of one wake share; each field that is written has its own line.
 #define RALLY_GENERATION     0
@@ -63,6 +87,8 @@
 
 struct console;
 
+#define TURN_CLOSED UINT32_MAX // no one will be asked any more: halt
+
 // One entry of the table that an AP searches for its own APIC ID, sorted by apic_id. `lcpu` is the
 // physical address of its record.
 struct lcpu_id {
@@ -81,6 +107,12 @@ struct lcpu_fault {
     uint64_t sp;
 };
 
+// As LGDT and LIDT read it.
+struct __attribute__((packed)) pseudo_descriptor {
+    uint16_t limit;
+    uint64_t base;
+};
+
 // One processor's record: the checklist's lcpus[] entry. Static for the whole run: never reused, so
 // that an AP that comes late finds only what is its own.
 struct lcpu {
@@ -89,13 +121,12 @@ struct lcpu {
     uint32_t apic_id;
     uint64_t entry; // void (*)(struct lcpu *), never returns
     uint64_t stack; // top, 16-byte aligned
+    struct pseudo_descriptor gdtr;
+    struct pseudo_descriptor idtr;       // each vector on an interrupt stack of this processor's TSS
+    struct pseudo_descriptor early_idtr; // the same on the current stack, until the TSS is loaded
+    uint8_t inject;                      // INJECT_
+    uint8_t line0_pad;
     struct rally *rally;
-    uint8_t gdtr_pad[6];
-    uint16_t gdt_limit;
-    uint64_t gdt_base;
-    uint8_t idtr_pad[6];
-    uint16_t idt_limit;
-    uint64_t idt_base;
     // Line 1: written by the AP as it moves; `state` with release, read by the BSP with acquire.
     _Atomic uint32_t state;
     uint32_t state_pad;
@@ -112,13 +143,16 @@ struct lcpu {
     uint64_t efer;
     uint64_t apic_base;
     uint8_t line2_pad[32];
-    // Line 3: a fault of this processor.
+    // Line 3: a fault of this processor in long mode.
     struct lcpu_fault fault;
     uint8_t line3_pad[24];
     // Line 4: the greeting; written by the BSP before it opens the turn, read by the AP.
     uint32_t greet;      // 1: greet when rally.turn names this index
     uint32_t greet_next; // whose turn it is then
-    uint8_t line4_pad[56];
+    uint32_t cr3_error;  // added to CR3; 0 unless inject=bad-cr3
+    uint8_t line4_pad[52];
+    // Line 5: the stack of a trap in protected mode, from its end downwards. Cleared before each round.
+    uint8_t trap[64];
 };
 
 #define ASSERT_OFFSET(type, field, offset)                                                         \
@@ -130,10 +164,10 @@ ASSERT_OFFSET(struct lcpu, index, LCPU_INDEX);
 ASSERT_OFFSET(struct lcpu, apic_id, LCPU_APIC_ID);
 ASSERT_OFFSET(struct lcpu, entry, LCPU_ENTRY);
 ASSERT_OFFSET(struct lcpu, stack, LCPU_STACK);
-ASSERT_OFFSET(struct lcpu, gdt_limit, LCPU_GDTR);
-ASSERT_OFFSET(struct lcpu, gdt_base, LCPU_GDTR + 2);
-ASSERT_OFFSET(struct lcpu, idt_limit, LCPU_IDTR);
-ASSERT_OFFSET(struct lcpu, idt_base, LCPU_IDTR + 2);
+ASSERT_OFFSET(struct lcpu, gdtr, LCPU_GDTR);
+ASSERT_OFFSET(struct lcpu, idtr, LCPU_IDTR);
+ASSERT_OFFSET(struct lcpu, early_idtr, LCPU_EARLY_IDTR);
+ASSERT_OFFSET(struct lcpu, inject, LCPU_INJECT);
 ASSERT_OFFSET(struct lcpu, state, LCPU_STATE);
 ASSERT_OFFSET(struct lcpu, tsc_real, LCPU_TSC_REAL);
 ASSERT_OFFSET(struct lcpu, tsc_protected, LCPU_TSC_PROTECTED);
@@ -146,6 +180,8 @@ ASSERT_OFFSET(struct lcpu, efer, LCPU_EFER);
 ASSERT_OFFSET(struct lcpu, apic_base, LCPU_APIC_BASE);
 ASSERT_OFFSET(struct lcpu, fault, 192);
 ASSERT_OFFSET(struct lcpu, greet, 256);
+ASSERT_OFFSET(struct lcpu, cr3_error, LCPU_CR3_ERROR);
+_Static_assert(offsetof(struct lcpu, trap) + 64 == LCPU_TRAP_TOP, "struct lcpu.trap moved");
 _Static_assert(sizeof(struct lcpu) == LCPU_BYTES, "lcpu is not whole cache lines");
 
 // What all processors of a wake share. Who writes what stands beside each line.
@@ -154,13 +190,14 @@ struct rally {
     uint32_t line0_pad[15];
     _Atomic uint32_t arrived; // APs, once each on reaching C; the BSP sets it to 0 before a round
     uint32_t line1_pad[15];
-    _Atomic uint32_t turn;     // CPU index whose turn it is to greet; 0: nobody's. BSP and APs, by CAS
-    uint32_t line2_pad;
+    _Atomic uint32_t turn;     // CPU index whose turn it is to greet; 0: nobody's yet. BSP and APs, by CAS
+    uint32_t late_us;          // BSP: how long an AP with INJECT_LATE sleeps
+    uint64_t ticks_per_us;     // BSP: the TSC's rate
     uint64_t turn_wait_ticks;  // BSP: how long an AP waits for its turn at most
     struct console *console;   // BSP
     void (*bsp_stopped)(void *context); // BSP: where it goes on after a fault of its own; NULL: halts
     void *bsp_context;
-    uint8_t line2_rest[24];
+    uint8_t line2_rest[16];
     _Atomic uint32_t unlisted_count; // processors that found no record of theirs, counted by themselves
     uint32_t unlisted_ids[RALLY_UNLISTED_MAX];
 };

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "injection.h"
+
 enum wake_strategy { WAKE_PARALLEL, WAKE_ONE_BY_ONE, WAKE_BROADCAST };
 enum apic_choice { APIC_AUTO, APIC_X2APIC, APIC_XAPIC };
 enum serial_choice { SERIAL_AUTO, SERIAL_OFF, SERIAL_PORT };
@@ -40,6 +42,8 @@ struct options {
     uint16_t serial_port; // I/O port, if serial is SERIAL_PORT
     enum log_level log;
     enum end_choice end;
+    struct injection inject[INJECTIONS_MAX]; // as typed; a CPU may bear several
+    size_t inject_count;                     // 0: none
     bool help;
 };
 

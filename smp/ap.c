@@ -15,12 +15,14 @@ static int wait_for_turn(const struct lcpu *self)
 {
     const struct rally *rally = self->rally;
     const uint64_t start = hw_tsc();
-    while (atomic_load_explicit(&rally->turn, memory_order_acquire) != self->index) {
-        if (hw_tsc() - start > rally->turn_wait_ticks)
+    for (;;) {
+        const uint32_t turn = atomic_load_explicit(&rally->turn, memory_order_acquire);
+        if (turn == self->index)
+            return 1;
+        if (turn == TURN_CLOSED || hw_tsc() - start > rally->turn_wait_ticks)
             return 0;
         hw_pause();
     }
-    return 1;
 }
 
 static void greet(const struct lcpu *self)
@@ -34,17 +36,38 @@ static void greet(const struct lcpu *self)
     console_say(self->rally->console, self->index, &line);
 }
 
+static void sleep_us(const struct lcpu *self, uint64_t us)
+{
+    const uint64_t ticks = us * self->rally->ticks_per_us;
+    const uint64_t start = hw_tsc();
+    while (hw_tsc() - start < ticks)
+        hw_pause();
+}
+
+// Faults of C, on purpose.
+static void misbehave(const struct lcpu *self)
+{
+    while (self->inject == INJECT_HANG_C)
+        hw_pause();
+    if (self->inject == INJECT_UD_C)
+        hw_undefined();
+}
+
 _Noreturn void ap_main(struct lcpu *self)
 {
-    self->tsc_c = hw_tsc();
     struct rally *rally = self->rally;
+    if (self->inject == INJECT_LATE)
+        sleep_us(self, rally->late_us);
+    self->tsc_c = hw_tsc();
     const uint32_t generation =
         atomic_load_explicit(&self->state, memory_order_relaxed) >> STATE_STAGE_BITS;
 
     move_to(self, generation, STAGE_C);
+    misbehave(self);
+    move_to(self, generation, STAGE_READY);
     if (atomic_load_explicit(&rally->generation, memory_order_acquire) == generation)
         atomic_fetch_add_explicit(&rally->arrived, 1, memory_order_release);
-    if (self->greet && wait_for_turn(self)) {
+    if (self->greet && wait_for_turn(self) && self->inject != INJECT_MUTE) {
         uint32_t turn = self->index;
         greet(self);
         move_to(self, generation, STAGE_GREETED);

@@ -51,9 +51,10 @@ static bool xapic_can_address(uint32_t apic_id)
     return apic_id < 0xff;
 }
 
+// EN first: the two bits in one write are #GP (SDM vol. 3A, "x2APIC State Transitions").
 static void x2apic_enable(const struct apic *apic)
 {
-    (void)apic;
+    xapic_enable(apic);
     const uint64_t base = hw_rdmsr(MSR_IA32_APIC_BASE);
     if (!(base & APIC_BASE_EXTD))
         hw_wrmsr(MSR_IA32_APIC_BASE, base | APIC_BASE_EN | APIC_BASE_EXTD);

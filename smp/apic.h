@@ -17,6 +17,7 @@
 #define ICR_DELIVERY_NMI     (4u << 8)
 #define ICR_DELIVERY_INIT    (5u << 8)
 #define ICR_DELIVERY_STARTUP (6u << 8)
+#define ICR_DELIVERY_MASK    (7u << 8)
 #define ICR_PHYSICAL         (0u << 11)
 #define ICR_STATUS_PENDING   (1u << 12) // xAPIC only
 #define ICR_ASSERT           (1u << 14)

@@ -35,6 +35,11 @@ static const char *const names[VECTORS] = {
     [21] = "control protection",
 };
 
+const char *fault_name(uint32_t vector)
+{
+    return vector < VECTORS && names[vector] ? names[vector] : "reserved";
+}
+
 uint64_t fault_stub(uint32_t vector)
 {
     return (uintptr_t)fault_stubs + vector * STUB_BYTES;
@@ -61,14 +66,13 @@ static void keep_evidence(struct lcpu *lcpu, const struct fault_frame *frame)
 static void write_line(struct lcpu_page *page)
 {
     const struct lcpu_fault *fault = &page->lcpu.fault;
-    const char *name = fault->vector < VECTORS ? names[fault->vector] : 0;
     struct line line;
 
     line_start(&line, page->line, sizeof page->line);
     line_add_format(&line,
                     "CPU %u (APIC ID %u) stopped: vector %u (%s), error code %x, RIP %x, CR2 %x, RSP %x",
                     (uint64_t)page->lcpu.index, (uint64_t)page->lcpu.apic_id,
-                    (uint64_t)fault->vector, name ? name : "reserved", (uint64_t)fault->error,
+                    (uint64_t)fault->vector, fault_name(fault->vector), (uint64_t)fault->error,
                     fault->ip, fault->cr2, fault->sp);
     console_record(page->lcpu.rally->console, page->lcpu.index, &line);
 }
@@ -77,10 +81,12 @@ _Noreturn void fault_report(const struct fault_frame *frame)
 {
     struct lcpu_page *page = own_page();
     struct rally *rally = page->lcpu.rally;
+    // A fault inside the BSP's own last report must not start that report again.
+    const uint32_t before = atomic_load_explicit(&page->lcpu.fault.valid, memory_order_relaxed);
 
     keep_evidence(&page->lcpu, frame);
     write_line(page);
-    if (page->lcpu.index == 0 && rally->bsp_stopped)
+    if (page->lcpu.index == 0 && rally->bsp_stopped && !before)
         rally->bsp_stopped(rally->bsp_context);
     hw_halt();
 }

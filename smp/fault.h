@@ -12,6 +12,9 @@ struct fault_frame {
     uint64_t rip, cs, rflags, rsp, ss; // pushed by the processor
 };
 
+// The name of an exception ("page fault").
+const char *fault_name(uint32_t vector);
+
 // The address of the entry stub for this vector, 0..31.
 uint64_t fault_stub(uint32_t vector);
 

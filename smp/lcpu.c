@@ -47,21 +47,29 @@ void arena_plan(size_t count, size_t tables_pages, struct arena *arena)
     arena->bytes = arena->tables_offset + tables_pages * PAGE_BYTES;
 }
 
+// Two IDTs behind the rally: one with an interrupt stack for each vector, and one that stays on the current stack,
+// for the few instructions before a processor's TSS is loaded.
 static struct gate *idt_of(const struct arena *arena)
 {
-    _Static_assert(sizeof(struct rally) + VECTORS * sizeof(struct gate) <= PAGE_BYTES,
-                   "rally and IDT share a page");
+    _Static_assert(sizeof(struct rally) + 2 * VECTORS * sizeof(struct gate) <= PAGE_BYTES,
+                   "rally and IDTs share a page");
     return (struct gate *)(arena_rally(arena) + 1);
 }
 
-static void prepare_idt(struct gate *idt)
+static uint32_t interrupt_stack(uint32_t vector)
 {
-    for (uint32_t vector = 0; vector < VECTORS; vector++) {
+    return vector == VECTOR_NMI             ? IST_NMI
+           : vector == VECTOR_MACHINE_CHECK ? IST_MACHINE_CHECK
+                                            : IST_FAULT;
+}
+
+static void prepare_idts(struct gate *idt)
+{
+    for (uint32_t i = 0; i < 2 * VECTORS; i++) {
+        const uint32_t vector = i % VECTORS;
+        const uint32_t ist = i < VECTORS ? interrupt_stack(vector) : 0;
         const uint64_t stub = fault_stub(vector);
-        const uint32_t ist = vector == VECTOR_NMI             ? IST_NMI
-                             : vector == VECTOR_MACHINE_CHECK ? IST_MACHINE_CHECK
-                                                              : IST_FAULT;
-        idt[vector] = (struct gate){
+        idt[i] = (struct gate){
             .offset_low = (uint16_t)stub,
             .selector = SELECTOR_CODE64,
             .flags = (uint16_t)(GATE_INTERRUPT | ist),
@@ -85,10 +93,10 @@ static void prepare_descriptors(struct lcpu_page *page, const struct gate *idt)
     page->task.io_map = sizeof page->task; // beyond the limit: no I/O map
     for (uint32_t i = 0; i < INTERRUPT_STACKS; i++)
         page->task.ist[i] = (uintptr_t)page->interrupt_stacks[i] + INTERRUPT_BYTES;
-    page->lcpu.gdt_limit = sizeof page->gdt - 1;
-    page->lcpu.gdt_base = (uintptr_t)page->gdt;
-    page->lcpu.idt_limit = VECTORS * sizeof *idt - 1;
-    page->lcpu.idt_base = (uintptr_t)idt;
+    page->lcpu.gdtr = (struct pseudo_descriptor){sizeof page->gdt - 1, (uintptr_t)page->gdt};
+    page->lcpu.idtr = (struct pseudo_descriptor){VECTORS * sizeof *idt - 1, (uintptr_t)idt};
+    page->lcpu.early_idtr =
+        (struct pseudo_descriptor){VECTORS * sizeof *idt - 1, (uintptr_t)(idt + VECTORS)};
 }
 
 // The BSP runs on firmware's stack and does not need its own: its handlers report on the whole run, and get it.
@@ -134,7 +142,7 @@ void arena_prepare(const struct arena *arena, const struct lcpu_plan *plans,
 
     memset((void *)(uintptr_t)arena->phys, 0, arena->tables_offset);
     rally->console = console;
-    prepare_idt(idt);
+    prepare_idts(idt);
     for (size_t slot = 0; slot < arena->count; slot++) {
         struct lcpu_page *page = arena_lcpu(arena, slot);
         prepare_descriptors(page, idt);
@@ -151,5 +159,15 @@ void arena_prepare(const struct arena *arena, const struct lcpu_plan *plans,
     // Padding bears the one ID that no processor can have, and no record.
     for (size_t entry_index = arena->count; entry_index < arena->table_entries; entry_index++)
         table[entry_index] = (struct lcpu_id){.apic_id = UINT32_MAX, .lcpu = 0};
+    sort_table(table, arena->count);
+}
+
+void arena_falsify_id(const struct arena *arena, uint32_t apic_id)
+{
+    struct lcpu_id *table = arena_table(arena);
+    for (size_t i = 0; i < arena->count; i++) {
+        if (table[i].apic_id == apic_id)
+            table[i].apic_id ^= 1u << 30;
+    }
     sort_table(table, arena->count);
 }

@@ -21,6 +21,7 @@
 #define INTERRUPT_STACKS  3u // faults, NMI, machine check: IST 1 to 3
 #define INTERRUPT_BYTES   1024u
 #define VECTORS           32u
+#define FAULT_LINE_BYTES  384u // a fault's line has 200 characters at most
 
 // SDM vol. 3A, "Task Management in 64-bit Mode".
 struct __attribute__((packed)) task_state {
@@ -37,7 +38,7 @@ struct lcpu_page {
     struct lcpu lcpu;
     alignas(64) uint64_t gdt[6]; // the TSS descriptor takes two
     alignas(64) struct task_state task;
-    alignas(64) char line[LINE_BYTES]; // for a fault's line: an interrupt stack is small
+    alignas(64) char line[FAULT_LINE_BYTES]; // an interrupt stack is small
     alignas(1024) uint8_t interrupt_stacks[INTERRUPT_STACKS][INTERRUPT_BYTES];
 };
 
@@ -52,7 +53,10 @@ struct account {
     uint32_t lost;    // rounds in which it did not come
     uint32_t up;      // 1: came in the last round
     uint32_t greeted; // 1: has greeted, in whatever round
-    uint64_t us;      // first message to first act in C, in the first round it came
+    uint32_t startups; // sent to it in its last sequence
+    uint32_t faults;   // injected on purpose: a bit for each enum fault_kind
+    uint64_t startup_tsc; // when the last of them was sent
+    uint64_t us;       // first message to first act in C, in the last round it came
 };
 
 // The arena's parts. Page-aligned each.
@@ -94,6 +98,9 @@ static inline uint64_t arena_stack(const struct arena *arena, size_t slot)
 {
     return arena->phys + arena->stacks_offset + slot * (GUARD_BYTES + STACK_BYTES) + GUARD_BYTES;
 }
+
+// Puts an ID that no processor has into this one's entry of the table (inject=wrong-id).
+void arena_falsify_id(const struct arena *arena, uint32_t apic_id);
 
 // One processor to prepare, in slot order; slot 0 is the BSP.
 struct lcpu_plan {

@@ -35,6 +35,7 @@ struct machine {
     uint64_t clock_check_hz;   // and what that said
 
     struct inventory inventory;
+    size_t inventory_pages; // of its list
     uint32_t mp_services;         // processors that EFI MP Services counts; 0: absent
     uint32_t mp_services_enabled;
     bool dmar_x2apic_opt_out;

@@ -6,6 +6,7 @@
 
 #include "mem.h"
 #include "option_cpus.h"
+#include "option_faults.h"
 #include "option_text.h"
 
 #define CHOICES_MAX 5u
@@ -24,6 +25,7 @@ enum value_kind {
     VALUE_NUMBER, // or a decimal number
     VALUE_PORT,   // or a number in hexadecimal, with 0x
     VALUE_CPUS,   // or a list of CPU indices and ranges of them
+    VALUE_FAULTS, // or a list of faults to inject
 };
 
 struct choice {
@@ -133,6 +135,11 @@ static const struct option_key keys[] = {
                  {"reset", END_RESET},
                  {"debug-exit", END_DEBUG_EXIT}},
      .meaning = "auto: leave QEMU, halt elsewhere"},
+    {.name = "inject",
+     .initial = "none",
+     .kind = VALUE_FAULTS,
+     .choices = {{"none", 0}},
+     .meaning = "faults on purpose: docs/faults.md has them"},
 };
 
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
@@ -216,6 +223,8 @@ static void add_values(struct line *line, const struct option_key *key)
         line_add_format(line, "%s%x..%x", separator, (uint64_t)key->least, (uint64_t)key->most);
     } else if (key->kind == VALUE_CPUS) {
         line_add_format(line, "%s1,3,5-8", separator);
+    } else if (key->kind == VALUE_FAULTS) {
+        line_add_format(line, "%sFAULT[:CPU][,...]", separator);
     }
 }
 
@@ -244,6 +253,8 @@ static void read_value(const struct option_key *key, struct text value,
         if (text_equals(value, choice->word)) {
             if (key->kind == VALUE_CPUS) {
                 options->cpus_count = choice->value;
+            } else if (key->kind == VALUE_FAULTS) {
+                options->inject_count = choice->value;
             } else {
                 store(key, choice->value, options);
             }
@@ -253,6 +264,8 @@ static void read_value(const struct option_key *key, struct text value,
     uint32_t number;
     if (key->kind == VALUE_CPUS) {
         option_read_cpus(value, report, options);
+    } else if (key->kind == VALUE_FAULTS) {
+        option_read_faults(value, report, options);
     } else if (key->kind == VALUE_WORD || !read_number(key, value, &number)) {
         tell_bad_value(key, value, report);
     } else if (key->kind == VALUE_PORT) {

@@ -2,6 +2,7 @@
 
 #include "report.h"
 
+#include "fault.h"
 #include "verdict.h"
 
 struct report_line {
@@ -174,52 +175,143 @@ static bool mark_is_shared(const struct wake *wake, uint32_t slot)
     return false;
 }
 
+// A trap before long mode lies in the AP's record or, earlier, in the page; a fault in long mode in its record.
+static struct fault_evidence find_fault(const struct wake *wake, const struct lcpu *lcpu)
+{
+    struct trap trap;
+
+    if (atomic_load_explicit(&lcpu->fault.valid, memory_order_acquire))
+        return (struct fault_evidence){
+            .valid = true,
+            .mode = lcpu->fault.mode,
+            .vector = lcpu->fault.vector,
+            .error = lcpu->fault.error,
+            .ip = lcpu->fault.ip,
+            .cr2 = lcpu->fault.cr2,
+        };
+    if (!trampoline_trap_at(wake->trampoline, wake->page_phys, lcpu->trap + sizeof lcpu->trap, &trap) &&
+        !trampoline_trap_in_cell(wake->trampoline, wake->page_view, wake->page_phys, lcpu->apic_id,
+                                 &trap))
+        return (struct fault_evidence){.valid = false};
+    return (struct fault_evidence){
+        .valid = true,
+        .mode = trap.mode,
+        .vector = trap.vector,
+        .error = trap.error,
+        .ip = trap.ip_phys,
+    };
+}
+
+static bool came_astray(const struct wake *wake, uint32_t apic_id)
+{
+    const struct rally *rally = arena_rally(wake->arena);
+    const uint32_t count = atomic_load_explicit(&rally->unlisted_count, memory_order_acquire);
+    for (uint32_t i = 0; i < count && i < RALLY_UNLISTED_MAX; i++) {
+        if (rally->unlisted_ids[i] == apic_id)
+            return true;
+    }
+    return false;
+}
+
+static bool page_is_damaged(const struct wake *wake)
+{
+    size_t offset;
+    return trampoline_verify(wake->trampoline, wake->page_view, wake->page_phys, wake->parameters,
+                             &offset) != STATUS_OK;
+}
+
 static struct evidence gather_evidence(const struct wake *wake, uint32_t slot)
 {
     const struct lcpu *lcpu = &arena_lcpu(wake->arena, slot)->lcpu;
     const struct account *account = arena_account(wake->arena, slot);
-    return (struct evidence){
+    const uint8_t mark = trampoline_mark(wake->page_view, lcpu->apic_id);
+    const struct fault_evidence fault = find_fault(wake, lcpu);
+    struct evidence evidence = {
         .stage = wake_stage(lcpu, wake->generation),
-        .mark = trampoline_mark(wake->page_view, lcpu->apic_id),
-        .mark_shared = !account->up && mark_is_shared(wake, slot),
-        .fault = atomic_load_explicit(&lcpu->fault.valid, memory_order_acquire) != 0,
+        .mark = mark <= STAGE_PROTECTED ? mark : STAGE_NONE, // beyond: an injected fault nobody took
+        .up = account->up,
         .greeted = account->greeted,
         .lost = account->lost,
+        .fault = fault,
     };
+    // What takes a search is looked at only where nothing else speaks.
+    if (evidence.stage == STAGE_NONE && !evidence.greeted && !fault.valid) {
+        evidence.mark_shared = mark_is_shared(wake, slot);
+        evidence.page_damaged = page_is_damaged(wake);
+        evidence.stray = came_astray(wake, lcpu->apic_id);
+    }
+    return evidence;
 }
 
-static void tell_advice(struct console *console, uint32_t cpu, enum cause cause)
+// For people: what happened, and what to look at next.
+static void tell_story(struct console *console, uint32_t cpu, const struct evidence *evidence,
+                       enum cause cause)
 {
     struct report_line out;
 
     struct line *line = sentence(&out);
-    line_add_format(line, "CPU %u failed: %s. Next: %s.", (uint64_t)cpu, cause_story(cause),
-                    cause_advice(cause));
+    line_add_format(line, "CPU %u failed: %s", (uint64_t)cpu, cause_story(cause));
+    if (cause == CAUSE_FAULT)
+        line_add_format(line, ": vector %u (%s) in %s at %x, error code %x, CR2 %x",
+                        (uint64_t)evidence->fault.vector, fault_name(evidence->fault.vector),
+                        mode_story(evidence->fault.mode), evidence->fault.ip,
+                        (uint64_t)evidence->fault.error, evidence->fault.cr2);
+    line_add_text(line, ".");
     console_say(console, 0, line);
+    line = sentence(&out);
+    line_add_format(line, "  Look next: %s", cause_advice(cause));
+    console_say(console, 0, line);
+}
+
+static void add_fault(struct line *line, const struct fault_evidence *fault)
+{
+    record_add_text(line, "mode", mode_word(fault->mode));
+    record_add_decimal(line, "vector", fault->vector);
+    record_add_hex(line, "error", fault->error);
+    record_add_hex(line, "ip", fault->ip);
+    record_add_hex(line, "cr2", fault->cr2);
+}
+
+// What made it come: nothing but the first message, a further STARTUP, or a further sequence.
+static const char *helped_by(const struct account *account, const struct lcpu *lcpu)
+{
+    if (account->tries > 1)
+        return "sequence";
+    return account->startups > 1 && lcpu->tsc_real >= account->startup_tsc ? "startup" : NULL;
+}
+
+static uint32_t furthest_stage(const struct evidence *evidence)
+{
+    if (evidence->greeted)
+        return STAGE_GREETED;
+    if (evidence->stage != STAGE_NONE)
+        return evidence->stage;
+    return evidence->mark_shared ? STAGE_NONE : evidence->mark;
 }
 
 static void report_wanted(struct console *console, const struct wake *wake, uint32_t slot,
                           const struct cpu *cpu, struct outcome *outcome)
 {
     const struct account *account = arena_account(wake->arena, slot);
+    const struct lcpu *lcpu = &arena_lcpu(wake->arena, slot)->lcpu;
     const struct evidence evidence = gather_evidence(wake, slot);
     const enum cause cause = verdict(&evidence);
-    const uint32_t stage = evidence.greeted          ? STAGE_GREETED
-                           : evidence.stage != 0      ? evidence.stage
-                           : !evidence.mark_shared    ? evidence.mark
-                                                      : STAGE_NONE;
     struct report_line out;
 
     struct line *line =
         cpu_record(&out, account->cpu, cpu, cause == CAUSE_NONE ? "online" : "failed");
-    record_add_text(line, "stage", stage_word(stage));
+    record_add_text(line, "stage", stage_word(furthest_stage(&evidence)));
     record_add_decimal(line, "tries", account->tries);
+    if (account->up && helped_by(account, lcpu))
+        record_add_text(line, "retry", helped_by(account, lcpu));
     if (account->up)
         record_add_decimal(line, "us", account->us);
     if (account->lost > 0)
         record_add_decimal(line, "lost", account->lost);
     if (cause != CAUSE_NONE)
         record_add_text(line, "cause", cause_word(cause));
+    if (cause == CAUSE_FAULT)
+        add_fault(line, &evidence.fault);
     console_record(console, 0, line);
 
     outcome->want++;
@@ -228,7 +320,39 @@ static void report_wanted(struct console *console, const struct wake *wake, uint
         return;
     }
     outcome->failed++;
-    tell_advice(console, account->cpu, cause);
+    tell_story(console, account->cpu, &evidence, cause);
+}
+
+void report_aswoken(struct console *console, const struct wake *wake)
+{
+    struct report_line out;
+
+    if (console->log != LOG_DEBUG)
+        return;
+    for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
+        const struct lcpu *lcpu = &arena_lcpu(wake->arena, slot)->lcpu;
+        if (wake_stage(lcpu, wake->generation) < STAGE_PROTECTED)
+            continue;
+        const uint64_t since = lcpu->tsc_real;
+        const uint64_t khz = (wake->clock.tsc_hz + 999) / 1000;
+        struct line *line = record(&out, "aswoken");
+        record_add_decimal(line, "cpu", lcpu->index);
+        record_add_hex(line, "bist", lcpu->bist);
+        record_add_hex(line, "signature", lcpu->signature);
+        record_add_hex(line, "cr0", lcpu->cr0);
+        record_add_hex(line, "cr4", lcpu->cr4);
+        record_add_hex(line, "efer", lcpu->efer);
+        record_add_hex(line, "apic_base", lcpu->apic_base);
+        record_add_decimal(line, "tsc_real", since);
+        // The later stages in nanoseconds since the first; 0 where it did not get.
+        const uint32_t stage = wake_stage(lcpu, wake->generation);
+        record_add_decimal(line, "protected_ns", (lcpu->tsc_protected - since) * 1000000 / khz);
+        record_add_decimal(line, "long_ns",
+                           stage >= STAGE_LONG ? (lcpu->tsc_long - since) * 1000000 / khz : 0);
+        record_add_decimal(line, "c_ns",
+                           stage >= STAGE_C ? (lcpu->tsc_c - since) * 1000000 / khz : 0);
+        console_record(console, 0, line);
+    }
 }
 
 // Processors that came by a broadcast and found no record: those of the inventory are `skipped` already.

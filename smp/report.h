@@ -41,5 +41,9 @@ struct outcome {
 void report_cpus(struct console *console, const struct machine *machine, const struct wake *wake,
                  struct outcome *outcome);
 
+// One ev=aswoken for each AP that came at least to protected mode: what INIT left it, and when it reached each
+// stage. Only with log=debug.
+void report_aswoken(struct console *console, const struct wake *wake);
+
 // The last record.
 void report_end(struct console *console, const struct outcome *outcome);

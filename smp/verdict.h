@@ -7,25 +7,39 @@
 
 #include "handoff.h"
 
+// A fault or a trap of this processor, in whatever mode.
+struct fault_evidence {
+    bool valid;
+    uint32_t mode; // STAGE_: real, protected, long, or c and later
+    uint32_t vector, error;
+    uint64_t ip, cr2;
+};
+
 struct evidence {
     uint32_t stage;    // STAGE_ by its own record, in the round that counts
     uint32_t mark;     // STAGE_ by its real-mode mark, which other processors may share
     bool mark_shared;  // another wanted processor has the same mark
-    bool fault;        // its record holds a fault
+    bool up;           // it came before its time-out
     bool greeted;      // in whatever round
     uint32_t lost;     // rounds in which it did not come in time
+    bool page_damaged; // the trampoline's page is not what it was when it was proved
+    bool stray;        // somebody came under its ID and found no record
+    struct fault_evidence fault;
 };
 
 enum cause {
     CAUSE_NONE, // it came and greeted
     CAUSE_NEVER_FETCHED,
+    CAUSE_DAMAGED_PAGE,
     CAUSE_STOPPED_IN_REAL,
     CAUSE_STOPPED_IN_PROTECTED,
     CAUSE_STOPPED_IN_LONG,
     CAUSE_STOPPED_IN_C,
     CAUSE_FAULT,
-    CAUSE_SILENT, // reached C in time, its line did not come out
-    CAUSE_LATE,   // greeted, but missed a round, or came after its time-out
+    CAUSE_WRONG_ID,
+    CAUSE_LATE,         // came after its time-out
+    CAUSE_SILENT,       // checked in in time, its line did not come out
+    CAUSE_INTERMITTENT, // greeted, but missed a round
     CAUSE_UNKNOWN,
     CAUSE_COUNT,
 };
@@ -36,6 +50,10 @@ enum cause verdict(const struct evidence *evidence);
 const char *cause_word(enum cause cause);
 const char *cause_story(enum cause cause);
 const char *cause_advice(enum cause cause);
+
+// The word for the mode of a fault, by the STAGE_ it happened in: real, protected, long, c.
+const char *mode_word(uint32_t stage);
+const char *mode_story(uint32_t stage); // for sentences: "protected mode", "C"
 
 // The word for a STAGE_ ("protected").
 const char *stage_word(uint32_t stage);

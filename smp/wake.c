@@ -6,6 +6,8 @@
 #include "wake.h"
 
 #include "hw.h"
+#include "inject.h"
+#include "mem.h"
 
 // A sequence is sent to slots[0..count-1]. With `all` one message reaches everybody.
 struct group {
@@ -73,6 +75,14 @@ static void send_one(struct wake *wake, uint32_t apic_id, uint32_t command)
         wake->unsent++;
 }
 
+// The faults of one AP in this round: its own, and lost-sipi where it goes round.
+static uint32_t faults_of(const struct wake *wake, uint32_t slot)
+{
+    const uint32_t everywhere = arena_account(wake->arena, 0)->faults;
+    const uint32_t unlucky = (wake->generation - 1) % (uint32_t)wake->plan->want + 1;
+    return arena_account(wake->arena, slot)->faults | (slot == unlucky ? everywhere : 0);
+}
+
 // Sends one message to the group: by shorthand, or to each. With sipis=auto nobody who has come is sent more.
 static void send(struct wake *wake, const struct group *group, uint32_t command)
 {
@@ -81,9 +91,39 @@ static void send(struct wake *wake, const struct group *group, uint32_t command)
         return;
     }
     for (size_t i = 0; i < group->count; i++) {
+        const uint32_t slot = group->slots[i];
+        uint32_t own = command | ICR_TO_DESTINATION;
+        if (wake->plan->sipis == SIPIS_AUTO && has_come(wake, slot))
+            continue;
+        const uint32_t faults = faults_of(wake, slot);
+        const uint32_t try = arena_account(wake->arena, slot)->tries;
+        if (faults == 0 || inject_message(faults, try, wake->decoy_page, &own))
+            send_one(wake, lcpu_of(wake, slot)->apic_id, own);
+    }
+}
+
+// Notes, before a STARTUP goes out, for whom it is.
+static void note_startup(const struct wake *wake, const struct group *group, uint32_t count, uint64_t now)
+{
+    for (size_t i = 0; i < group->count; i++) {
+        struct account *account = arena_account(wake->arena, group->slots[i]);
         if (wake->plan->sipis == SIPIS_AUTO && has_come(wake, group->slots[i]))
             continue;
-        send_one(wake, lcpu_of(wake, group->slots[i])->apic_id, command | ICR_TO_DESTINATION);
+        account->startups = count;
+        account->startup_tsc = now;
+    }
+}
+
+// A processor in real mode has no record in reach: its fault waits in its mark.
+static void arm_real_mode(const struct wake *wake)
+{
+    for (size_t i = 0; i < wake->missing_count; i++) {
+        const uint32_t faults = arena_account(wake->arena, wake->missing[i])->faults;
+        const uint32_t apic_id = lcpu_of(wake, wake->missing[i])->apic_id;
+        if (fault_is_set(faults, FAULT_HANG_REAL))
+            trampoline_set_mark(wake->page_view, apic_id, INJECT_HANG_REAL);
+        if (fault_is_set(faults, FAULT_UD_REAL))
+            trampoline_set_mark(wake->page_view, apic_id, INJECT_UD_REAL);
     }
 }
 
@@ -100,6 +140,8 @@ static void run_sequence(struct wake *wake, struct group group, uint32_t expecte
     send(wake, &group, init);
     wait_us(wake, init_us);
     for (uint32_t sent = 1; sent <= sipis; sent++) {
+        if (sent > 1)
+            note_startup(wake, &group, sent, hw_tsc());
         send(wake, &group, startup);
         *last_sent = hw_tsc();
         if (sent == sipis)
@@ -121,8 +163,15 @@ static void run_pass(struct wake *wake, uint32_t try, uint64_t *last_sent)
     const uint32_t init_us = try == 1 ? plan->init_us : plan->init_retry_us;
     const uint32_t already = (uint32_t)(plan->want - wake->missing_count);
 
-    for (size_t i = 0; i < wake->missing_count; i++)
-        arena_account(wake->arena, wake->missing[i])->tries = try;
+    for (size_t i = 0; i < wake->missing_count; i++) {
+        struct account *account = arena_account(wake->arena, wake->missing[i]);
+        struct lcpu *lcpu = &arena_lcpu(wake->arena, wake->missing[i])->lcpu;
+        account->tries = try;
+        account->startups = 1;
+        atomic_store_explicit(&lcpu->fault.valid, 0, memory_order_relaxed);
+        memset(lcpu->trap, 0, sizeof lcpu->trap);
+    }
+    arm_real_mode(wake);
     if (plan->wake == WAKE_ONE_BY_ONE) {
         for (size_t i = 0; i < wake->missing_count; i++) {
             const struct group one = {&wake->missing[i], 1, GROUP_EACH};
@@ -160,6 +209,8 @@ static void start_round(struct wake *wake)
         struct account *account = arena_account(wake->arena, slot);
         wake->missing[slot - 1] = slot;
         account->up = 0;
+        if (wake_stage(lcpu, wake->generation - 1) == STAGE_GREETED)
+            account->greeted = 1; // perhaps after its turn was taken back
         lcpu->greet = !account->greeted;
         atomic_store_explicit(&lcpu->state, STAGE_NONE, memory_order_relaxed);
     }
@@ -176,14 +227,16 @@ static void take_stock(struct wake *wake, uint64_t start, struct wake_result *re
             account->lost++;
             continue;
         }
-        const uint64_t us = clock_us(&wake->clock, lcpu_of(wake, slot)->tsc_c - start);
+        const uint64_t stamp = lcpu_of(wake, slot)->tsc_c; // by the AP's own counter, which may be behind
+        const uint64_t us = stamp > start ? clock_us(&wake->clock, stamp - start) : 0;
         if (result->up == 0 || us < result->first_us)
             result->first_us = us;
         if (us > result->last_us)
             result->last_us = us;
         if (account->tries > 1)
             result->retried++;
-        account->us = us;
+        if (account->lost == wake->generation - 1) // the first round that it came in
+            account->us = us;
         account->up = 1;
         result->up++;
     }
@@ -208,6 +261,22 @@ void wake_round(struct wake *wake, struct wake_result *result)
     take_stock(wake, start, result);
 }
 
+void wake_await_late(struct wake *wake)
+{
+    const uint64_t ticks = clock_ticks(&wake->clock, wake->plan->timeout_us);
+    const uint64_t start = hw_tsc();
+
+    while (wake->missing_count > 0 && hw_tsc() - start < ticks) {
+        hw_pause();
+        keep_missing(wake);
+    }
+}
+
+void wake_close(struct wake *wake)
+{
+    atomic_store_explicit(&arena_rally(wake->arena)->turn, TURN_CLOSED, memory_order_release);
+}
+
 // Waits for one AP to greet, at most `ticks`.
 static int wait_for_greeting(const struct wake *wake, uint32_t slot, uint64_t ticks)
 {
@@ -220,13 +289,22 @@ static int wait_for_greeting(const struct wake *wake, uint32_t slot, uint64_t ti
     return 1;
 }
 
+// Up, checked in, without a fault, and not greeted yet.
+static int may_greet(const struct wake *wake, uint32_t slot)
+{
+    const struct account *account = arena_account(wake->arena, slot);
+    const struct lcpu *lcpu = lcpu_of(wake, slot);
+    return account->up && !account->greeted &&
+           wake_stage(lcpu, wake->generation) >= STAGE_READY &&
+           !atomic_load_explicit(&lcpu->fault.valid, memory_order_acquire);
+}
+
 // Chains those who are to greet, each naming the next; returns the first, 0 if there is none.
 static uint32_t chain_greeters(const struct wake *wake)
 {
     uint32_t next = 0;
     for (uint32_t slot = (uint32_t)wake->plan->want; slot >= 1; slot--) {
-        const struct account *account = arena_account(wake->arena, slot);
-        if (!account->up || account->greeted)
+        if (!may_greet(wake, slot))
             continue;
         struct lcpu *lcpu = &arena_lcpu(wake->arena, slot)->lcpu;
         lcpu->greet_next = next;
@@ -235,16 +313,35 @@ static uint32_t chain_greeters(const struct wake *wake)
     return next;
 }
 
+// inject=nmi: to those who are in C now. Each has until `ticks` to leave its evidence.
+static void send_nmis(struct wake *wake, uint64_t ticks)
+{
+    for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
+        const struct account *account = arena_account(wake->arena, slot);
+        const struct lcpu *lcpu = lcpu_of(wake, slot);
+        if (!fault_is_set(account->faults, FAULT_NMI) || !account->up)
+            continue;
+        const uint64_t start = hw_tsc();
+        send_one(wake, lcpu->apic_id,
+                 ICR_VECTOR(0) | ICR_DELIVERY_NMI | ICR_PHYSICAL | ICR_ASSERT | ICR_EDGE |
+                     ICR_TO_DESTINATION);
+        while (!atomic_load_explicit(&lcpu->fault.valid, memory_order_acquire) &&
+               hw_tsc() - start < ticks)
+            hw_pause();
+    }
+}
+
 uint32_t wake_greet(struct wake *wake, uint64_t line_us)
 {
     struct rally *rally = arena_rally(wake->arena);
     const uint64_t ticks = clock_ticks(&wake->clock, line_us);
     uint32_t greeted = 0;
 
+    send_nmis(wake, ticks);
     atomic_store_explicit(&rally->turn, chain_greeters(wake), memory_order_release);
     for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
         struct account *account = arena_account(wake->arena, slot);
-        if (!account->up || account->greeted)
+        if (!may_greet(wake, slot))
             continue;
         const struct lcpu *lcpu = lcpu_of(wake, slot);
         uint32_t turn = lcpu->index;

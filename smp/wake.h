@@ -20,10 +20,13 @@
 struct wake {
     const struct plan *plan;
     const struct arena *arena;
+    const struct trampoline *trampoline;
+    const struct trampoline_parameters *parameters;
     struct apic apic;
     struct clock clock;
     uint8_t *page_view;   // the trampoline's page, where it can be written
     uint32_t page_phys;   // and where the APs start
+    uint32_t decoy_page;  // a page of HLT instructions, for inject=bad-vector; else 0
     uint32_t generation;  // of the current round; counts up from 1
     uint32_t *missing;    // the caller's memory for plan->want slots
     size_t missing_count; // after a round: who did not come
@@ -41,6 +44,13 @@ struct wake_result {
 
 // One round: clears the marks and the states, then wakes. Outputs last.
 void wake_round(struct wake *wake, struct wake_result *result);
+
+// After the last round: waits, at most the plan's time-out, for those who are missing. Whoever comes now is
+// late: it keeps its record and is told as such, but does not count as up.
+void wake_await_late(struct wake *wake);
+
+// Tells every AP that still waits for its turn to halt.
+void wake_close(struct wake *wake);
 
 // Lets everyone who has come and has not greeted yet greet, one after another, in CPU order. Returns how
 // many greeted now. Who does not within `line_us` loses the turn.

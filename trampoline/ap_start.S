@@ -44,10 +44,10 @@ patches:
 // Real mode.
 // On entry:  CS = page >> 4, IP = 0, EAX = BIST, EDX = CPUID signature, interrupts off, caches as firmware
 //            left them, all else as INIT left it (SDM vol. 3A, "Processor State After Reset").
-// On exit:   protected mode, ESI = BIST, EDI = signature, EBP = low half of the TSC, EBX = index of the mark.
+// On exit:   protected mode, ESI = BIST, EDI = signature, EBP = low half of the TSC, EBX = index of the mark,
+//            SP = a stack for one trap in a cell of the page, the mark's index its first word.
     .globl x86_start16_begin
 x86_start16_begin:
-code_begin:
     jmp     start16
     .org    IMAGE_MAGIC_OFFSET
     .long   IMAGE_MAGIC
@@ -55,7 +55,10 @@ code_begin:
     .word   OFF(patches)
     .word   (image_end - patches) / PATCH_BYTES
     .word   OFF(parameters)
+    .word   OFF(traps_real)
+    .word   OFF(traps_protected)
 
+code_begin:
 start16:
     cli
     cld
@@ -72,12 +75,28 @@ start16:
     jne     1f
     mov     %ebx, %edx
     shr     $24, %edx
-1:  and     $(MARK_COUNT - 1), %edx
-    mov     %edx, %ebx
+1:  and     $(MARK_COUNT - 1), %dx
+    movzwl  %dx, %ebx
+    mov     PAGE_MARKS(%bx), %al        // nobody writes here before us, but for an injected fault
     movb    $STAGE_REAL, PAGE_MARKS(%bx)
-    lgdtl   OFF(gdt_pointer)
+
+    mov     %cs, %dx
+    mov     %dx, %ss
+    mov     %bx, %sp
+    and     $(CELL_COUNT - 1), %sp
+    shl     $6, %sp
+    add     $(PAGE_CELLS + CELL_BYTES), %sp
+    push    %bx
+    lidtl   OFF(traps_real_pointer)
+
+    cmp     $INJECT_HANG_REAL, %al
+2:  je      2b
+    jb      3f
+    ud2
+3:  lgdtl   OFF(gdt_pointer)
     mov     %cr0, %eax
     or      $CR0_PE, %al
+    lidtl   OFF(traps_protected_pointer) // one instruction before the mode it is for
     mov     %eax, %cr0
     ljmpl   $SELECTOR_CODE32, $OFF(lcpu_start32)
     patch_tail lcpu_start32, 2
@@ -87,7 +106,7 @@ x86_start16_end:
 // Protected mode, no paging.
 // On entry:  as above; CS flat.
 // On exit:   long mode with our page tables, EBX = physical address of this processor's struct lcpu, in which
-//            the way so far and what INIT left are written.
+//            the way so far and what INIT left are written; its own GDT, stack and early IDT.
 // An APIC ID that stands in no table ends in `unlisted`.
     .code32
     .globl lcpu_start32
@@ -95,9 +114,11 @@ lcpu_start32:
     mov     $SELECTOR_DATA, %eax
     mov     %eax, %ds
     mov     %eax, %ss
+    movzwl  %sp, %esp
+    add     $OFF(x86_start16_begin), %esp
+    patch_tail x86_start16_begin
     movb    $STAGE_PROTECTED, PAGE_MARKS(%ebx)
     patch_tail x86_start16_begin + PAGE_MARKS, 1
-    mov     %eax, %es
 
     // EXTD is each processor's own: set it before any 0x8xx register is touched, the ID's included. Where
     // firmware left it on, it stays on, whatever the BSP uses.
@@ -109,7 +130,7 @@ lcpu_start32:
     mov     OFF(x2apic), %ecx
     patch_tail x2apic
     jecxz   3f
-    mov     $MSR_APIC_BASE, %ecx
+    mov     $MSR_APIC_BASE, %cl         // ECX was 1
     or      $(APIC_BASE_EXTD | APIC_BASE_EN), %eax
     wrmsr
 2:  mov     $MSR_X2APIC_ID, %ecx
@@ -138,13 +159,14 @@ lcpu_start32:
     test    %ecx, %ecx                  // padding bears an ID too
     jz      unlisted
 
+    lea     LCPU_TRAP_TOP(%ecx), %esp
     mov     %ebx, LCPU_APIC_BASE(%ecx)
     mov     %ecx, %ebx
     mov     OFF(rally), %eax
     patch_tail rally
     mov     RALLY_GENERATION(%eax), %eax
     shl     $STATE_STAGE_BITS, %eax
-    or      $STAGE_PROTECTED, %eax
+    mov     $STAGE_PROTECTED, %al
     mov     %eax, LCPU_STATE(%ebx)
     rdtsc
     mov     %eax, LCPU_TSC_PROTECTED(%ebx)
@@ -165,20 +187,30 @@ lcpu_start32:
     mov     %eax, LCPU_EFER(%ebx)
     mov     %edx, LCPU_EFER + 4(%ebx)
 
+    mov     LCPU_INJECT(%ebx), %al
+    dec     %al                         // INJECT_HANG_PROTECTED
+8:  jz      8b
+    dec     %al                         // INJECT_UD_PROTECTED
+    jnz     9f
+    ud2
+9:
     // LA57 and PAE must be as deep as the tables before PG; MCE, or a broadcast machine check shuts the
     // machine down; NXE before PG, or the tables' NX bits are reserved bits.
+    mov     OFF(efer), %eax
+    patch_tail efer
+    xor     %edx, %edx
+    wrmsr
     mov     OFF(cr4), %ecx
     patch_tail cr4
     mov     %ecx, %cr4
     mov     OFF(x86_bpt_pml4_addr), %ecx
     patch_tail x86_bpt_pml4_addr
+    add     LCPU_CR3_ERROR(%ebx), %ecx
     mov     %ecx, %cr3
-    mov     OFF(efer), %eax
-    patch_tail efer
-    xor     %edx, %edx
-    mov     $MSR_EFER, %ecx
-    wrmsr
+    lgdt    LCPU_GDTR(%ebx)
+    mov     LCPU_STACK(%ebx), %esp
     mov     $(CR0_PG | CR0_WP | CR0_NE | CR0_ET | CR0_MP | CR0_PE), %eax // CD and NW survive INIT: clear
+    lidt    LCPU_EARLY_IDTR(%ebx)       // one instruction before the mode it is for
     mov     %eax, %cr0
     ljmpl   $SELECTOR_CODE64, $OFF(lcpu_start64)
     patch_tail lcpu_start64, 2
@@ -197,32 +229,59 @@ unlisted:
     jmp     8b
 
 // Long mode.
-// On entry:  EBX = struct lcpu, paging as the BSP's, no stack, the trampoline's GDT.
-// On exit:   lcpu.entry(lcpu) on the processor's own stack, GDT, TSS and IDT; never returns.
+// On entry:  EBX = struct lcpu, paging as the BSP's, the processor's own stack, GDT and early IDT.
+// On exit:   lcpu.entry(lcpu), TSS and IDT loaded; never returns.
     .code64
     .globl lcpu_start64
 lcpu_start64:
     mov     %ebx, %ebx                  // the upper half is undefined after the switch
     movb    $STAGE_LONG, LCPU_STATE(%rbx)
-    lgdt    LCPU_GDTR(%rbx)
-    lidt    LCPU_IDTR(%rbx)
     andb    $~TSS_BUSY, LCPU_TSS_TYPE(%rbx) // LTR set it when this processor came the last time
     mov     $SELECTOR_TSS, %eax
     ltr     %ax
+    lidt    LCPU_IDTR(%rbx)
     rdtsc
     mov     %eax, LCPU_TSC_LONG(%rbx)
     mov     %edx, LCPU_TSC_LONG + 4(%rbx)
-    xor     %eax, %eax
-    mov     %eax, %fs
-    mov     %eax, %gs
-    mov     LCPU_STACK(%rbx), %rsp
+    mov     LCPU_INJECT(%rbx), %al
+    sub     $INJECT_HANG_LONG, %al
+1:  je      1b
+    dec     %al                         // INJECT_UD_LONG
+    jnz     2f
+    ud2
+2:  mov     LCPU_STACK(%rbx), %rsp
     mov     %rbx, %rdi
     xor     %ebp, %ebp                  // the end of every back trace
     call    *LCPU_ENTRY(%rbx)
-9:  cli
+3:  cli
     hlt
-    jmp     9b
+    jmp     3b
 code_end:
+
+// Traps before long mode: stubs that the page's tables name, filled in by C. A stub's call leaves an address that
+// tells the vector, on top of what the processor pushed; the magic word behind it says that the frame is
+// whole. Nobody returns from here.
+    .code16
+traps_real:
+    .rept   TRAP_VECTORS
+    .byte   0xe8                        // call rel16: the assembler would be free to choose another size
+    .word   trap_real - . - 2
+    .endr
+trap_real:
+    pushw   $TRAP_MAGIC_REAL
+1:  hlt
+    jmp     1b
+
+    .code32
+traps_protected:
+    .rept   TRAP_VECTORS
+    .byte   0xe8                        // call rel32
+    .long   trap_protected - . - 4
+    .endr
+trap_protected:
+    push    $TRAP_MAGIC_PROTECTED
+1:  hlt
+    jmp     1b
 
     .balign 8
 parameters:
@@ -254,9 +313,16 @@ gdt_end:
     .word   0
 gdt_pointer:
     .word   gdt_end - gdt - 1
-gdt_base:
     .long   OFF(gdt)
     patch_tail gdt
+traps_real_pointer:
+    .word   TRAP_VECTORS * 4 - 1
+    .long   PAGE_TRAPS_REAL
+    patch_tail x86_start16_begin + PAGE_TRAPS_REAL
+traps_protected_pointer:
+    .word   TRAP_VECTORS * 8 - 1
+    .long   PAGE_TRAPS_PROTECTED
+    patch_tail x86_start16_begin + PAGE_TRAPS_PROTECTED
 
     .text   2
 image_end:

@@ -11,6 +11,9 @@
 #define IMAGE_PATCHES_OFFSET    10         // u16: where the relocation table begins
 #define IMAGE_PATCH_COUNT       12         // u16: its entries
 #define IMAGE_PARAMETERS_OFFSET 14         // u16: where struct trampoline_parameters begins
+#define IMAGE_TRAPS_REAL        16         // u16: the first of 32 stubs, TRAP_REAL_BYTES each
+#define IMAGE_TRAPS_PROTECTED   18         // u16: the same, TRAP_PROTECTED_BYTES each
+#define IMAGE_HEADER_END        20
 
 // One entry of the relocation table: at `offset`, `width` bytes are to hold page + target.
 #define PATCH_BYTES  6
@@ -18,8 +21,19 @@
 #define PATCH_WIDTH  2
 #define PATCH_TARGET 4
 
+// A trap stub is one near call, so that the return address tells the vector.
+#define TRAP_VECTORS         32
+#define TRAP_REAL_BYTES      3
+#define TRAP_PROTECTED_BYTES 5
+
 // The page.
-#define PAGE_IMAGE_LIMIT 0x800 // the image ends below this
-#define PAGE_MARKS       0x800 // one byte for each ID & (MARK_COUNT - 1): the last STAGE_ reached
-#define MARK_COUNT       1024
-#define PAGE_POISON      0xcc // INT3: whoever jumps beside the image is told, not lost
+#define PAGE_IMAGE_LIMIT   0x600 // the image ends below this
+#define PAGE_TRAPS_REAL    0x600 // 32 real-mode vectors of 4 bytes
+#define PAGE_TRAPS_PROTECTED 0x680 // 32 interrupt gates of 8 bytes
+#define PAGE_FIXED_END     0x780 // up to here the page never changes after it is filled
+#define PAGE_MARKS         0x800 // one byte for each ID & (MARK_COUNT - 1): the last STAGE_ reached
+#define MARK_COUNT         1024
+#define PAGE_CELLS         0xc00 // stacks for a trap before the record is found, by ID & (CELL_COUNT - 1)
+#define CELL_COUNT         16
+#define CELL_BYTES         64
+#define PAGE_POISON        0xcc // INT3: whoever jumps beside the image is told, not lost

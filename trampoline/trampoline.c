@@ -3,8 +3,6 @@
 
 #include "trampoline.h"
 
-#include <stdbool.h>
-
 #include "handoff.h"
 #include "mem.h"
 #include "page.h"
@@ -13,6 +11,17 @@ extern const uint8_t trampoline_blob[];
 extern const uint64_t trampoline_blob_bytes;
 
 _Static_assert(sizeof(struct trampoline_parameters) == 32, "eight labels in ap_start.S");
+
+#define GATE_INTERRUPT32 0x8e00u // present, DPL 0
+
+// What a trap leaves, in bytes below the end of its stack: the frame, the stub's return address, the magic.
+#define CELL_INDEX_BYTES      2u
+#define REAL_IP               6u
+#define REAL_STUB             8u
+#define REAL_MAGIC            10u
+#define PROTECTED_IP          12u
+#define PROTECTED_STUB        16u // 4 more for the last two where the vector has an error code
+#define PROTECTED_MAGIC       20u
 
 static size_t load16(const uint8_t *at)
 {
@@ -56,8 +65,9 @@ static bool patch_is_sound(const struct trampoline *trampoline, const struct pat
 
 enum status trampoline_open(const uint8_t *image, size_t bytes, struct trampoline *trampoline)
 {
-    const size_t header_end = IMAGE_PARAMETERS_OFFSET + 2;
-    if (bytes < header_end || bytes > PAGE_IMAGE_LIMIT ||
+    const size_t stubs_real = TRAP_VECTORS * TRAP_REAL_BYTES;
+    const size_t stubs_protected = TRAP_VECTORS * TRAP_PROTECTED_BYTES;
+    if (bytes < IMAGE_HEADER_END || bytes > PAGE_IMAGE_LIMIT ||
         load32(image + IMAGE_MAGIC_OFFSET) != IMAGE_MAGIC ||
         load16(image + IMAGE_BYTES_OFFSET) != bytes)
         return STATUS_INVALID;
@@ -68,10 +78,17 @@ enum status trampoline_open(const uint8_t *image, size_t bytes, struct trampolin
         .patches_offset = load16(image + IMAGE_PATCHES_OFFSET),
         .patch_count = load16(image + IMAGE_PATCH_COUNT),
         .parameters_offset = load16(image + IMAGE_PARAMETERS_OFFSET),
+        .traps_real_offset = load16(image + IMAGE_TRAPS_REAL),
+        .traps_protected_offset = load16(image + IMAGE_TRAPS_PROTECTED),
     };
-    if (trampoline->patches_offset + trampoline->patch_count * PATCH_BYTES > bytes ||
-        trampoline->parameters_offset < header_end ||
-        trampoline->parameters_offset + sizeof(struct trampoline_parameters) > bytes)
+    if (trampoline->patches_offset < IMAGE_HEADER_END ||
+        trampoline->patches_offset + trampoline->patch_count * PATCH_BYTES > bytes ||
+        trampoline->parameters_offset < IMAGE_HEADER_END ||
+        trampoline->parameters_offset + sizeof(struct trampoline_parameters) > bytes ||
+        trampoline->traps_real_offset < IMAGE_HEADER_END ||
+        trampoline->traps_real_offset + stubs_real > bytes ||
+        trampoline->traps_protected_offset < IMAGE_HEADER_END ||
+        trampoline->traps_protected_offset + stubs_protected > bytes)
         return STATUS_INVALID;
     return STATUS_OK;
 }
@@ -89,6 +106,24 @@ enum status trampoline_copy(const struct trampoline *trampoline, uint8_t *view)
     return memcmp(view, trampoline->image, trampoline->bytes) == 0 ? STATUS_OK : STATUS_INVALID;
 }
 
+// Real mode: offset and segment (SDM vol. 3B, "8086 Emulation"). Protected mode: an interrupt gate (vol. 3A, "IDT
+// Descriptors").
+static void fill_traps(const struct trampoline *trampoline, uint8_t *view, uint32_t page_phys)
+{
+    for (uint32_t vector = 0; vector < TRAP_VECTORS; vector++) {
+        uint8_t *real = view + PAGE_TRAPS_REAL + 4 * vector;
+        uint8_t *gate = view + PAGE_TRAPS_PROTECTED + 8 * vector;
+        const uint32_t stub =
+            page_phys + (uint32_t)trampoline->traps_protected_offset + vector * TRAP_PROTECTED_BYTES;
+        store(real, (uint32_t)trampoline->traps_real_offset + vector * TRAP_REAL_BYTES, 2);
+        store(real + 2, page_phys >> 4, 2);
+        store(gate, stub & 0xffff, 2);
+        store(gate + 2, SELECTOR_CODE32, 2);
+        store(gate + 4, GATE_INTERRUPT32, 2);
+        store(gate + 6, stub >> 16, 2);
+    }
+}
+
 enum status trampoline_patch(const struct trampoline *trampoline, uint8_t *view, uint32_t page_phys,
                              size_t *applied)
 {
@@ -100,6 +135,7 @@ enum status trampoline_patch(const struct trampoline *trampoline, uint8_t *view,
         store(view + patch.offset, page_phys + (uint32_t)patch.target, patch.width);
         ++*applied;
     }
+    fill_traps(trampoline, view, page_phys);
     return STATUS_OK;
 }
 
@@ -113,7 +149,7 @@ enum status trampoline_verify(const struct trampoline *trampoline, const uint8_t
                               uint32_t page_phys, const struct trampoline_parameters *parameters,
                               size_t *offset)
 {
-    uint8_t expected[PAGE_IMAGE_LIMIT];
+    uint8_t expected[PAGE_FIXED_END];
     size_t applied;
 
     memset(expected, PAGE_POISON, sizeof expected);
@@ -130,10 +166,56 @@ enum status trampoline_verify(const struct trampoline *trampoline, const uint8_t
 void trampoline_clear_marks(uint8_t *view)
 {
     memset(view + PAGE_MARKS, STAGE_NONE, MARK_COUNT);
+    memset(view + PAGE_CELLS, 0, CELL_COUNT * CELL_BYTES);
+}
+
+void trampoline_set_mark(uint8_t *view, uint32_t apic_id, uint8_t mark)
+{
+    volatile uint8_t *at = view + PAGE_MARKS + (apic_id & (MARK_COUNT - 1));
+    *at = mark;
 }
 
 uint8_t trampoline_mark(const uint8_t *view, uint32_t apic_id)
 {
     const volatile uint8_t *mark = view + PAGE_MARKS + (apic_id & (MARK_COUNT - 1));
     return *mark;
+}
+
+// The vector whose stub's call pushed this return address.
+static bool vector_of(uint32_t pushed, size_t stubs, size_t stub_bytes, uint32_t *vector)
+{
+    const uint32_t beyond = pushed - (uint32_t)stubs;
+    *vector = beyond / (uint32_t)stub_bytes - 1;
+    return beyond % stub_bytes == 0 && *vector < TRAP_VECTORS;
+}
+
+static bool real_trap_at(const struct trampoline *trampoline, uint32_t page_phys, const uint8_t *top,
+                         struct trap *trap)
+{
+    *trap = (struct trap){.mode = STAGE_REAL, .ip_phys = page_phys + (uint32_t)load16(top - REAL_IP)};
+    return load16(top - REAL_MAGIC) == TRAP_MAGIC_REAL &&
+           vector_of((uint32_t)load16(top - REAL_STUB), trampoline->traps_real_offset,
+                     TRAP_REAL_BYTES, &trap->vector);
+}
+
+bool trampoline_trap_at(const struct trampoline *trampoline, uint32_t page_phys, const uint8_t *top,
+                        struct trap *trap)
+{
+    const size_t stubs = page_phys + trampoline->traps_protected_offset;
+    *trap = (struct trap){.mode = STAGE_PROTECTED, .ip_phys = load32(top - PROTECTED_IP)};
+    if (load32(top - PROTECTED_MAGIC) == TRAP_MAGIC_PROTECTED)
+        return vector_of(load32(top - PROTECTED_STUB), stubs, TRAP_PROTECTED_BYTES, &trap->vector);
+    trap->error = load32(top - PROTECTED_STUB);
+    return load32(top - PROTECTED_MAGIC - 4) == TRAP_MAGIC_PROTECTED &&
+           vector_of(load32(top - PROTECTED_STUB - 4), stubs, TRAP_PROTECTED_BYTES, &trap->vector);
+}
+
+bool trampoline_trap_in_cell(const struct trampoline *trampoline, const uint8_t *view,
+                             uint32_t page_phys, uint32_t apic_id, struct trap *trap)
+{
+    const uint8_t *end =
+        view + PAGE_CELLS + ((apic_id & (CELL_COUNT - 1)) + 1) * CELL_BYTES - CELL_INDEX_BYTES;
+    return load16(end) == (apic_id & (MARK_COUNT - 1)) &&
+           (real_trap_at(trampoline, page_phys, end, trap) ||
+            trampoline_trap_at(trampoline, page_phys, end, trap));
 }

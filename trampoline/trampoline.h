@@ -2,6 +2,7 @@
 // Pure: the page is reached through `view`, which need not be where the processors will see it.
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,15 @@ struct trampoline {
     size_t bytes;
     size_t patches_offset, patch_count;
     size_t parameters_offset;
+    size_t traps_real_offset, traps_protected_offset;
+};
+
+// A trap that a processor met before long mode and did not come back from.
+struct trap {
+    uint32_t mode; // STAGE_REAL or STAGE_PROTECTED
+    uint32_t vector;
+    uint32_t error;   // 0 where the vector has none, and in real mode
+    uint32_t ip_phys; // where: the physical address
 };
 
 // Checks an image's header against its size. Returns STATUS_OK or STATUS_INVALID.
@@ -37,7 +47,7 @@ enum status trampoline_open_builtin(struct trampoline *trampoline);
 // differs.
 enum status trampoline_copy(const struct trampoline *trampoline, uint8_t *view);
 
-// Applies the relocation table for a page at physical address page_phys (page-aligned, below 1 MiB).
+// Applies the relocation table, and fills the trap tables, for a page at physical address page_phys (page-aligned, below 1 MiB).
 // `applied` counts. Returns STATUS_INVALID if an entry lies outside the image, has an unknown width, or its
 // value does not fit the width; the page is then not to be used.
 enum status trampoline_patch(const struct trampoline *trampoline, uint8_t *view, uint32_t page_phys,
@@ -52,6 +62,17 @@ enum status trampoline_verify(const struct trampoline *trampoline, const uint8_t
                               uint32_t page_phys, const struct trampoline_parameters *parameters,
                               size_t *offset);
 
-// The real-mode marks: cleared before a round; read after it, by APIC ID.
+// What processors leave in the page before they find their record: marks and trap cells, cleared before a round;
+// marks set only to inject a fault (INJECT_*_REAL), and read after the round, by APIC ID.
 void trampoline_clear_marks(uint8_t *view);
+void trampoline_set_mark(uint8_t *view, uint32_t apic_id, uint8_t mark);
 uint8_t trampoline_mark(const uint8_t *view, uint32_t apic_id);
+
+// The trap left by the processor with this APIC ID in its cell, which several share: only one that bears this
+// ID's mark is told. Returns false if there is none.
+bool trampoline_trap_in_cell(const struct trampoline *trampoline, const uint8_t *view,
+                             uint32_t page_phys, uint32_t apic_id, struct trap *trap);
+
+// The trap left in protected mode on a stack that ended at `top`; at least 64 bytes below it are readable.
+bool trampoline_trap_at(const struct trampoline *trampoline, uint32_t page_phys, const uint8_t *top,
+                        struct trap *trap);
