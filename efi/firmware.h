@@ -9,6 +9,7 @@
 #include "console.h"
 #include "hw.h"
 #include "machine.h"
+#include "note.h"
 #include "options.h"
 #include "problem.h"
 #include "status.h"
@@ -56,6 +57,12 @@ enum status memory_take_low_page(struct firmware *firmware, const struct problem
                                  uint32_t *page, uint32_t *after_exit);
 // Writes two patterns and reads them back; the bytes are restored.
 bool memory_is_writable(uint64_t phys);
+
+// last_run.c: memory for the note and the arena, where the next start will look; NULL where there is none.
+void *last_run_allocate(const struct firmware *firmware, size_t pages);
+// Looks for a note that an earlier run left, tells it, and drops it. Returns how many runs in a row ended in a
+// reset; 0 if there is no note. The memory map must have been read.
+uint32_t last_run_tell(const struct firmware *firmware, struct console *console);
 
 // gather.c: every fact, into machine.
 enum status gather(struct firmware *firmware, const struct options *options,

@@ -26,6 +26,9 @@
 // One greeting at the slowest baud rate, twice over: 2 * 80 characters * 10 bits / 1200 baud, rounded up.
 #define GREETING_US 2000000u
 
+// Runs in a row that may end in a reset before the next one refuses to wake anybody.
+#define RESETS_MAX 2u
+
 #define MSR_EFER 0xc0000080u
 #define CR0_WP   (1u << 16)
 #define CR4_PGE  (1u << 7)
@@ -46,6 +49,8 @@ static struct reveille {
     struct trampoline_parameters parameters;
     struct wake wake;
     struct outcome outcome;
+    struct note *note; // in memory that outlives a warm reset
+    uint32_t resets;   // runs in a row, before this one, that ended in one
     size_t relocations;
     uint32_t low_page_after_exit;
 } g_run;
@@ -87,6 +92,23 @@ static EFI_STATUS open_run(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_T
     return EFI_SUCCESS;
 }
 
+// A machine that keeps resetting must come to rest, and a fault on purpose is not committed twice.
+static enum status look_back(struct reveille *run)
+{
+    run->resets = last_run_tell(&run->firmware, &run->console);
+    if (run->resets > 0 && run->options.inject_count > 0) {
+        run->options.inject_count = 0;
+        report_problem(&run->log, SEVERITY_WARNING, "inject",
+                       "the previous run did not survive: this one injects nothing");
+    }
+    if (run->resets < RESETS_MAX)
+        return STATUS_OK;
+    report_problem(&run->log, SEVERITY_ERROR, "keeps-resetting",
+                   "the last runs all ended in a reset, so this one wakes nobody; change the options, "
+                   "for example cpus=, and start again");
+    return STATUS_UNSUPPORTED;
+}
+
 static enum status allocate_plan(struct reveille *run)
 {
     const size_t enabled = run->machine.inventory.enabled;
@@ -111,8 +133,10 @@ static enum status allocate_arena(struct reveille *run)
     struct line line;
 
     arena_plan(count, address_space_bound(&run->machine, count), &run->arena);
-    run->arena.phys = (uintptr_t)memory_allocate(&run->firmware, run->arena.bytes / PAGE_BYTES);
-    if (run->arena.phys != 0) {
+    run->note = last_run_allocate(&run->firmware, run->arena.bytes / PAGE_BYTES + 1);
+    if (run->note) {
+        run->arena.phys = (uintptr_t)run->note + PAGE_BYTES;
+        note_drop(run->note);
         arena_prepare(&run->arena, run->plan.lcpus, ap_main, &run->console);
         return STATUS_OK;
     }
@@ -156,6 +180,8 @@ static enum status prepare(struct reveille *run)
     if ((status = gather(&run->firmware, &run->options, &run->problems, &run->machine)) != STATUS_OK)
         return status;
     console_set_rate(&run->console, clock_ticks(&run->machine.clock, 1));
+    if ((status = look_back(run)) != STATUS_OK)
+        return status;
     if ((status = allocate_plan(run)) != STATUS_OK)
         return status;
     report_machine(&run->console, &run->machine, &run->plan);
@@ -207,7 +233,7 @@ static EFI_STATUS refuse(struct reveille *run, enum status status)
         firmware->boot->FreePages(run->machine.low_page, 1);
     if (run->wake.decoy_page != 0)
         firmware->boot->FreePages(run->wake.decoy_page, 1);
-    memory_free(firmware, (void *)(uintptr_t)run->arena.phys, run->arena.bytes / PAGE_BYTES);
+    memory_free(firmware, run->note, run->arena.bytes / PAGE_BYTES + 1);
     memory_free(firmware, run->plan.lcpus,
                 enabled * (sizeof(struct lcpu_plan) + sizeof(uint32_t)) / PAGE_BYTES + 1);
     memory_free(firmware, run->machine.inventory.cpus, run->machine.inventory_pages);
@@ -241,6 +267,7 @@ static void say(struct reveille *run, const char *text)
 
 static _Noreturn void finish(struct reveille *run)
 {
+    note_drop(run->note);
     report_end(&run->console, &run->outcome);
     end_run(&run->firmware, &run->machine, &run->options, &run->console,
             run->outcome.ok ? EXIT_OK : EXIT_FAILED);
@@ -255,6 +282,11 @@ static void bsp_stopped(void *context)
     finish(run);
 }
 
+static void keep_note(struct reveille *run, enum note_step step, uint32_t round)
+{
+    note_keep(run->note, &run->arena, step, round, run->resets);
+}
+
 static void leave(struct reveille *run)
 {
     uint32_t attempts;
@@ -263,6 +295,7 @@ static void leave(struct reveille *run)
     uart_drain(&run->console.uart);
     run->firmware.boot->SetWatchdogTimer(0, 0, 0, NULL); // firmware resets after five minutes
     run->console.sink.write_line = NULL;
+    keep_note(run, NOTE_LEAVING, 0);
     const enum status status = memory_read_map(&run->firmware) == STATUS_OK
                                    ? leave_firmware(&run->firmware, &attempts)
                                    : STATUS_NO_SPACE;
@@ -347,10 +380,12 @@ static void wake_all(struct reveille *run)
     report_starting(&run->console, &run->plan);
     for (uint32_t round = 1; round <= run->plan.rounds; round++) {
         struct wake_result result;
+        keep_note(run, NOTE_WAKING, round);
         wake_round(wake, &result);
         (void)wake_greet(wake, GREETING_US);
         report_wake(&run->console, &run->plan, wake, &result);
     }
+    keep_note(run, NOTE_REPORTING, run->plan.rounds);
     wake_await_late(wake);
     wake_close(wake);
 }

@@ -31,6 +31,15 @@ void hw_fence_before_x2apic(void)
     __asm__ volatile("mfence; lfence" ::: "memory");
 }
 
+void hw_flush(const void *memory, uint64_t bytes)
+{
+    const uint64_t line = 64; // flushing one twice does no harm where lines are longer
+    const uint64_t start = (uintptr_t)memory & ~(line - 1);
+    for (uint64_t at = start; at < (uintptr_t)memory + bytes; at += line)
+        __asm__ volatile("clflush (%0)" : : "r"(at) : "memory");
+    __asm__ volatile("mfence" ::: "memory");
+}
+
 uint8_t hw_in8(uint16_t port)
 {
     uint8_t value;

@@ -22,6 +22,9 @@ void hw_wrmsr(uint32_t msr, uint64_t value);
 // serialising (SDM vol. 3A, "Extended XAPIC (x2APIC)": "MSR Access in x2APIC Mode").
 void hw_fence_before_x2apic(void);
 
+// CLFLUSH of every cache line of these bytes: what they say is in memory when it returns.
+void hw_flush(const void *memory, uint64_t bytes);
+
 // Ports.
 uint8_t hw_in8(uint16_t port);
 void hw_out8(uint16_t port, uint8_t value);

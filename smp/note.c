@@ -1,0 +1,131 @@
+// Keeping and reading the note. Whatever is not proved by magic, length, address and CRC is not there.
+
+#include "note.h"
+
+#include "hw.h"
+#include "mem.h"
+
+#define NOTE_MAGIC 0x31455450564552ull // "REVNOT1"
+
+// CRC-32 as ISO-HDLC has it: polynomial 0x04C11DB7 reflected, bit by bit; 64 bytes need no table.
+static uint32_t crc32(const uint8_t *bytes, size_t count)
+{
+    uint32_t crc = UINT32_MAX;
+    for (size_t i = 0; i < count; i++) {
+        crc ^= bytes[i];
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+    }
+    return ~crc;
+}
+
+static uint32_t crc_of(const struct note *note)
+{
+    struct note copy;
+    memcpy(&copy, note, sizeof copy);
+    copy.crc = 0;
+    return crc32((const uint8_t *)&copy, sizeof copy);
+}
+
+void note_keep(struct note *note, const struct arena *arena, enum note_step step, uint32_t round,
+               uint32_t resets)
+{
+    *note = (struct note){
+        .magic = NOTE_MAGIC,
+        .bytes = sizeof *note,
+        .phys = (uintptr_t)note,
+        .step = step,
+        .round = round,
+        .resets = resets,
+        .cpus = (uint32_t)arena->count,
+        .pages_phys = arena->phys + arena->pages_offset,
+    };
+    note->crc = crc_of(note);
+    hw_flush(note, sizeof *note);
+}
+
+void note_drop(struct note *note)
+{
+    memset(note, 0, sizeof *note);
+    hw_flush(note, sizeof *note);
+}
+
+bool note_is_whole(const struct note *note, uint64_t phys)
+{
+    struct note copy;
+    memcpy(&copy, note, sizeof copy);
+    return copy.magic == NOTE_MAGIC && copy.bytes == sizeof copy && copy.phys == phys &&
+           copy.crc == crc_of(&copy);
+}
+
+// A record of that run: numbered, tied to the same rally as the BSP's, in the round that was under way.
+static bool is_under_way(const struct note *note, const struct lcpu *bsp, const struct lcpu *lcpu)
+{
+    const uint32_t state = atomic_load_explicit(&lcpu->state, memory_order_relaxed);
+    const uint32_t stage = state & ((1u << STATE_STAGE_BITS) - 1);
+    return lcpu->rally == bsp->rally && lcpu->rally != NULL && bsp->index == 0 && lcpu->index != 0 &&
+           state >> STATE_STAGE_BITS == note->round && stage > STAGE_NONE && stage < STAGE_READY;
+}
+
+size_t note_suspects(const struct note *note, const struct lcpu_page *pages, size_t capacity,
+                     struct note_suspect *suspects)
+{
+    size_t count = 0;
+
+    if (!pages || note->step != NOTE_WAKING)
+        return 0;
+    for (uint32_t slot = 1; slot < note->cpus; slot++) {
+        const struct lcpu *lcpu = &pages[slot].lcpu;
+        if (!is_under_way(note, &pages[0].lcpu, lcpu))
+            continue;
+        if (count < capacity)
+            suspects[count] = (struct note_suspect){
+                lcpu->index, lcpu->apic_id, lcpu->state & ((1u << STATE_STAGE_BITS) - 1)};
+        count++;
+    }
+    return count;
+}
+
+const char *note_word(uint32_t step)
+{
+    static const char *const words[] = {"nothing", "leaving", "waking", "reporting"};
+    return step <= NOTE_REPORTING ? words[step] : words[0];
+}
+
+static const char *transition(uint32_t stage)
+{
+    switch (stage) {
+    case STAGE_PROTECTED:
+        return "from protected to long mode";
+    case STAGE_LONG:
+        return "from long mode to C";
+    case STAGE_C:
+        return "through its first steps in C";
+    default:
+        return "from real to protected mode";
+    }
+}
+
+void note_tell(const struct note *note, const struct note_suspect *suspects, size_t count,
+               struct line *line)
+{
+    line_add_text(line, "The previous run ended in a reset while ");
+    if (count > 0) {
+        line_add_format(line, "CPU %u went %s", (uint64_t)suspects[0].cpu,
+                        transition(suspects[0].stage));
+        if (count > 1)
+            line_add_format(line, " (and %u more were under way)", (uint64_t)count - 1);
+        return;
+    }
+    switch (note->step) {
+    case NOTE_LEAVING:
+        line_add_text(line, "it left firmware");
+        break;
+    case NOTE_WAKING:
+        line_add_format(line, "it woke the processors, in round %u", (uint64_t)note->round);
+        break;
+    default:
+        line_add_text(line, "it reported, after the wake");
+        break;
+    }
+}
