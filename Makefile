@@ -27,7 +27,7 @@ WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-pr
             -Wvla -Wpointer-arith -Wcast-qual -Wwrite-strings -Werror
 
 # The image. Freestanding, no SSE (an AP has not set it up), no red zone (exceptions use the stack).
-IMAGE_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -fpic -fvisibility=hidden -fshort-wchar \
+IMAGE_CFLAGS := -std=gnu17 -Os -g -ffreestanding -fpic -fvisibility=hidden -fshort-wchar \
                 -fno-stack-protector -mno-red-zone -mgeneral-regs-only -fcf-protection=none \
                 -fno-asynchronous-unwind-tables -fno-ident -ffunction-sections -fdata-sections \
                 -ffile-prefix-map=$(CURDIR)=. $(WARNINGS) $(INCLUDES) -DVERSION='"$(VERSION)"'
@@ -131,11 +131,11 @@ $(B)/image/trampoline/blob.o: trampoline/blob.S $(B)/trampoline/ap_start.bin
 
 # ---- the image ----
 
-$(B)/image/efi/%.o: efi/%.c
+$(B)/image/efi/%.o: efi/%.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(IMAGE_CFLAGS) $(EFI_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/image/%.o: %.c
+$(B)/image/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(IMAGE_CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -167,7 +167,7 @@ $(B)/reveille.img: $(B)/esp/EFI/BOOT/BOOTX64.EFI tools/image.py
 $(B)/host/efi/%.o: HOST_CFLAGS += $(EFI_CFLAGS)
 $(B)/host/tests/unit/%.o: HOST_CFLAGS += $(EFI_CFLAGS)
 
-$(B)/host/%.o: %.c
+$(B)/host/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(HOSTCC) $(HOST_CFLAGS) -MMD -MP -c -o $@ $<
 
