@@ -118,19 +118,30 @@ static enum status choose_cpus(const struct machine *machine, const struct optio
     return status;
 }
 
+// Guests whose processors no INIT reaches, and tables that ask for another way.
 static enum status refuse_what_init_cannot_wake(const struct machine *machine,
                                                 const struct problems *problems)
 {
+    const struct processor *processor = &machine->processor;
     char buffer[LINE_BYTES];
     struct line line;
 
-    if (!machine->processor.tdx_guest)
-        return STATUS_OK;
     line_start(&line, buffer, sizeof buffer);
-    line_add_text(&line, "this is a TDX guest: INIT and STARTUP do not reach its processors, they are "
-                         "woken through the MADT's mailbox; nothing to be done here");
-    tell(problems, SEVERITY_ERROR, "tdx-guest", &line);
-    return STATUS_UNSUPPORTED;
+    if (processor->tdx_guest || processor->snp_guest) {
+        line_add_format(&line,
+                        "this is %s guest: INIT and STARTUP do not reach its processors, only its "
+                        "hypervisor's own way does%s; run Reveille on the host or in a plain guest",
+                        processor->tdx_guest ? "a TDX" : "an SEV-SNP",
+                        processor->tdx_guest ? " (the MADT's mailbox, type 0x10)" : "");
+        tell(problems, SEVERITY_ERROR, processor->tdx_guest ? "tdx-guest" : "snp-guest", &line);
+        return STATUS_UNSUPPORTED;
+    }
+    if (machine->inventory.wakeup_mailbox) {
+        line_add_text(&line, "the MADT has a wake-up mailbox (type 0x10): firmware parks processors there "
+                             "and may not expect an INIT");
+        tell(problems, SEVERITY_WARNING, "wakeup-mailbox", &line);
+    }
+    return STATUS_OK;
 }
 
 enum status plan_make(const struct machine *machine, const struct options *options,

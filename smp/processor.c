@@ -7,6 +7,12 @@
 #include "mem.h"
 
 #define LEAF_HYPERVISOR 0x40000000u
+
+// AMD APM vol. 2, "Secure Encrypted Virtualization": the MSR exists where CPUID 0x8000001F tells of SEV.
+#define LEAF_SEV        0x8000001fu
+#define SEV_SUPPORTED   (1u << 1)
+#define MSR_SEV_STATUS  0xc0010131u
+#define SEV_SNP_ACTIVE  (1u << 2)
 #define LEAF_EXTENDED   0x80000000u
 
 static void put_text(char *to, uint32_t a, uint32_t b, uint32_t c)
@@ -67,6 +73,9 @@ static void read_extended(struct processor *processor)
         const uint32_t bits = hw_cpuid(0x80000008u, 0).eax & 0xff;
         processor->phys_bits = bits < 32 ? 32 : bits > 52 ? 52 : bits;
     }
+    if (max >= LEAF_SEV && max < 0x80010000u && processor->hypervisor[0] &&
+        (hw_cpuid(LEAF_SEV, 0).eax & SEV_SUPPORTED))
+        processor->snp_guest = hw_rdmsr(MSR_SEV_STATUS) & SEV_SNP_ACTIVE;
 }
 
 void processor_read(struct processor *processor)

@@ -19,6 +19,7 @@ struct processor {
     uint32_t id_leaf;   // 0xB where it tells the x2APIC ID, else 1
     uint64_t tsc_hz;    // from leaf 0x15 or 0x16, 0 if neither tells
     bool tdx_guest;     // CPUID 0x21: INIT and STARTUP do not reach its processors
+    bool snp_guest;     // SEV_STATUS bit 2: neither here
 };
 
 void processor_read(struct processor *processor);
