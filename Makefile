@@ -4,6 +4,9 @@
 VERSION := 0.1.0
 export SOURCE_DATE_EPOCH ?= 1767225600
 
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+
 CC      := gcc
 OBJCOPY := objcopy
 HOSTCC  := gcc
@@ -113,54 +116,54 @@ help:
 
 $(B)/trampoline/ap_start.o: trampoline/ap_start.S include/handoff.h trampoline/image_layout.h
 	@mkdir -p $(@D)
-	$(CC) -c -g -Iinclude -Itrampoline -o $@ $<
-	$(PYTHON) tools/check_trampoline.py $@
+	$(Q)$(CC) -c -g -Iinclude -Itrampoline -o $@ $<
+	$(Q)$(PYTHON) tools/check_trampoline.py $@
 
 $(B)/trampoline/ap_start.elf: $(B)/trampoline/ap_start.o
-	ld -m elf_x86_64 -Ttext=0 -e 0 --build-id=none -o $@ $<
+	$(Q)ld -m elf_x86_64 -Ttext=0 -e 0 --build-id=none -o $@ $<
 
 $(B)/trampoline/ap_start.bin: $(B)/trampoline/ap_start.elf
-	$(OBJCOPY) -O binary -j .text $< $@
+	$(Q)$(OBJCOPY) -O binary -j .text $< $@
 
 $(B)/trampoline.lst: $(B)/trampoline/ap_start.elf
-	objdump -d -M addr32,data32 $< > $@ && nm -n $< >> $@
+	$(Q)objdump -d -M addr32,data32 $< > $@ && nm -n $< >> $@
 
-$(B)/image/trampoline/blob.o: trampoline/blob.S $(B)/trampoline/ap_start.bin
+$(B)/image/trampoline/blob.o: trampoline/blob.S trampoline/image_layout.h $(B)/trampoline/ap_start.bin
 	@mkdir -p $(@D)
-	$(CC) -c -g -Itrampoline -Wa,-I$(B)/trampoline -o $@ $<
+	$(Q)$(CC) -c -g -Itrampoline -Wa,-I$(B)/trampoline -o $@ $<
 
 # ---- the image ----
 
 $(B)/image/efi/%.o: efi/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(IMAGE_CFLAGS) $(EFI_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(IMAGE_CFLAGS) $(EFI_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/image/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(IMAGE_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(IMAGE_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/image/%.o: %.S
 	@mkdir -p $(@D)
-	$(CC) -c -g -Iinclude -MMD -MP -o $@ $<
+	$(Q)$(CC) -c -g -Iinclude -MMD -MP -o $@ $<
 
 $(B)/BOOTX64.so: $(IMAGE_OBJ) efi/image.lds
-	ld $(LDFLAGS) -o $@ $(GNUEFI_LIB)/crt0-efi-x86_64.o $(IMAGE_OBJ) $(GNUEFI_LIB)/libgnuefi.a
+	$(Q)ld $(LDFLAGS) -o $@ $(GNUEFI_LIB)/crt0-efi-x86_64.o $(IMAGE_OBJ) $(GNUEFI_LIB)/libgnuefi.a
 
 $(B)/BOOTX64.debug: $(B)/BOOTX64.so
-	$(OBJCOPY) --only-keep-debug $< $@
+	$(Q)$(OBJCOPY) --only-keep-debug $< $@
 
 $(B)/BOOTX64.EFI: $(B)/BOOTX64.so tools/finish_image.py
-	$(OBJCOPY) -S -j .text -j .rodata -j .data -j .dynamic -j .rela -j .dynsym -j .reloc -j .sbat \
+	$(Q)$(OBJCOPY) -S -j .text -j .rodata -j .data -j .dynamic -j .rela -j .dynsym -j .reloc -j .sbat \
 	    --output-target=efi-app-x86_64 --section-alignment=4096 $< $@
-	$(PYTHON) tools/finish_image.py $@
+	$(Q)$(PYTHON) tools/finish_image.py $@
 
 $(B)/esp/EFI/BOOT/BOOTX64.EFI: $(B)/BOOTX64.EFI $(wildcard esp/*)
 	@mkdir -p $(@D)
-	cp $< $@
-	cp -r esp/. $(B)/esp/
+	$(Q)cp $< $@
+	$(Q)cp -r esp/. $(B)/esp/
 
 $(B)/reveille.img: $(B)/esp/EFI/BOOT/BOOTX64.EFI tools/image.py
-	$(PYTHON) tools/image.py $(B)/esp $@
+	$(Q)$(PYTHON) tools/image.py $(B)/esp $@
 
 # ---- the host ----
 
@@ -169,26 +172,26 @@ $(B)/host/tests/unit/%.o: HOST_CFLAGS += $(EFI_CFLAGS)
 
 $(B)/host/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(HOSTCC) $(HOST_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(HOSTCC) $(HOST_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/host/%.o: %.S
 	@mkdir -p $(@D)
-	$(HOSTCC) -c -g -Iinclude -MMD -MP -o $@ $<
+	$(Q)$(HOSTCC) -c -g -Iinclude -MMD -MP -o $@ $<
 
 $(HOST_LIB): $(HOST_OBJ)
-	rm -f $@
-	ar rcs $@ $^
+	$(Q)rm -f $@
+	$(Q)ar rcs $@ $^
 
 $(B)/host/unit/%: $(B)/host/tests/unit/%.o $(HOST_LIB)
 	@mkdir -p $(@D)
-	$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^ -lcmocka
+	$(Q)$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^ -lcmocka
 
 $(B)/host/madt: $(B)/host/tools/madt.o $(HOST_LIB)
-	$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^
+	$(Q)$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^
 
 $(B)/host/fuzz/%: tests/fuzz/%.c $(PURE_C) $(FAKE_C) $(B)/host/smp/fault_entry.o $(B)/image/trampoline/blob.o
 	@mkdir -p $(@D)
-	$(CLANG) -g -O1 -std=gnu17 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	$(Q)$(CLANG) -g -O1 -std=gnu17 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 	    $(INCLUDES) -Itests/fake -DVERSION='"$(VERSION)"' -no-pie -o $@ $^
 
 .SECONDARY:
