@@ -2,8 +2,8 @@
 
 #include "report.h"
 
+#include "examine.h"
 #include "fault.h"
-#include "verdict.h"
 
 struct report_line {
     struct line line;
@@ -164,85 +164,6 @@ static struct line *cpu_record(struct report_line *out, uint32_t index, const st
     return line;
 }
 
-// Does another wanted AP leave its real-mode mark in the same place? O(n), asked for the lost only.
-static bool mark_is_shared(const struct wake *wake, uint32_t slot)
-{
-    const uint32_t apic_id = wake->plan->lcpus[slot].apic_id;
-    for (uint32_t other = 0; other <= wake->plan->want; other++) {
-        if (other != slot && ((wake->plan->lcpus[other].apic_id ^ apic_id) & (MARK_COUNT - 1)) == 0)
-            return true;
-    }
-    return false;
-}
-
-// A trap before long mode lies in the AP's record or, earlier, in the page; a fault in long mode in its record.
-static struct fault_evidence find_fault(const struct wake *wake, const struct lcpu *lcpu)
-{
-    struct trap trap;
-
-    if (atomic_load_explicit(&lcpu->fault.valid, memory_order_acquire))
-        return (struct fault_evidence){
-            .valid = true,
-            .mode = lcpu->fault.mode,
-            .vector = lcpu->fault.vector,
-            .error = lcpu->fault.error,
-            .ip = lcpu->fault.ip,
-            .cr2 = lcpu->fault.cr2,
-        };
-    if (!trampoline_trap_at(wake->trampoline, wake->page_phys, lcpu->trap + sizeof lcpu->trap, &trap) &&
-        !trampoline_trap_in_cell(wake->trampoline, wake->page_view, wake->page_phys, lcpu->apic_id,
-                                 &trap))
-        return (struct fault_evidence){.valid = false};
-    return (struct fault_evidence){
-        .valid = true,
-        .mode = trap.mode,
-        .vector = trap.vector,
-        .error = trap.error,
-        .ip = trap.ip_phys,
-    };
-}
-
-static bool came_astray(const struct wake *wake, uint32_t apic_id)
-{
-    const struct rally *rally = arena_rally(wake->arena);
-    const uint32_t count = atomic_load_explicit(&rally->unlisted_count, memory_order_acquire);
-    for (uint32_t i = 0; i < count && i < RALLY_UNLISTED_MAX; i++) {
-        if (rally->unlisted_ids[i] == apic_id)
-            return true;
-    }
-    return false;
-}
-
-static bool page_is_damaged(const struct wake *wake)
-{
-    size_t offset;
-    return trampoline_verify(wake->trampoline, wake->page_view, wake->page_phys, wake->parameters,
-                             &offset) != STATUS_OK;
-}
-
-static struct evidence gather_evidence(const struct wake *wake, uint32_t slot)
-{
-    const struct lcpu *lcpu = &arena_lcpu(wake->arena, slot)->lcpu;
-    const struct account *account = arena_account(wake->arena, slot);
-    const uint8_t mark = trampoline_mark(wake->page_view, lcpu->apic_id);
-    const struct fault_evidence fault = find_fault(wake, lcpu);
-    struct evidence evidence = {
-        .stage = wake_stage(lcpu, wake->generation),
-        .mark = mark <= STAGE_PROTECTED ? mark : STAGE_NONE, // beyond: an injected fault nobody took
-        .up = account->up,
-        .greeted = account->greeted,
-        .lost = account->lost,
-        .fault = fault,
-    };
-    // What takes a search is looked at only where nothing else speaks.
-    if (evidence.stage == STAGE_NONE && !evidence.greeted && !fault.valid) {
-        evidence.mark_shared = mark_is_shared(wake, slot);
-        evidence.page_damaged = page_is_damaged(wake);
-        evidence.stray = came_astray(wake, lcpu->apic_id);
-    }
-    return evidence;
-}
-
 // For people: what happened, and what to look at next.
 static void tell_story(struct console *console, uint32_t cpu, const struct evidence *evidence,
                        enum cause cause)
@@ -294,7 +215,7 @@ static void report_wanted(struct console *console, const struct wake *wake, uint
 {
     const struct account *account = arena_account(wake->arena, slot);
     const struct lcpu *lcpu = &arena_lcpu(wake->arena, slot)->lcpu;
-    const struct evidence evidence = gather_evidence(wake, slot);
+    const struct evidence evidence = examine(wake, slot);
     const enum cause cause = verdict(&evidence);
     struct report_line out;
 

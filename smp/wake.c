@@ -235,8 +235,7 @@ static void take_stock(struct wake *wake, uint64_t start, struct wake_result *re
             result->last_us = us;
         if (account->tries > 1)
             result->retried++;
-        if (account->lost == wake->generation - 1) // the first round that it came in
-            account->us = us;
+        account->us = us;
         account->up = 1;
         result->up++;
     }
@@ -270,87 +269,4 @@ void wake_await_late(struct wake *wake)
         hw_pause();
         keep_missing(wake);
     }
-}
-
-void wake_close(struct wake *wake)
-{
-    atomic_store_explicit(&arena_rally(wake->arena)->turn, TURN_CLOSED, memory_order_release);
-}
-
-// Waits for one AP to greet, at most `ticks`.
-static int wait_for_greeting(const struct wake *wake, uint32_t slot, uint64_t ticks)
-{
-    const uint64_t start = hw_tsc();
-    while (wake_stage(lcpu_of(wake, slot), wake->generation) != STAGE_GREETED) {
-        if (hw_tsc() - start >= ticks)
-            return 0;
-        hw_pause();
-    }
-    return 1;
-}
-
-// Up, checked in, without a fault, and not greeted yet.
-static int may_greet(const struct wake *wake, uint32_t slot)
-{
-    const struct account *account = arena_account(wake->arena, slot);
-    const struct lcpu *lcpu = lcpu_of(wake, slot);
-    return account->up && !account->greeted &&
-           wake_stage(lcpu, wake->generation) >= STAGE_READY &&
-           !atomic_load_explicit(&lcpu->fault.valid, memory_order_acquire);
-}
-
-// Chains those who are to greet, each naming the next; returns the first, 0 if there is none.
-static uint32_t chain_greeters(const struct wake *wake)
-{
-    uint32_t next = 0;
-    for (uint32_t slot = (uint32_t)wake->plan->want; slot >= 1; slot--) {
-        if (!may_greet(wake, slot))
-            continue;
-        struct lcpu *lcpu = &arena_lcpu(wake->arena, slot)->lcpu;
-        lcpu->greet_next = next;
-        next = lcpu->index;
-    }
-    return next;
-}
-
-// inject=nmi: to those who are in C now. Each has until `ticks` to leave its evidence.
-static void send_nmis(struct wake *wake, uint64_t ticks)
-{
-    for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
-        const struct account *account = arena_account(wake->arena, slot);
-        const struct lcpu *lcpu = lcpu_of(wake, slot);
-        if (!fault_is_set(account->faults, FAULT_NMI) || !account->up)
-            continue;
-        const uint64_t start = hw_tsc();
-        send_one(wake, lcpu->apic_id,
-                 ICR_VECTOR(0) | ICR_DELIVERY_NMI | ICR_PHYSICAL | ICR_ASSERT | ICR_EDGE |
-                     ICR_TO_DESTINATION);
-        while (!atomic_load_explicit(&lcpu->fault.valid, memory_order_acquire) &&
-               hw_tsc() - start < ticks)
-            hw_pause();
-    }
-}
-
-uint32_t wake_greet(struct wake *wake, uint64_t line_us)
-{
-    struct rally *rally = arena_rally(wake->arena);
-    const uint64_t ticks = clock_ticks(&wake->clock, line_us);
-    uint32_t greeted = 0;
-
-    send_nmis(wake, ticks);
-    atomic_store_explicit(&rally->turn, chain_greeters(wake), memory_order_release);
-    for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
-        struct account *account = arena_account(wake->arena, slot);
-        if (!may_greet(wake, slot))
-            continue;
-        const struct lcpu *lcpu = lcpu_of(wake, slot);
-        uint32_t turn = lcpu->index;
-        // A turn that cannot be taken back has been handed on, and that comes after the greeting.
-        if (wait_for_greeting(wake, slot, ticks) ||
-            !atomic_compare_exchange_strong(&rally->turn, &turn, lcpu->greet_next)) {
-            account->greeted = 1;
-            greeted++;
-        }
-    }
-    return greeted;
 }

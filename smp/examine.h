@@ -1,0 +1,8 @@
+// Examining: what each processor left, put together as evidence for its verdict.
+#pragma once
+
+#include "verdict.h"
+#include "wake.h"
+
+// All that is known about the AP in this slot, after the wake.
+struct evidence examine(const struct wake *wake, uint32_t slot);
