@@ -12,7 +12,8 @@ enum status leave_firmware(struct firmware *firmware, uint32_t *attempts)
 {
     UINT32 version;
 
-    for (*attempts = 1; *attempts <= ATTEMPTS_MAX; ++*attempts) {
+    for (uint32_t attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
+        *attempts = attempt;
         firmware->map_bytes = firmware->map_capacity;
         EFI_STATUS status = firmware->boot->GetMemoryMap(
             &firmware->map_bytes, (EFI_MEMORY_DESCRIPTOR *)(void *)firmware->map, &firmware->map_key,

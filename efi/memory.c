@@ -15,6 +15,7 @@
 
 // Growth of the map between our reading it and the exit: the call itself, and what drivers' handlers allocate.
 #define MAP_SPARE_DESCRIPTORS 32u
+#define MAP_SPARE_MIN         8u // what is left of it before it is renewed
 
 static const EFI_MEMORY_DESCRIPTOR *descriptor_at(const struct firmware *firmware, UINTN offset)
 {
@@ -62,6 +63,26 @@ void memory_free(const struct firmware *firmware, void *memory, size_t pages)
         firmware->boot->FreePages((uintptr_t)memory, pages);
 }
 
+// A map that could not be read is an empty one, never an old or a half-believed one.
+static enum status forget_map(struct firmware *firmware, enum status status)
+{
+    firmware->map_bytes = 0;
+    firmware->descriptor_bytes = sizeof(EFI_MEMORY_DESCRIPTOR);
+    return status;
+}
+
+static bool map_is_sane(const struct firmware *firmware)
+{
+    return firmware->descriptor_bytes >= sizeof(EFI_MEMORY_DESCRIPTOR) &&
+           firmware->descriptor_bytes % _Alignof(EFI_MEMORY_DESCRIPTOR) == 0 &&
+           firmware->map_bytes <= firmware->map_capacity;
+}
+
+static UINTN spare_descriptors(const struct firmware *firmware)
+{
+    return (firmware->map_capacity - firmware->map_bytes) / firmware->descriptor_bytes;
+}
+
 enum status memory_read_map(struct firmware *firmware)
 {
     UINT32 version;
@@ -71,13 +92,11 @@ enum status memory_read_map(struct firmware *firmware)
         const EFI_STATUS status = firmware->boot->GetMemoryMap(
             &firmware->map_bytes, (EFI_MEMORY_DESCRIPTOR *)(void *)firmware->map, &firmware->map_key,
             &firmware->descriptor_bytes, &version);
-        if (!EFI_ERROR(status)) {
-            const bool sane = firmware->descriptor_bytes >= sizeof(EFI_MEMORY_DESCRIPTOR) &&
-                              firmware->map_bytes <= firmware->map_capacity;
-            return sane ? STATUS_OK : STATUS_INVALID;
-        }
-        if (status != EFI_BUFFER_TOO_SMALL)
-            return STATUS_INVALID;
+        const bool too_small = status == EFI_BUFFER_TOO_SMALL;
+        if (!too_small && (EFI_ERROR(status) || !map_is_sane(firmware)))
+            return forget_map(firmware, STATUS_INVALID);
+        if (!too_small && spare_descriptors(firmware) >= MAP_SPARE_MIN)
+            return STATUS_OK;
         memory_free(firmware, firmware->map, firmware->map_capacity / PAGE_BYTES);
         const UINTN wanted =
             firmware->map_bytes + MAP_SPARE_DESCRIPTORS * (firmware->descriptor_bytes | 48);
@@ -85,10 +104,10 @@ enum status memory_read_map(struct firmware *firmware)
         firmware->map = memory_allocate(firmware, firmware->map_capacity / PAGE_BYTES);
         if (!firmware->map) {
             firmware->map_capacity = 0;
-            return STATUS_NO_SPACE;
+            return forget_map(firmware, STATUS_NO_SPACE);
         }
     }
-    return STATUS_NO_SPACE;
+    return forget_map(firmware, STATUS_NO_SPACE);
 }
 
 // Insertion keeps the list ascending: firmware's maps nearly are already. Ranges that touch become one.

@@ -1,0 +1,221 @@
+// The run's steps before the exit. Each can fail, and then all is given back and firmware gets the right status.
+// Surprise: the options are read twice. Only they say where the console is, and only there can be told what is
+// wrong with them.
+
+#include "run.h"
+
+#include "inject.h"
+#include "mem.h"
+#include "option_text.h"
+#include "prepare.h"
+
+// An upper bound of any TSC's ticks in a microsecond, for the console's waits: it starts before the clock is
+// calibrated, and a wait for a dead port may be too long but not too short.
+#define TSC_TICKS_PER_US_MAX 10000u
+
+// Runs in a row that may end in a reset before the next one refuses to wake anybody.
+#define RESETS_MAX 2u
+
+static void open_console(struct reveille *run)
+{
+    const struct problems nobody = {problems_ignore, NULL};
+    struct console *console = &run->console;
+
+    (void)configure(&run->firmware, &nobody, &run->options);
+    console_start(console, run->options.log, TSC_TICKS_PER_US_MAX);
+    if (run->options.serial != SERIAL_OFF) {
+        const uint16_t port =
+            run->options.serial == SERIAL_PORT ? run->options.serial_port : UART_COM1;
+        (void)uart_open(&console->uart, port, TSC_TICKS_PER_US_MAX);
+    }
+    text_screens_open(&run->firmware, !console->uart.present, &run->screens);
+    console->sink = (struct console_sink){text_screens_write, &run->screens};
+    run->log = (struct problem_log){.console = console};
+    run->problems = (struct problems){report_problem, &run->log};
+}
+
+EFI_STATUS run_open(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
+{
+    EFI_GUID loaded_image = LOADED_IMAGE_PROTOCOL;
+
+    memset(run, 0, sizeof *run);
+    run->firmware.handle = handle;
+    run->firmware.system = system;
+    run->firmware.boot = system->BootServices;
+    const EFI_STATUS status =
+        system->BootServices->HandleProtocol(handle, &loaded_image, (void **)&run->firmware.loaded);
+    if (EFI_ERROR(status))
+        return status;
+    gather_identity(&run->firmware, &run->machine);
+    open_console(run);
+    return EFI_SUCCESS;
+}
+
+// A machine that keeps resetting must come to rest, and a fault on purpose is not committed twice.
+static enum status look_back(struct reveille *run)
+{
+    run->resets = last_run_tell(&run->firmware, &run->console);
+    if (run->resets > 0 && run->options.inject_count > 0) {
+        run->options.inject_count = 0;
+        report_problem(&run->log, SEVERITY_WARNING, "inject",
+                       "the previous run did not survive: this one injects nothing");
+    }
+    if (run->resets < RESETS_MAX)
+        return STATUS_OK;
+    report_problem(&run->log, SEVERITY_ERROR, "keeps-resetting",
+                   "the last runs all ended in a reset, so this one wakes nobody; change the options, "
+                   "for example cpus=, and start again");
+    return STATUS_UNSUPPORTED;
+}
+
+static enum status allocate_plan(struct reveille *run)
+{
+    const size_t enabled = run->machine.inventory.enabled;
+    const size_t bytes = enabled * (sizeof(struct lcpu_plan) + sizeof(uint32_t));
+    struct lcpu_plan *lcpus = memory_allocate(&run->firmware, bytes / PAGE_BYTES + 1);
+
+    if (!lcpus) {
+        report_problem(&run->log, SEVERITY_ERROR, "no-memory", "no memory below 4 GiB for the plan");
+        return STATUS_NO_SPACE;
+    }
+    run->wake.missing = (uint32_t *)(void *)(lcpus + enabled);
+    const enum status status =
+        plan_make(&run->machine, &run->options, &run->problems, lcpus, &run->plan);
+    return status != STATUS_OK ? status
+                               : inject_check(&run->options, &run->plan, &run->problems);
+}
+
+static enum status allocate_arena(struct reveille *run)
+{
+    const size_t count = run->plan.want + 1;
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    arena_plan(count, address_space_bound(&run->machine, count), &run->arena);
+    run->note = last_run_allocate(&run->firmware, run->arena.bytes / PAGE_BYTES + 1);
+    if (run->note) {
+        run->arena.phys = (uintptr_t)run->note + PAGE_BYTES;
+        note_drop(run->note);
+        arena_prepare(&run->arena, run->plan.lcpus, ap_main, &run->console);
+        return STATUS_OK;
+    }
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(&line,
+                    "%u processors need %u bytes in one piece below 4 GiB, and there are none; wake "
+                    "fewer with cpus=",
+                    (uint64_t)count, (uint64_t)run->arena.bytes);
+    report_problem(&run->log, SEVERITY_ERROR, "no-memory", line.text);
+    return STATUS_NO_SPACE;
+}
+
+enum status run_fill_page(struct reveille *run)
+{
+    const enum status status =
+        prepare_page(&run->machine, &run->arena, &run->trampoline, &run->parameters,
+                     (uintptr_t)ap_main, &run->problems, &run->tables, &run->relocations);
+    if (status == STATUS_OK)
+        report_trampoline(&run->console, &run->machine, &run->trampoline, run->relocations,
+                          run->tables.pool_phys);
+    return status;
+}
+
+// inject=bad-vector sends an AP to a page of HLT instructions, and not to memory that is somebody's.
+static enum status take_decoy_page(struct reveille *run)
+{
+    const uint8_t halt = 0xf4;
+    uint32_t after_exit;
+    const enum status status = memory_take_low_page(&run->firmware, &run->problems,
+                                                    &run->wake.decoy_page, &after_exit);
+    if (status == STATUS_OK && run->wake.decoy_page != 0)
+        memset((void *)(uintptr_t)run->wake.decoy_page, halt, PAGE_BYTES);
+    return run->wake.decoy_page != 0 ? STATUS_OK : STATUS_NOT_FOUND;
+}
+
+// Everything that can be known, decided and proved while an error can still be returned.
+enum status run_prepare(struct reveille *run)
+{
+    enum status status;
+
+    if ((status = gather(&run->firmware, &run->options, &run->problems, &run->machine)) != STATUS_OK)
+        return status;
+    console_set_rate(&run->console, clock_ticks(&run->machine.clock, 1));
+    if ((status = look_back(run)) != STATUS_OK)
+        return status;
+    if ((status = allocate_plan(run)) != STATUS_OK)
+        return status;
+    report_machine(&run->console, &run->machine, &run->plan);
+    if ((status = allocate_arena(run)) != STATUS_OK ||
+        (status = address_space_build(&run->machine, &run->arena, &run->problems, &run->tables)) !=
+            STATUS_OK ||
+        (status = trampoline_open_builtin(&run->trampoline)) != STATUS_OK ||
+        (status = memory_take_low_page(&run->firmware, &run->problems, &run->machine.low_page,
+                                       &run->low_page_after_exit)) != STATUS_OK)
+        return status;
+    if (inject_has(&run->options, FAULT_BAD_VECTOR) &&
+        (status = take_decoy_page(run)) != STATUS_OK)
+        return status;
+    run->parameters =
+        prepare_parameters(&run->machine, &run->plan, &run->arena, &run->tables);
+    report_lcpus(&run->console, &run->arena);
+    return run->machine.low_page != 0 ? run_fill_page(run) : STATUS_OK;
+}
+
+static EFI_STATUS efi_status_of(enum status status)
+{
+    switch (status) {
+    case STATUS_OK:
+        return EFI_SUCCESS;
+    case STATUS_NOT_FOUND:
+        return EFI_NOT_FOUND;
+    case STATUS_NO_SPACE:
+        return EFI_OUT_OF_RESOURCES;
+    case STATUS_TIMEOUT:
+        return EFI_TIMEOUT;
+    case STATUS_UNSUPPORTED:
+        return EFI_UNSUPPORTED;
+    case STATUS_TRUNCATED:
+        return EFI_VOLUME_CORRUPTED;
+    case STATUS_INVALID:
+        break;
+    }
+    return EFI_INVALID_PARAMETER;
+}
+
+// Gives back what was taken, and returns to whoever started us.
+EFI_STATUS run_refuse(struct reveille *run, enum status status)
+{
+    const struct firmware *firmware = &run->firmware;
+    const size_t enabled = run->machine.inventory.enabled;
+
+    report_end(&run->console, &run->outcome);
+    if (run->machine.low_page != 0)
+        firmware->boot->FreePages(run->machine.low_page, 1);
+    if (run->wake.decoy_page != 0)
+        firmware->boot->FreePages(run->wake.decoy_page, 1);
+    memory_free(firmware, run->note, run->arena.bytes / PAGE_BYTES + 1);
+    memory_free(firmware, run->plan.lcpus,
+                enabled * (sizeof(struct lcpu_plan) + sizeof(uint32_t)) / PAGE_BYTES + 1);
+    memory_free(firmware, run->machine.inventory.cpus, run->machine.inventory_pages);
+    memory_free(firmware, run->machine.ram, run->machine.ram_pages);
+    memory_free(firmware, firmware->map, firmware->map_capacity / PAGE_BYTES);
+    end_refused(&run->machine, &run->options);
+    return efi_status_of(status);
+}
+
+static void print_help(void *context, const char *text)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    line_start(&line, buffer, sizeof buffer);
+    line_add_text(&line, text);
+    console_record(context, 0, &line);
+}
+
+EFI_STATUS run_help(struct reveille *run)
+{
+    options_help(print_help, &run->console);
+    run->outcome.ok = true;
+    report_end(&run->console, &run->outcome);
+    return EFI_SUCCESS;
+}
