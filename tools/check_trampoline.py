@@ -124,6 +124,17 @@ def prove_labels(text_index, text, symbols):
     return code
 
 
+def prove_patches(text, symbols):
+    """Every entry of the relocation table names a place where the assembler left its target: else an
+    instruction was encoded shorter than the macro believes, and the copier would overwrite its neighbour."""
+    labels = {name: value for name, value, _ in symbols}
+    need("patches" in labels, "no label patches in .text")
+    for at in range(labels["patches"], labels["image_end"], 6):
+        place, width, target = struct.unpack_from("<HHH", text.bytes, at)
+        held = int.from_bytes(text.bytes[place : place + width], "little")
+        need(held == target, f"the operand at {place:#x} holds {held:#x}, its entry says {target:#x}")
+
+
 def main(arguments):
     if len(arguments) != 2:
         print("usage: check_trampoline.py OBJECT", file=sys.stderr)
@@ -140,6 +151,7 @@ def main(arguments):
         need(0 < text.size <= MAX_BYTES, f".text has {text.size} bytes, not 1 to {MAX_BYTES}")
         prove_plain(sections, symbols)
         code = prove_labels(index, text, symbols)
+        prove_patches(text, symbols)
     except (Unproved, OSError, struct.error) as error:
         print(f"check_trampoline: {path}: {error}", file=sys.stderr)
         return 1

@@ -115,7 +115,8 @@ lcpu_start32:
     mov     %eax, %ds
     mov     %eax, %ss
     movzwl  %sp, %esp
-    add     $OFF(x86_start16_begin), %esp
+    .byte   0x81, 0xc4                  // add imm32, %esp: the assembler would take one byte for 0
+    .long   OFF(x86_start16_begin)
     patch_tail x86_start16_begin
     movb    $STAGE_PROTECTED, PAGE_MARKS(%ebx)
     patch_tail x86_start16_begin + PAGE_MARKS, 1
