@@ -47,17 +47,6 @@ static void keep_note(struct reveille *run, enum note_step step, uint32_t round)
     note_keep(run->note, &run->arena, step, round, run->resets);
 }
 
-// A page of boot services is ours now: it is proved and filled before the tables are loaded.
-static void take_late_page(struct reveille *run)
-{
-    run->machine.low_page = run->low_page_after_exit;
-    if (memory_is_writable(run->machine.low_page) && run_fill_page(run) == STATUS_OK)
-        return;
-    report_problem(&run->log, SEVERITY_ERROR, "no-low-page",
-                   "the boot-services page below 1 MiB cannot be used either");
-    end(run);
-}
-
 void run_leave(struct reveille *run)
 {
     uint32_t attempts;
@@ -76,8 +65,27 @@ void run_leave(struct reveille *run)
         end(run);
     }
     hw_disable_interrupts();
-    if (run->machine.low_page == 0)
-        take_late_page(run);
+}
+
+static uint8_t *window_of(const struct reveille *run)
+{
+    return (uint8_t *)(uintptr_t)(run->arena.phys + run->arena.window_offset);
+}
+
+// A page of boot services is ours now. It is proved first, then mapped for the APs, and written through the
+// window.
+static void take_late_page(struct reveille *run)
+{
+    run->machine.low_page = run->low_page_after_exit;
+    if (memory_is_writable(run->machine.low_page) &&
+        address_space_place(&run->machine, &run->arena, &run->problems, &run->tables) == STATUS_OK) {
+        hw_write_cr3(run->tables.pool_phys); // what was mapped there before is forgotten
+        if (run_fill_page(run, window_of(run)) == STATUS_OK)
+            return;
+    }
+    report_problem(&run->log, SEVERITY_ERROR, "no-low-page",
+                   "the boot-services page below 1 MiB cannot be used either");
+    end(run);
 }
 
 void run_take_over(struct reveille *run)
@@ -92,9 +100,6 @@ void run_take_over(struct reveille *run)
         .task = SELECTOR_TSS,
     };
 
-    run->firmware.tables = hw_read_tables();
-    run->firmware.cr3 = hw_read_cr3();
-    run->firmware.cr4 = hw_read_cr4();
     hw_write_cr0(hw_read_cr0() | CR0_WP);
     if (run->machine.processor.no_execute)
         hw_wrmsr(MSR_EFER, hw_rdmsr(MSR_EFER) | EFER_NXE);
@@ -103,6 +108,8 @@ void run_take_over(struct reveille *run)
     hw_write_tables(&tables);
     rally->bsp_context = run;
     rally->bsp_stopped = bsp_stopped;
+    if (run->machine.low_page == 0)
+        take_late_page(run);
 }
 
 // The faults that were asked for, now that all has been proved.
@@ -126,7 +133,7 @@ void run_wake(struct reveille *run)
     wake->parameters = &run->parameters;
     wake->clock = run->machine.clock;
     wake->page_phys = run->machine.low_page;
-    wake->page_view = (uint8_t *)(uintptr_t)(run->arena.phys + run->arena.window_offset);
+    wake->page_view = window_of(run);
     wake->apic = (struct apic){
         .operations = run->plan.apic,
         .mmio_phys = APIC_MMIO_PHYS(run->machine.apic_base),

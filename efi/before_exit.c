@@ -42,6 +42,9 @@ EFI_STATUS run_open(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABLE *s
     run->firmware.handle = handle;
     run->firmware.system = system;
     run->firmware.boot = system->BootServices;
+    run->firmware.tables = hw_read_tables();
+    run->firmware.cr3 = hw_read_cr3();
+    run->firmware.cr4 = hw_read_cr4();
     const EFI_STATUS status =
         system->BootServices->HandleProtocol(handle, &loaded_image, (void **)&run->firmware.loaded);
     if (EFI_ERROR(status))
@@ -108,15 +111,23 @@ static enum status allocate_arena(struct reveille *run)
     return STATUS_NO_SPACE;
 }
 
-enum status run_fill_page(struct reveille *run)
+enum status run_fill_page(struct reveille *run, uint8_t *view)
 {
     const enum status status =
         prepare_page(&run->machine, &run->arena, &run->trampoline, &run->parameters,
-                     (uintptr_t)ap_main, &run->problems, &run->tables, &run->relocations);
+                     (uintptr_t)ap_main, &run->problems, &run->tables, view, &run->relocations);
     if (status == STATUS_OK)
         report_trampoline(&run->console, &run->machine, &run->trampoline, run->relocations,
                           run->tables.pool_phys);
     return status;
+}
+
+static enum status take_low_page(struct reveille *run)
+{
+    if (inject_has(&run->options, FAULT_NO_LOW_PAGE))
+        return memory_find_late_page(&run->firmware, &run->problems, &run->low_page_after_exit);
+    return memory_take_low_page(&run->firmware, &run->problems, &run->machine.low_page,
+                                &run->low_page_after_exit);
 }
 
 // inject=bad-vector sends an AP to a page of HLT instructions, and not to memory that is somebody's.
@@ -148,8 +159,7 @@ enum status run_prepare(struct reveille *run)
         (status = address_space_build(&run->machine, &run->arena, &run->problems, &run->tables)) !=
             STATUS_OK ||
         (status = trampoline_open_builtin(&run->trampoline)) != STATUS_OK ||
-        (status = memory_take_low_page(&run->firmware, &run->problems, &run->machine.low_page,
-                                       &run->low_page_after_exit)) != STATUS_OK)
+        (status = take_low_page(run)) != STATUS_OK)
         return status;
     if (inject_has(&run->options, FAULT_BAD_VECTOR) &&
         (status = take_decoy_page(run)) != STATUS_OK)
@@ -157,7 +167,12 @@ enum status run_prepare(struct reveille *run)
     run->parameters =
         prepare_parameters(&run->machine, &run->plan, &run->arena, &run->tables);
     report_lcpus(&run->console, &run->arena);
-    return run->machine.low_page != 0 ? run_fill_page(run) : STATUS_OK;
+    if (run->machine.low_page == 0)
+        return STATUS_OK; // the page is firmware's until the exit
+    status = address_space_place(&run->machine, &run->arena, &run->problems, &run->tables);
+    return status != STATUS_OK
+               ? status
+               : run_fill_page(run, (uint8_t *)(uintptr_t)run->machine.low_page);
 }
 
 static EFI_STATUS efi_status_of(enum status status)

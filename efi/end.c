@@ -28,10 +28,12 @@ static void debug_exit(const struct machine *machine, enum exit_code code)
 
 static void return_to_firmware_tables(const struct firmware *firmware)
 {
-    if (firmware->cr3 == 0)
-        return; // ours were never loaded
+    struct hw_tables tables = firmware->tables;
+
+    tables.task = 0; // its TSS, if there is one, is busy still, and LTR would fault
     hw_write_cr3(firmware->cr3);
-    hw_write_tables(&firmware->tables);
+    hw_write_cr4(firmware->cr4);
+    hw_write_tables(&tables);
 }
 
 static void say(struct console *console, const char *text)

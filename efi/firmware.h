@@ -55,6 +55,9 @@ const void *memory_view(const void *firmware, uint64_t address, uint64_t bytes);
 // boot-services page that is ours after the exit; STATUS_NOT_FOUND after telling every descriptor below 1 MiB.
 enum status memory_take_low_page(struct firmware *firmware, const struct problems *problems,
                                  uint32_t *page, uint32_t *after_exit);
+// A boot-services page below 0xa0000 that will be ours after the exit, and holds nothing vital until then.
+enum status memory_find_late_page(struct firmware *firmware, const struct problems *problems,
+                                  uint32_t *page);
 // Writes two patterns and reads them back; the bytes are restored.
 bool memory_is_writable(uint64_t phys);
 

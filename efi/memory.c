@@ -242,6 +242,23 @@ static uint32_t take_any_page(const struct firmware *firmware)
     return found;
 }
 
+// Pages that firmware still needs to be left, and to be called for a reset: its root page table, GDT, IDT, and
+// the stack that we run on.
+static bool is_vital(const struct firmware *firmware, uint64_t page)
+{
+    const uint64_t vital[] = {
+        firmware->cr3,
+        firmware->tables.gdt.base,
+        firmware->tables.idt.base,
+        (uintptr_t)__builtin_frame_address(0),
+    };
+    for (size_t i = 0; i < sizeof vital / sizeof vital[0]; i++) {
+        if (vital[i] / PAGE_BYTES == page / PAGE_BYTES)
+            return true;
+    }
+    return false;
+}
+
 // Walks the map downwards for a page of this type below 640 KiB; with `claim` it is allocated.
 static uint32_t find_page(const struct firmware *firmware, uint32_t type, bool claim)
 {
@@ -259,6 +276,8 @@ static uint32_t find_page(const struct firmware *firmware, uint32_t type, bool c
                 EFI_ERROR(firmware->boot->AllocatePages(AllocateAddress, EfiLoaderCode, 1, &page)))
                 continue;
             // What is not ours yet is not written to: it is proved after the exit.
+            if (!claim && is_vital(firmware, page))
+                continue;
             if (!claim || is_usable(page))
                 return (uint32_t)page;
             firmware->boot->FreePages(page, 1);
@@ -286,6 +305,19 @@ static void tell_low_memory(const struct firmware *firmware, const struct proble
     }
 }
 
+enum status memory_find_late_page(struct firmware *firmware, const struct problems *problems,
+                                  uint32_t *page)
+{
+    const enum status status = memory_read_map(firmware);
+    if (status != STATUS_OK)
+        return status;
+    if ((*page = find_page(firmware, EfiBootServicesData, false)) != 0 ||
+        (*page = find_page(firmware, EfiBootServicesCode, false)) != 0)
+        return STATUS_OK;
+    tell_low_memory(firmware, problems);
+    return STATUS_NOT_FOUND;
+}
+
 enum status memory_take_low_page(struct firmware *firmware, const struct problems *problems,
                                  uint32_t *page, uint32_t *after_exit)
 {
@@ -297,9 +329,5 @@ enum status memory_take_low_page(struct firmware *firmware, const struct problem
         return status;
     if ((*page = find_page(firmware, EfiConventionalMemory, true)) != 0)
         return STATUS_OK;
-    if ((*after_exit = find_page(firmware, EfiBootServicesData, false)) != 0 ||
-        (*after_exit = find_page(firmware, EfiBootServicesCode, false)) != 0)
-        return STATUS_OK;
-    tell_low_memory(firmware, problems);
-    return STATUS_NOT_FOUND;
+    return memory_find_late_page(firmware, problems, after_exit);
 }

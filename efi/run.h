@@ -45,15 +45,16 @@ EFI_STATUS run_refuse(struct reveille *run, enum status status);
 // Writes every key with its default, and the last record.
 EFI_STATUS run_help(struct reveille *run);
 
-// Fills and proves the trampoline's page, and says so. Before the exit, or right after it.
-enum status run_fill_page(struct reveille *run);
+// Fills the trampoline's page through `view`, proves it, and says so. Before the exit, or after it.
+enum status run_fill_page(struct reveille *run, uint8_t *view);
 
 // after_exit.c: no firmware any more.
 
 // Leaves boot services; ends the run if that is refused.
 void run_leave(struct reveille *run);
 
-// The BSP moves to the address space, the descriptors and the handlers that the APs will have.
+// The BSP moves to the address space, the descriptors and the handlers that the APs will have. A page of boot
+// services is taken for the trampoline now, if there was no other.
 void run_take_over(struct reveille *run);
 
 // All rounds, with their greetings and records.

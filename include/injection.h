@@ -27,6 +27,7 @@ enum fault_kind {
     FAULT_UNLISTED,  // the MADT does not list this processor
     FAULT_NMI,       // the BSP sends one while the AP is in C
     FAULT_DUPLICATE, // the MADT lists this processor twice
+    FAULT_NO_LOW_PAGE, // firmware has no page below 1 MiB to give
     FAULT_KINDS,
 };
 

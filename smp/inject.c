@@ -30,6 +30,12 @@ static bool is_of_madt(enum fault_kind kind)
     return kind == FAULT_GHOST || kind == FAULT_UNLISTED || kind == FAULT_DUPLICATE;
 }
 
+// Faults that are no single AP's.
+static bool is_of_machine(enum fault_kind kind)
+{
+    return is_of_madt(kind) || kind == FAULT_NO_LOW_PAGE;
+}
+
 static bool is_of_messages(enum fault_kind kind)
 {
     return kind == FAULT_NO_INIT || kind == FAULT_NO_SIPI || kind == FAULT_LOST_SIPI ||
@@ -52,7 +58,7 @@ static const char *refusal(const struct injection *injection, const struct plan 
 {
     if (plan->wake == WAKE_BROADCAST && is_of_messages(injection->kind))
         return "cannot be injected with wake=broadcast: one message reaches everybody; use parallel";
-    if (!is_of_madt(injection->kind) && slot_of(injection, plan) == 0)
+    if (!is_of_machine(injection->kind) && slot_of(injection, plan) == 0)
         return "is for a CPU that is not woken in this run";
     return NULL;
 }
@@ -227,7 +233,7 @@ void inject_arm(const struct options *options, const struct plan *plan, const st
     for (size_t i = 0; i < options->inject_count; i++) {
         const struct injection *injection = &options->inject[i];
         const uint32_t slot = slot_of(injection, plan);
-        if (is_of_madt(injection->kind) || slot == 0)
+        if (is_of_machine(injection->kind) || slot == 0)
             continue;
         if (injection->kind == FAULT_LOST_SIPI && injection->cpu == FAULT_ANY_CPU) {
             arena_account(arena, 0)->faults |= 1u << FAULT_LOST_SIPI; // the BSP's: each in turn

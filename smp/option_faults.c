@@ -28,6 +28,7 @@ static const char *const words[FAULT_KINDS] = {
     [FAULT_UNLISTED] = "unlisted",
     [FAULT_NMI] = "nmi",
     [FAULT_DUPLICATE] = "duplicate",
+    [FAULT_NO_LOW_PAGE] = "no-low-page",
 };
 
 const char *fault_word(enum fault_kind kind)

@@ -50,25 +50,22 @@ static enum status check_cr3(uint64_t cr3, const struct problems *problems)
 enum status prepare_page(const struct machine *machine, const struct arena *arena,
                          const struct trampoline *trampoline,
                          const struct trampoline_parameters *parameters, uint64_t entry,
-                         const struct problems *problems, struct page_tables *tables,
-                         size_t *relocations)
+                         const struct problems *problems, const struct page_tables *tables,
+                         uint8_t *view, size_t *relocations)
 {
-    uint8_t *page = (uint8_t *)(uintptr_t)machine->low_page;
     enum status status;
     size_t offset;
 
     if ((status = check_cr3(tables->pool_phys, problems)) != STATUS_OK)
         return status;
-    if (trampoline_copy(trampoline, page) != STATUS_OK)
+    if (trampoline_copy(trampoline, view) != STATUS_OK)
         return fail(problems, "bad-copy", "the trampoline at %x does not read back as written",
                     machine->low_page);
-    if (trampoline_patch(trampoline, page, machine->low_page, relocations) != STATUS_OK)
+    if (trampoline_patch(trampoline, view, machine->low_page, relocations) != STATUS_OK)
         return fail(problems, "bad-relocation", "relocation %u of the trampoline does not fit",
                     *relocations);
-    trampoline_set_parameters(trampoline, page, parameters);
-    if (trampoline_verify(trampoline, page, machine->low_page, parameters, &offset) != STATUS_OK)
+    trampoline_set_parameters(trampoline, view, parameters);
+    if (trampoline_verify(trampoline, view, machine->low_page, parameters, &offset) != STATUS_OK)
         return fail(problems, "bad-copy", "the finished trampoline differs at offset %x", offset);
-    if ((status = address_space_place(machine, arena, problems, tables)) != STATUS_OK)
-        return status;
     return address_space_prove(machine, arena, entry, problems, tables);
 }

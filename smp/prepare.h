@@ -13,11 +13,11 @@ struct trampoline_parameters prepare_parameters(const struct machine *machine, c
                                                 const struct arena *arena,
                                                 const struct page_tables *tables);
 
-// Copies, patches, fills and compares the page, maps it, and walks the tables for all that an AP touches.
-// `entry` is the AP's first function in C. Writes through the page's own address: not for use once the
-// tables are loaded. Returns STATUS_OK, or the first failure after telling each.
+// Copies, patches, fills and compares the page at machine->low_page, which must be mapped already
+// (address_space_place) and is written through `view`; then walks the tables for all that an AP touches.
+// `entry` is the AP's first function in C. Returns STATUS_OK, or the first failure after telling each.
 enum status prepare_page(const struct machine *machine, const struct arena *arena,
                          const struct trampoline *trampoline,
                          const struct trampoline_parameters *parameters, uint64_t entry,
-                         const struct problems *problems, struct page_tables *tables,
-                         size_t *relocations);
+                         const struct problems *problems, const struct page_tables *tables,
+                         uint8_t *view, size_t *relocations);
