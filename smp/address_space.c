@@ -31,22 +31,52 @@ size_t address_space_bound(const struct machine *machine, size_t count)
     return pages + 7 * 4;
 }
 
-static enum status map(struct page_tables *tables, const char *name, uint64_t virt,
-                       const struct range *range, enum page_rights rights,
-                       const struct problems *problems)
+// Passes a status on, and tells it if it is a failure.
+static enum status check(enum status status, const char *verb, const char *name,
+                         const struct range *range, const struct problems *problems)
 {
     char buffer[LINE_BYTES];
     struct line line;
 
-    if (range->bytes == 0)
-        return STATUS_OK;
-    const enum status status = page_tables_map(tables, virt, range->phys, range->bytes, rights);
     if (status == STATUS_OK)
-        return STATUS_OK;
+        return status;
     line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, "cannot map %s at %x, %u bytes: %s", name, range->phys, range->bytes,
+    line_add_format(&line, "cannot %s %s at %x, %u bytes: %s", verb, name, range->phys, range->bytes,
                     status == STATUS_NO_SPACE ? "the page tables are full"
                                               : "not page-aligned, or beyond the physical addresses");
+    tell(problems, "page-tables", &line);
+    return status;
+}
+
+static enum status map(struct page_tables *tables, const char *name, uint64_t virt,
+                       const struct range *range, enum page_rights rights,
+                       const struct problems *problems)
+{
+    if (range->bytes == 0)
+        return STATUS_OK;
+    return check(page_tables_map(tables, virt, range->phys, range->bytes, rights), "map", name, range,
+                 problems);
+}
+
+static enum status unmap(struct page_tables *tables, const char *name, uint64_t virt, uint64_t bytes,
+                         const struct problems *problems)
+{
+    const struct range range = {virt, bytes};
+    return check(page_tables_unmap(tables, virt, bytes), "unmap", name, &range, problems);
+}
+
+static enum status start(struct page_tables *tables, const struct problems *problems)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+    const enum status status = page_tables_start(tables);
+
+    if (status == STATUS_OK)
+        return status;
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(&line, "no page tables of %u levels for %u physical address bits in %u pages at %x",
+                    (uint64_t)tables->levels, (uint64_t)tables->phys_bits,
+                    (uint64_t)tables->pool_pages, tables->pool_phys);
     tell(problems, "page-tables", &line);
     return status;
 }
@@ -67,7 +97,7 @@ enum status address_space_build(const struct machine *machine, const struct aren
         .no_execute = machine->processor.no_execute,
         .phys_bits = machine->processor.phys_bits,
     };
-    if ((status = page_tables_start(tables)) != STATUS_OK)
+    if ((status = start(tables, problems)) != STATUS_OK)
         return status;
     for (size_t i = 0; i < machine->ram_count; i++) {
         const struct range *ram = &machine->ram[i];
@@ -80,11 +110,11 @@ enum status address_space_build(const struct machine *machine, const struct aren
         (status = map(tables, "APIC", apic.phys, &apic, PAGE_WRITE | PAGE_UNCACHED, problems)))
         return status;
     for (size_t slot = 0; slot < arena->count; slot++) {
-        status = page_tables_unmap(tables, arena_stack(arena, slot) - GUARD_BYTES, GUARD_BYTES);
-        if (status != STATUS_OK)
+        const uint64_t guard = arena_stack(arena, slot) - GUARD_BYTES;
+        if ((status = unmap(tables, "a guard page", guard, GUARD_BYTES, problems)) != STATUS_OK)
             return status;
     }
-    return page_tables_unmap(tables, 0, PAGE_BYTES);
+    return unmap(tables, "the null page", 0, PAGE_BYTES, problems);
 }
 
 enum status address_space_place(const struct machine *machine, const struct arena *arena,
@@ -98,76 +128,115 @@ enum status address_space_place(const struct machine *machine, const struct aren
     return map(tables, "window", window, &page, PAGE_WRITE, problems);
 }
 
-// One claim about one address.
+// One claim about all pages of a piece of the address space: they lead to the same piece of physical memory,
+// in this way.
+enum claim_kind { CLAIM_UNMAPPED, CLAIM_READABLE, CLAIM_WRITABLE, CLAIM_DEVICE, CLAIM_EXECUTABLE };
+
 struct claim {
     const char *name;
-    uint64_t virt, phys;
-    enum { CLAIM_WRITABLE, CLAIM_EXECUTABLE, CLAIM_UNMAPPED } kind;
+    enum claim_kind kind;
+    uint64_t virt, phys, bytes;
 };
+
+static bool holds(const struct page_tables *tables, const struct page_walk *walk, enum claim_kind kind,
+                  uint64_t phys)
+{
+    const bool executable = walk->executable && tables->no_execute; // without NX everything is
+
+    if (kind == CLAIM_UNMAPPED || !walk->mapped || walk->phys != phys)
+        return kind == CLAIM_UNMAPPED && !walk->mapped;
+    if (walk->uncached != (kind == CLAIM_DEVICE))
+        return false;
+    if (kind == CLAIM_EXECUTABLE)
+        return walk->executable && !walk->writable;
+    return walk->writable == (kind != CLAIM_READABLE) && !executable;
+}
 
 static enum status prove(const struct page_tables *tables, const struct claim *claim,
                          const struct problems *problems)
 {
-    static const char *const wanted[] = {"writable", "executable", "unmapped"};
-    const struct page_walk walk = page_tables_walk(tables, claim->virt);
+    static const char *const wanted[] = {"unmapped", "read only", "writable", "uncached", "executable"};
     char buffer[LINE_BYTES];
     struct line line;
 
-    const int holds =
-        claim->kind == CLAIM_UNMAPPED
-            ? !walk.mapped
-            : walk.mapped && walk.phys == claim->phys &&
-                  (claim->kind == CLAIM_WRITABLE
-                       ? walk.writable && (!walk.executable || !tables->no_execute)
-                       : walk.executable && !walk.writable);
-    if (holds)
-        return STATUS_OK;
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, "%s at %x is to be %s, but the walk ended at level %u: %s%s%s", claim->name,
-                    claim->virt, wanted[claim->kind], (uint64_t)walk.level,
-                    walk.mapped ? "mapped" : "not mapped", walk.writable ? ", writable" : "",
-                    walk.executable ? ", executable" : "");
-    tell(problems, "page-walk", &line);
-    return STATUS_INVALID;
+    for (uint64_t at = 0; at < claim->bytes; at += PAGE_BYTES) {
+        const struct page_walk walk = page_tables_walk(tables, claim->virt + at);
+        if (holds(tables, &walk, claim->kind, claim->phys + at))
+            continue;
+        line_start(&line, buffer, sizeof buffer);
+        line_add_format(&line, "%s at %x is to be %s, but the walk ended at level %u: ", claim->name,
+                        claim->virt + at, wanted[claim->kind], (uint64_t)walk.level);
+        if (walk.mapped)
+            line_add_format(&line, "mapped to %x%s%s%s", walk.phys, walk.writable ? ", writable" : "",
+                            walk.executable ? ", executable" : "", walk.uncached ? ", uncached" : "");
+        else
+            line_add_text(&line, "not mapped");
+        tell(problems, "page-walk", &line);
+        return STATUS_INVALID;
+    }
+    return STATUS_OK;
+}
+
+static enum status prove_all(const struct page_tables *tables, const struct claim *claims, size_t count,
+                             const struct problems *problems)
+{
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < count; i++) {
+        if (prove(tables, &claims[i], problems) != STATUS_OK)
+            status = STATUS_INVALID;
+    }
+    return status;
+}
+
+// What one processor has for itself. Its stack begins where the record says.
+static enum status prove_own(const struct page_tables *tables, const struct arena *arena, size_t slot,
+                             const struct problems *problems)
+{
+    const struct lcpu_page *page = arena_lcpu(arena, slot);
+    const uint64_t record = (uintptr_t)page, stack = arena_stack(arena, slot);
+    const struct claim claims[] = {
+        {"a processor's record", CLAIM_WRITABLE, record, record, sizeof *page},
+        {"a stack", CLAIM_WRITABLE, stack, stack, STACK_BYTES},
+        {"a guard page", CLAIM_UNMAPPED, stack - GUARD_BYTES, 0, GUARD_BYTES},
+    };
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    if (page->lcpu.stack != stack + STACK_BYTES) {
+        line_start(&line, buffer, sizeof buffer);
+        line_add_format(&line, "the record at %x has its stack's top at %x, not at %x", record,
+                        page->lcpu.stack, stack + STACK_BYTES);
+        tell(problems, "page-walk", &line);
+        return STATUS_INVALID;
+    }
+    return prove_all(tables, claims, sizeof claims / sizeof claims[0], problems);
 }
 
 enum status address_space_prove(const struct machine *machine, const struct arena *arena,
                                 uint64_t entry, const struct problems *problems,
                                 const struct page_tables *tables)
 {
-    const uint64_t rally = (uintptr_t)arena_rally(arena);
-    const uint64_t table = (uintptr_t)arena_table(arena);
+    const uint64_t low = machine->low_page, window = arena->phys + arena->window_offset;
+    const uint64_t rally = (uintptr_t)arena_rally(arena), table = (uintptr_t)arena_table(arena);
     const uint64_t apic = APIC_MMIO_PHYS(machine->apic_base);
+    const struct range *text = &machine->image.text, *rodata = &machine->image.rodata,
+                       *data = &machine->image.data;
     const struct claim shared[] = {
-        {"the null page", 0, 0, CLAIM_UNMAPPED},
-        {"the trampoline", machine->low_page, machine->low_page, CLAIM_EXECUTABLE},
-        {"the window", arena->phys + arena->window_offset, machine->low_page, CLAIM_WRITABLE},
-        {"the AP's entry", entry, entry, CLAIM_EXECUTABLE},
-        {"the rally", rally, rally, CLAIM_WRITABLE},
-        {"the table of IDs", table, table, CLAIM_WRITABLE},
-        {"the APIC", apic, apic, CLAIM_WRITABLE},
+        {"the null page", CLAIM_UNMAPPED, 0, 0, PAGE_BYTES},
+        {"the trampoline", CLAIM_EXECUTABLE, low, low, PAGE_BYTES},
+        {"the window", CLAIM_WRITABLE, window, low, PAGE_BYTES},
+        {"the AP's entry", CLAIM_EXECUTABLE, entry, entry, 1},
+        {"code", CLAIM_EXECUTABLE, text->phys, text->phys, text->bytes},
+        {"constants", CLAIM_READABLE, rodata->phys, rodata->phys, rodata->bytes},
+        {"data", CLAIM_WRITABLE, data->phys, data->phys, data->bytes},
+        {"the rally", CLAIM_WRITABLE, rally, rally, PAGE_BYTES},
+        {"the table of IDs", CLAIM_WRITABLE, table, table, arena->table_entries * LCPU_ID_BYTES},
+        {"the APIC", CLAIM_DEVICE, apic, apic, PAGE_BYTES},
     };
-    enum status status = STATUS_OK;
+    enum status status = prove_all(tables, shared, sizeof shared / sizeof shared[0], problems);
 
-    for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++) {
-        if (prove(tables, &shared[i], problems) != STATUS_OK)
-            status = STATUS_INVALID;
-    }
     for (size_t slot = 0; slot < arena->count; slot++) {
-        const uint64_t record = (uintptr_t)arena_lcpu(arena, slot);
-        const uint64_t stack = arena_stack(arena, slot);
-        const uint64_t top = arena_lcpu(arena, slot)->lcpu.stack;
-        const struct claim own[] = {
-            {"a processor's record", record, record, CLAIM_WRITABLE},
-            {"a stack's last word", top - 8, top - 8, CLAIM_WRITABLE},
-            {"a stack's first word", stack, stack, CLAIM_WRITABLE},
-            {"a guard page", stack - 1, 0, CLAIM_UNMAPPED},
-        };
-        for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
-            if (prove(tables, &own[i], problems) != STATUS_OK)
-                status = STATUS_INVALID;
-        }
-        if (top % 16 != 0)
+        if (prove_own(tables, arena, slot, problems) != STATUS_OK)
             status = STATUS_INVALID;
     }
     return status;
