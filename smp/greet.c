@@ -72,12 +72,15 @@ uint32_t wake_greet(struct wake *wake, uint64_t line_us)
     uint32_t greeted = 0;
 
     send_nmis(wake, ticks);
-    atomic_store_explicit(&rally->turn, chain_greeters(wake), memory_order_release);
+    uint32_t next = chain_greeters(wake);
+    atomic_store_explicit(&rally->turn, next, memory_order_release);
     for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
         struct account *account = arena_account(wake->arena, slot);
-        if (!may_greet(wake, slot))
-            continue;
         const struct lcpu *lcpu = lcpu_of(wake, slot);
+        // The chain as it was made: an AP may have checked in, or met a fault, since then.
+        if (lcpu->index != next)
+            continue;
+        next = lcpu->greet_next;
         uint32_t turn = lcpu->index;
         // A turn that cannot be taken back has been handed on, and that comes after the greeting.
         if (wait_for_greeting(wake, slot, ticks) ||

@@ -180,6 +180,7 @@ uint64_t plan_round_bound_us(const struct plan *plan)
         plan->init_us > plan->init_retry_us ? plan->init_us : plan->init_retry_us;
     const uint64_t sequence = longest_init + sipis * plan->sipi_us + plan->timeout_us;
     const uint64_t in_turn = plan->wake == WAKE_ONE_BY_ONE ? plan->want : 1;
-    const uint64_t sending = plan->apic == &apic_xapic ? (1 + sipis) * plan->want * APIC_IDLE_US : 0;
+    const uint64_t sending = // a stuck xAPIC lets each message wait
+        plan->apic == &apic_xapic ? (1 + sipis) * plan->want * APIC_IDLE_US : 0;
     return (sequence * in_turn + sending) * (plan->retries + 1u);
 }

@@ -5,6 +5,8 @@
 
 #include "wake.h"
 
+#include <stdbool.h>
+
 #include "hw.h"
 #include "inject.h"
 #include "mem.h"
@@ -69,10 +71,12 @@ static int poll_us(const struct wake *wake, const struct group *group, uint32_t 
     }
 }
 
-static void send_one(struct wake *wake, uint32_t apic_id, uint32_t command)
+static bool send_one(struct wake *wake, uint32_t apic_id, uint32_t command)
 {
-    if (wake->apic.operations->send(&wake->apic, apic_id, command) != STATUS_OK)
+    const bool sent = wake->apic.operations->send(&wake->apic, apic_id, command) == STATUS_OK;
+    if (!sent)
         wake->unsent++;
+    return sent;
 }
 
 // The faults of one AP in this round: its own, and lost-sipi where it goes round.
@@ -83,22 +87,64 @@ static uint32_t faults_of(const struct wake *wake, uint32_t slot)
     return arena_account(wake->arena, slot)->faults | (slot == unlucky ? everywhere : 0);
 }
 
-// Sends one message to the group: by shorthand, or to each. With sipis=auto nobody who has come is sent more.
-static void send(struct wake *wake, const struct group *group, uint32_t command)
+// Sends one message to one AP, unless its faults withhold it. Returns whether it was sent.
+static bool send_to(struct wake *wake, uint32_t slot, uint32_t command)
 {
+    uint32_t own = command | ICR_TO_DESTINATION;
+    const uint32_t faults = faults_of(wake, slot);
+    const uint32_t try = arena_account(wake->arena, slot)->tries;
+
+    return (faults == 0 || inject_message(faults, try, wake->decoy_page, &own)) &&
+           send_one(wake, lcpu_of(wake, slot)->apic_id, own);
+}
+
+// Sends STARTUP to the group: by shorthand, or to each. With sipis=auto nobody who has come is sent more.
+static void send_startup(struct wake *wake, const struct group *group)
+{
+    const uint32_t startup = ICR_VECTOR(wake->page_phys / PAGE_BYTES) | ICR_DELIVERY_STARTUP |
+                             ICR_PHYSICAL | ICR_ASSERT | ICR_EDGE;
+
     if (group->address == GROUP_ALL) {
-        send_one(wake, 0, command | ICR_TO_ALL_BUT_SELF);
+        send_one(wake, 0, startup | ICR_TO_ALL_BUT_SELF);
         return;
     }
     for (size_t i = 0; i < group->count; i++) {
-        const uint32_t slot = group->slots[i];
-        uint32_t own = command | ICR_TO_DESTINATION;
-        if (wake->plan->sipis == SIPIS_AUTO && has_come(wake, slot))
+        if (wake->plan->sipis != SIPIS_AUTO || !has_come(wake, group->slots[i]))
+            send_to(wake, group->slots[i], startup);
+    }
+}
+
+// Begins a sequence: INIT to everyone in the group who has not come. Who is late needs none, and would only be
+// put to sleep again.
+static void send_init(struct wake *wake, const struct group *group, uint32_t try)
+{
+    const uint32_t init = ICR_VECTOR(0) | ICR_DELIVERY_INIT | ICR_PHYSICAL | ICR_ASSERT | ICR_EDGE;
+
+    for (size_t i = 0; i < group->count; i++) {
+        struct account *account = arena_account(wake->arena, group->slots[i]);
+        struct lcpu *lcpu = &arena_lcpu(wake->arena, group->slots[i])->lcpu;
+        account->held = 0;
+        if (has_come(wake, group->slots[i]))
             continue;
-        const uint32_t faults = faults_of(wake, slot);
-        const uint32_t try = arena_account(wake->arena, slot)->tries;
-        if (faults == 0 || inject_message(faults, try, wake->decoy_page, &own))
-            send_one(wake, lcpu_of(wake, slot)->apic_id, own);
+        account->tries = try;
+        account->startups = 1;
+        atomic_store_explicit(&lcpu->fault.valid, 0, memory_order_relaxed);
+        memset(lcpu->trap, 0, sizeof lcpu->trap);
+        if (group->address == GROUP_EACH)
+            account->held = send_to(wake, group->slots[i], init);
+    }
+    if (group->address == GROUP_ALL)
+        send_one(wake, 0, init | ICR_TO_ALL_BUT_SELF);
+}
+
+// An AP may have come after it was looked at and before its INIT reached it. By now it is held, and writes nothing:
+// its record must not say that it is there. For use after the wait that follows INIT.
+static void forget_the_held(const struct wake *wake, const struct group *group)
+{
+    for (size_t i = 0; i < group->count; i++) {
+        if (arena_account(wake->arena, group->slots[i])->held)
+            atomic_store_explicit(&arena_lcpu(wake->arena, group->slots[i])->lcpu.state, STAGE_NONE,
+                                  memory_order_relaxed);
     }
 }
 
@@ -128,21 +174,22 @@ static void arm_real_mode(const struct wake *wake)
 }
 
 // One full sequence for one group.
-static void run_sequence(struct wake *wake, struct group group, uint32_t expected, uint32_t init_us,
+static void run_sequence(struct wake *wake, struct group group, uint32_t expected, uint32_t try,
                          uint64_t *last_sent)
 {
     const struct plan *plan = wake->plan;
-    const uint32_t init = ICR_VECTOR(0) | ICR_DELIVERY_INIT | ICR_PHYSICAL | ICR_ASSERT | ICR_EDGE;
-    const uint32_t startup = ICR_VECTOR(wake->page_phys / PAGE_BYTES) | ICR_DELIVERY_STARTUP |
-                             ICR_PHYSICAL | ICR_ASSERT | ICR_EDGE;
     const uint32_t sipis = plan->sipis == SIPIS_AUTO ? 2 : plan->sipis;
 
-    send(wake, &group, init);
-    wait_us(wake, init_us);
+    if (group_has_come(wake, &group))
+        return;
+    send_init(wake, &group, try);
+    wait_us(wake, try == 1 ? plan->init_us : plan->init_retry_us);
+    if (try > 1)
+        forget_the_held(wake, &group);
     for (uint32_t sent = 1; sent <= sipis; sent++) {
         if (sent > 1)
             note_startup(wake, &group, sent, hw_tsc());
-        send(wake, &group, startup);
+        send_startup(wake, &group);
         *last_sent = hw_tsc();
         if (sent == sipis)
             break;
@@ -160,22 +207,13 @@ static void run_sequence(struct wake *wake, struct group group, uint32_t expecte
 static void run_pass(struct wake *wake, uint32_t try, uint64_t *last_sent)
 {
     const struct plan *plan = wake->plan;
-    const uint32_t init_us = try == 1 ? plan->init_us : plan->init_retry_us;
     const uint32_t already = (uint32_t)(plan->want - wake->missing_count);
 
-    for (size_t i = 0; i < wake->missing_count; i++) {
-        struct account *account = arena_account(wake->arena, wake->missing[i]);
-        struct lcpu *lcpu = &arena_lcpu(wake->arena, wake->missing[i])->lcpu;
-        account->tries = try;
-        account->startups = 1;
-        atomic_store_explicit(&lcpu->fault.valid, 0, memory_order_relaxed);
-        memset(lcpu->trap, 0, sizeof lcpu->trap);
-    }
     arm_real_mode(wake);
     if (plan->wake == WAKE_ONE_BY_ONE) {
         for (size_t i = 0; i < wake->missing_count; i++) {
             const struct group one = {&wake->missing[i], 1, GROUP_EACH};
-            run_sequence(wake, one, 0, init_us, last_sent);
+            run_sequence(wake, one, 0, try, last_sent);
         }
         return;
     }
@@ -184,7 +222,7 @@ static void run_pass(struct wake *wake, uint32_t try, uint64_t *last_sent)
         wake->missing_count,
         plan->wake == WAKE_BROADCAST && try == 1 ? GROUP_ALL : GROUP_EACH,
     };
-    run_sequence(wake, all, already + (uint32_t)wake->missing_count, init_us, last_sent);
+    run_sequence(wake, all, already + (uint32_t)wake->missing_count, try, last_sent);
 }
 
 static void keep_missing(struct wake *wake)
