@@ -133,6 +133,13 @@ uint64_t hw_read_cr4(void)
     return read_cr(FAKE_CR4, 4);
 }
 
+void hw_write_cr0(uint64_t value)
+{
+    read_cr(FAKE_CR0, 0);
+    fake_log_event(FAKE_WRITE_CR0, 0, value);
+    machine.cr[FAKE_CR0] = value;
+}
+
 void hw_write_cr3(uint64_t value)
 {
     read_cr(FAKE_CR3, 3);
@@ -191,6 +198,17 @@ void hw_halt(void)
     }
     machine.halt_armed = false;
     fake_log_event(FAKE_HALT, 0, 0);
+    longjmp(halt_target, 1);
+}
+
+// Its fault stops the processor: for a test the same end, by another name.
+void hw_undefined(void)
+{
+    if (!machine.halt_armed) {
+        fake_fail("fake: unexpected hw_undefined()");
+    }
+    machine.halt_armed = false;
+    fake_log_event(FAKE_UNDEFINED, 0, 0);
     longjmp(halt_target, 1);
 }
 
@@ -300,6 +318,12 @@ void hw_wrmsr(uint32_t msr, uint64_t value)
 void hw_fence_before_x2apic(void)
 {
     fake_log_event(FAKE_FENCE, 0, 0);
+}
+
+// Memory is always up to date here; that it was asked for is what can be tested.
+void hw_flush(const void *memory, uint64_t bytes)
+{
+    fake_log_event(FAKE_FLUSH, (uintptr_t)memory, bytes);
 }
 
 uint8_t hw_in8(uint16_t port)

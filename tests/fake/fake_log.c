@@ -128,7 +128,8 @@ const char *fake_kind_name(enum fake_kind kind)
         {FAKE_PAUSE, "pause"},         {FAKE_HALT, "halt"},
         {FAKE_NOTE, "note"},           {FAKE_OUT16, "out16"},
         {FAKE_WRITE_CR4, "write_cr4"}, {FAKE_DISABLE_INTERRUPTS, "cli"},
-        {FAKE_WRITE_TABLES, "tables"},
+        {FAKE_WRITE_TABLES, "tables"}, {FAKE_UNDEFINED, "undefined"},
+        {FAKE_FLUSH, "flush"},         {FAKE_WRITE_CR0, "write_cr0"},
     };
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {

@@ -38,13 +38,16 @@ enum fake_kind {
     FAKE_WRITE_CR4 = 1 << 16,
     FAKE_DISABLE_INTERRUPTS = 1 << 17,
     FAKE_WRITE_TABLES = 1 << 18, // address: base of the GDT; value: base of the IDT
+    FAKE_UNDEFINED = 1 << 19,    // hw_undefined()
+    FAKE_FLUSH = 1 << 20,        // value: bytes
+    FAKE_WRITE_CR0 = 1 << 21,
 };
 
 // All that changes the machine.
 #define FAKE_LOG_DEFAULT                                                                        \
     ((unsigned)(FAKE_WRMSR | FAKE_FENCE | FAKE_OUT8 | FAKE_OUT16 | FAKE_OUT32 | FAKE_WRITE32 |  \
                 FAKE_WRITE_CR3 | FAKE_WRITE_CR4 | FAKE_WRITE_TABLES | FAKE_DISABLE_INTERRUPTS | \
-                FAKE_HALT | FAKE_NOTE))
+                FAKE_HALT | FAKE_UNDEFINED | FAKE_FLUSH | FAKE_WRITE_CR0 | FAKE_NOTE))
 
 struct fake_event {
     enum fake_kind kind;
