@@ -152,6 +152,7 @@ void run_wake(struct reveille *run)
         wake_round(wake, &result);
         (void)wake_greet(wake, GREETING_US);
         report_wake(&run->console, &run->plan, wake, &result);
+        run->rounds_us[round - 1] = (uint32_t)result.last_us;
     }
     keep_note(run, NOTE_REPORTING, run->plan.rounds);
     wake_await_late(wake);
@@ -160,6 +161,8 @@ void run_wake(struct reveille *run)
 
 void run_finish(struct reveille *run)
 {
+    report_rounds(&run->console, &run->plan, run->rounds_us);
+    report_stages(&run->console, &run->wake);
     report_aswoken(&run->console, &run->wake);
     report_cpus(&run->console, &run->machine, &run->wake, &run->outcome);
     end(run);

@@ -74,14 +74,18 @@ static enum status look_back(struct reveille *run)
 static enum status allocate_plan(struct reveille *run)
 {
     const size_t enabled = run->machine.inventory.enabled;
-    const size_t bytes = enabled * (sizeof(struct lcpu_plan) + sizeof(uint32_t));
-    struct lcpu_plan *lcpus = memory_allocate(&run->firmware, bytes / PAGE_BYTES + 1);
+    const size_t bytes = enabled * (sizeof(struct lcpu_plan) + 2 * sizeof(uint32_t)) +
+                         run->options.rounds * sizeof(uint32_t);
+    run->plan_pages = bytes / PAGE_BYTES + 1;
+    struct lcpu_plan *lcpus = memory_allocate(&run->firmware, run->plan_pages);
 
     if (!lcpus) {
         report_problem(&run->log, SEVERITY_ERROR, "no-memory", "no memory below 4 GiB for the plan");
         return STATUS_NO_SPACE;
     }
     run->wake.missing = (uint32_t *)(void *)(lcpus + enabled);
+    run->wake.values = run->wake.missing + enabled;
+    run->rounds_us = run->wake.values + enabled;
     const enum status status =
         plan_make(&run->machine, &run->options, &run->problems, lcpus, &run->plan);
     return status != STATUS_OK ? status
@@ -200,7 +204,6 @@ static EFI_STATUS efi_status_of(enum status status)
 EFI_STATUS run_refuse(struct reveille *run, enum status status)
 {
     const struct firmware *firmware = &run->firmware;
-    const size_t enabled = run->machine.inventory.enabled;
 
     report_end(&run->console, &run->outcome);
     if (run->machine.low_page != 0)
@@ -208,8 +211,7 @@ EFI_STATUS run_refuse(struct reveille *run, enum status status)
     if (run->wake.decoy_page != 0)
         firmware->boot->FreePages(run->wake.decoy_page, 1);
     memory_free(firmware, run->note, run->arena.bytes / PAGE_BYTES + 1);
-    memory_free(firmware, run->plan.lcpus,
-                enabled * (sizeof(struct lcpu_plan) + sizeof(uint32_t)) / PAGE_BYTES + 1);
+    memory_free(firmware, run->plan.lcpus, run->plan_pages);
     memory_free(firmware, run->machine.inventory.cpus, run->machine.inventory_pages);
     memory_free(firmware, run->machine.ram, run->machine.ram_pages);
     memory_free(firmware, firmware->map, firmware->map_capacity / PAGE_BYTES);

@@ -19,6 +19,8 @@ struct reveille {
     struct problems problems;
     struct machine machine;
     struct plan plan;
+    size_t plan_pages;   // of its list, and of the next
+    uint32_t *rounds_us; // each round's last arrival
     struct arena arena;
     struct page_tables tables;
     struct trampoline trampoline;

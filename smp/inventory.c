@@ -6,6 +6,7 @@
 
 #include "line.h"
 #include "mem.h"
+#include "sort.h"
 
 #define MADT_ENTRIES 44u // header, local APIC address, flags
 
@@ -220,35 +221,28 @@ static bool comes_before(const struct cpu *cpus, uint32_t left, uint32_t right)
     return left < right;
 }
 
-// Lets heap[at] sink until neither child is greater; the children's heaps are in order.
-static void sift_down(uint32_t *heap, size_t count, size_t at, const struct cpu *cpus)
+static bool order_before(const struct sortable *sortable, size_t left, size_t right)
 {
-    for (size_t child = 2 * at + 1; child < count; child = 2 * at + 1) {
-        if (child + 1 < count && comes_before(cpus, heap[child], heap[child + 1]))
-            child++;
-        if (!comes_before(cpus, heap[at], heap[child]))
-            return;
-        uint32_t greater = heap[child];
-        heap[child] = heap[at];
-        heap[at] = greater;
-        at = child;
-    }
+    const uint32_t *order = sortable->elements;
+    return comes_before(sortable->context, order[left], order[right]);
 }
 
-// Writes the indices of cpus[0..count-1] into `order`, sorted by comes_before. A heap sort: O(n log
-// n) on any input, without recursion.
+static void order_swap(const struct sortable *sortable, size_t left, size_t right)
+{
+    uint32_t *order = sortable->elements;
+    const uint32_t moved = order[left];
+    order[left] = order[right];
+    order[right] = moved;
+}
+
+// Writes the indices of cpus[0..count-1] into `order`, sorted by comes_before.
 static void sort_by_apic_id(const struct cpu *cpus, size_t count, uint32_t *order)
 {
+    const struct sortable sortable = {order, cpus, order_before, order_swap};
+
     for (size_t i = 0; i < count; i++)
         order[i] = (uint32_t)i;
-    for (size_t i = count / 2; i-- > 0;)
-        sift_down(order, count, i, cpus);
-    for (size_t last = count; last-- > 1;) {
-        uint32_t greatest = order[0];
-        order[0] = order[last];
-        order[last] = greatest;
-        sift_down(order, last, 0, cpus);
-    }
+    sort(&sortable, count);
 }
 
 // Keeps the first entry of each APIC ID, in MADT order.

@@ -5,6 +5,7 @@
 
 #include "fault.h"
 #include "mem.h"
+#include "sort.h"
 
 // Descriptors as the trampoline's (SDM vol. 3A, "Segment Descriptors"), and an available 64-bit TSS.
 #define DESCRIPTOR_CODE64  0x00af9b000000ffffu
@@ -106,31 +107,24 @@ static void widen_interrupt_stacks(struct lcpu_page *page, uint64_t top)
         page->task.ist[i] = top - i * (STACK_BYTES / 4);
 }
 
-// Restores the heap order below `root` in the first `count` entries.
-static void sift_down(struct lcpu_id *table, size_t root, size_t count)
+static bool id_before(const struct sortable *sortable, size_t left, size_t right)
 {
-    for (size_t child; (child = 2 * root + 1) < count; root = child) {
-        if (child + 1 < count && table[child + 1].apic_id > table[child].apic_id)
-            child++;
-        if (table[root].apic_id >= table[child].apic_id)
-            return;
-        const struct lcpu_id moved = table[root];
-        table[root] = table[child];
-        table[child] = moved;
-    }
+    const struct lcpu_id *table = sortable->elements;
+    return table[left].apic_id < table[right].apic_id;
 }
 
-// Heap sort: in place, no recursion, O(n log n) whatever order firmware lists its processors in.
+static void id_swap(const struct sortable *sortable, size_t left, size_t right)
+{
+    struct lcpu_id *table = sortable->elements;
+    const struct lcpu_id moved = table[left];
+    table[left] = table[right];
+    table[right] = moved;
+}
+
 static void sort_table(struct lcpu_id *table, size_t count)
 {
-    for (size_t root = count / 2; root-- > 0;)
-        sift_down(table, root, count);
-    for (size_t last = count; last-- > 1;) {
-        const struct lcpu_id largest = table[0];
-        table[0] = table[last];
-        table[last] = largest;
-        sift_down(table, 0, last);
-    }
+    const struct sortable sortable = {.elements = table, .before = id_before, .swap = id_swap};
+    sort(&sortable, count);
 }
 
 void arena_prepare(const struct arena *arena, const struct lcpu_plan *plans,

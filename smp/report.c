@@ -4,6 +4,7 @@
 
 #include "examine.h"
 #include "fault.h"
+#include "sort.h"
 
 struct report_line {
     struct line line;
@@ -144,11 +145,72 @@ void report_wake(struct console *console, const struct plan *plan, const struct 
     record_add_decimal(line, "up", result->up);
     record_add_decimal(line, "icr_writes", result->icr_writes);
     record_add_decimal(line, "first_us", result->first_us);
+    record_add_decimal(line, "median_us", result->median_us);
     record_add_decimal(line, "last_us", result->last_us);
     record_add_decimal(line, "send_us", result->send_us);
     record_add_decimal(line, "retried", result->retried);
     if (result->unsent > 0)
         record_add_decimal(line, "unsent", result->unsent);
+    console_record(console, 0, line);
+}
+
+void report_rounds(struct console *console, const struct plan *plan, uint32_t *last_us)
+{
+    struct report_line out;
+
+    if (plan->rounds < 2)
+        return;
+    const uint32_t cold = last_us[0];
+    const struct spread warm = spread_of(last_us + 1, plan->rounds - 1);
+    struct line *line = record(&out, "rounds");
+    record_add_decimal(line, "rounds", plan->rounds);
+    record_add_decimal(line, "cold_us", cold);
+    record_add_decimal(line, "warm_min_us", warm.min);
+    record_add_decimal(line, "warm_median_us", warm.median);
+    record_add_decimal(line, "warm_max_us", warm.max);
+    console_record(console, 0, line);
+}
+
+// When an AP reached a stage, in nanoseconds since its first instruction; 0 if it did not.
+static uint64_t stage_ns(const struct wake *wake, const struct lcpu *lcpu, uint32_t stage)
+{
+    const uint64_t stamp = stage == STAGE_PROTECTED ? lcpu->tsc_protected
+                           : stage == STAGE_LONG    ? lcpu->tsc_long
+                                                    : lcpu->tsc_c;
+    const uint64_t khz = (wake->clock.tsc_hz + 999) / 1000;
+    if (wake_stage(lcpu, wake->generation) < stage || stamp < lcpu->tsc_real)
+        return 0;
+    return (stamp - lcpu->tsc_real) * 1000000 / khz;
+}
+
+void report_stages(struct console *console, struct wake *wake)
+{
+    static const struct {
+        uint32_t stage;
+        const char *min, *median, *max;
+    } keys[] = {
+        {STAGE_PROTECTED, "protected_min_ns", "protected_median_ns", "protected_max_ns"},
+        {STAGE_LONG, "long_min_ns", "long_median_ns", "long_max_ns"},
+        {STAGE_C, "c_min_ns", "c_median_ns", "c_max_ns"},
+    };
+    struct report_line out;
+    struct line *line = record(&out, "stages");
+
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        size_t count = 0;
+        for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
+            const struct lcpu *lcpu = &arena_lcpu(wake->arena, slot)->lcpu;
+            const uint64_t ns = stage_ns(wake, lcpu, keys[i].stage);
+            if (ns > 0)
+                wake->values[count++] = ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX;
+        }
+        const struct spread spread = spread_of(wake->values, count);
+        if (i == 0)
+            record_add_decimal(line, "cpus", count);
+        record_add_decimal(line, keys[i].min, spread.min);
+        record_add_decimal(line, keys[i].median, spread.median);
+        record_add_decimal(line, keys[i].max, spread.max);
+    }
     console_record(console, 0, line);
 }
 
@@ -254,8 +316,6 @@ void report_aswoken(struct console *console, const struct wake *wake)
         const struct lcpu *lcpu = &arena_lcpu(wake->arena, slot)->lcpu;
         if (wake_stage(lcpu, wake->generation) < STAGE_PROTECTED)
             continue;
-        const uint64_t since = lcpu->tsc_real;
-        const uint64_t khz = (wake->clock.tsc_hz + 999) / 1000;
         struct line *line = record(&out, "aswoken");
         record_add_decimal(line, "cpu", lcpu->index);
         record_add_hex(line, "bist", lcpu->bist);
@@ -264,14 +324,10 @@ void report_aswoken(struct console *console, const struct wake *wake)
         record_add_hex(line, "cr4", lcpu->cr4);
         record_add_hex(line, "efer", lcpu->efer);
         record_add_hex(line, "apic_base", lcpu->apic_base);
-        record_add_decimal(line, "tsc_real", since);
-        // The later stages in nanoseconds since the first; 0 where it did not get.
-        const uint32_t stage = wake_stage(lcpu, wake->generation);
-        record_add_decimal(line, "protected_ns", (lcpu->tsc_protected - since) * 1000000 / khz);
-        record_add_decimal(line, "long_ns",
-                           stage >= STAGE_LONG ? (lcpu->tsc_long - since) * 1000000 / khz : 0);
-        record_add_decimal(line, "c_ns",
-                           stage >= STAGE_C ? (lcpu->tsc_c - since) * 1000000 / khz : 0);
+        record_add_decimal(line, "tsc_real", lcpu->tsc_real);
+        record_add_decimal(line, "protected_ns", stage_ns(wake, lcpu, STAGE_PROTECTED));
+        record_add_decimal(line, "long_ns", stage_ns(wake, lcpu, STAGE_LONG));
+        record_add_decimal(line, "c_ns", stage_ns(wake, lcpu, STAGE_C));
         console_record(console, 0, line);
     }
 }

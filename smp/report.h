@@ -31,6 +31,13 @@ void report_starting(struct console *console, const struct plan *plan);
 void report_wake(struct console *console, const struct plan *plan, const struct wake *wake,
                  const struct wake_result *result);
 
+// ev=rounds: the first round's last arrival (cold) and the spread of the others' (warm). Only with rounds= beyond 1.
+// Sorts the list.
+void report_rounds(struct console *console, const struct plan *plan, uint32_t *last_us);
+
+// ev=stages: how long the APs of the last round took from real mode to each later stage, as a spread.
+void report_stages(struct console *console, struct wake *wake);
+
 // What became of everyone, in the end.
 struct outcome {
     uint32_t want, up, failed;

@@ -10,6 +10,7 @@
 #include "hw.h"
 #include "inject.h"
 #include "mem.h"
+#include "sort.h"
 
 // A sequence is sent to slots[0..count-1]. With `all` one message reaches everybody.
 struct group {
@@ -267,16 +268,16 @@ static void take_stock(struct wake *wake, uint64_t start, struct wake_result *re
         }
         const uint64_t stamp = lcpu_of(wake, slot)->tsc_c; // by the AP's own counter, which may be behind
         const uint64_t us = stamp > start ? clock_us(&wake->clock, stamp - start) : 0;
-        if (result->up == 0 || us < result->first_us)
-            result->first_us = us;
-        if (us > result->last_us)
-            result->last_us = us;
         if (account->tries > 1)
             result->retried++;
         account->us = us;
         account->up = 1;
-        result->up++;
+        wake->values[result->up++] = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
     }
+    const struct spread spread = spread_of(wake->values, result->up);
+    result->first_us = spread.min;
+    result->median_us = spread.median;
+    result->last_us = spread.max;
 }
 
 void wake_round(struct wake *wake, struct wake_result *result)

@@ -29,6 +29,7 @@ struct wake {
     uint32_t decoy_page;  // a page of HLT instructions, for inject=bad-vector; else 0
     uint32_t generation;  // of the current round; counts up from 1
     uint32_t *missing;    // the caller's memory for plan->want slots
+    uint32_t *values;     // and for as many numbers, to find their median
     size_t missing_count; // after a round: who did not come
     uint32_t unsent;      // messages of this round that the xAPIC did not take
 };
@@ -36,7 +37,7 @@ struct wake {
 struct wake_result {
     uint32_t up;
     uint64_t icr_writes;
-    uint64_t first_us, last_us; // first and last arrival since the first message, by the APs' own stamps
+    uint64_t first_us, median_us, last_us; // arrivals since the first message, by the APs' own stamps
     uint64_t send_us;           // from the first message to the last
     uint32_t retried;           // APs that came only with a further sequence
     uint32_t unsent;            // messages that the xAPIC did not take in time

@@ -387,6 +387,7 @@ void fake_aps_prepare(struct fake_aps *aps)
         .page_view = aps->page,
         .page_phys = FAKE_PAGE,
         .missing = aps->missing,
+        .values = aps->values,
     };
     open_local_apic(aps);
     fake_log_clear();

@@ -95,6 +95,7 @@ struct fake_aps {
     struct cpu cpus[FAKE_APS_MAX];
     struct lcpu_plan lcpus[FAKE_APS_MAX];
     uint32_t missing[FAKE_APS_MAX];
+    uint32_t values[FAKE_APS_MAX];
     _Alignas(4096) uint8_t page[4096];
     uint32_t icr_high, icr_low;
     uint64_t busy_until, next_due;
