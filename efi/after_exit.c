@@ -151,7 +151,7 @@ void run_wake(struct reveille *run)
         keep_note(run, NOTE_WAKING, round);
         wake_round(wake, &result);
         (void)wake_greet(wake, GREETING_US);
-        report_wake(&run->console, &run->plan, wake, &result);
+        report_wake(&run->console, wake, &result, &run->firmware_times);
         run->rounds_us[round - 1] = (uint32_t)result.last_us;
     }
     keep_note(run, NOTE_REPORTING, run->plan.rounds);

@@ -146,7 +146,16 @@ static enum status take_decoy_page(struct reveille *run)
     return run->wake.decoy_page != 0 ? STATUS_OK : STATUS_NOT_FOUND;
 }
 
-// Everything that can be known, decided and proved while an error can still be returned.
+static void compare(struct reveille *run)
+{
+    if (compare_firmware(&run->firmware, &run->machine, &run->firmware_times))
+        report_firmware(&run->console, &run->machine, &run->firmware_times);
+    else
+        report_problem(&run->log, SEVERITY_WARNING, "no-comparison",
+                       "MP Services is absent, or its StartupAllAPs fails; there is nothing to compare "
+                       "with");
+}
+
 enum status run_prepare(struct reveille *run)
 {
     enum status status;
@@ -159,6 +168,8 @@ enum status run_prepare(struct reveille *run)
     if ((status = allocate_plan(run)) != STATUS_OK)
         return status;
     report_machine(&run->console, &run->machine, &run->plan);
+    if (run->options.compare == COMPARE_FIRMWARE)
+        compare(run);
     if ((status = allocate_arena(run)) != STATUS_OK ||
         (status = address_space_build(&run->machine, &run->arena, &run->problems, &run->tables)) !=
             STATUS_OK ||

@@ -12,6 +12,7 @@
 #include "note.h"
 #include "options.h"
 #include "problem.h"
+#include "report.h"
 #include "status.h"
 
 struct firmware {
@@ -75,6 +76,10 @@ void gather_identity(const struct firmware *firmware, struct machine *machine);
 // time.c: the TSC's rate, measured against Stall().
 enum status time_calibrate(const struct firmware *firmware, uint16_t pm_timer_port,
                            const struct problems *problems, struct machine *machine);
+
+// compare.c: StartupAllAPs of an empty procedure, cold and warm. False where MP Services is absent or refuses.
+bool compare_firmware(const struct firmware *firmware, const struct machine *machine,
+                      struct firmware_times *times);
 
 // leave.c: ExitBootServices by the strict rule. After the first attempt only GetMemoryMap and ExitBootServices
 // are called. Returns STATUS_OK, or STATUS_INVALID when firmware refused every time; boot services must

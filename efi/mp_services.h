@@ -12,5 +12,10 @@
 struct mp_services {
     EFI_STATUS(EFIAPI *get_number_of_processors)
     (struct mp_services *self, UINTN *count, UINTN *enabled);
+    EFI_STATUS(EFIAPI *get_processor_info)(struct mp_services *self, UINTN number, void *information);
+    // With no event it returns when all APs have run `procedure`, or after the time-out (us; 0: never).
+    EFI_STATUS(EFIAPI *startup_all_aps)
+    (struct mp_services *self, void(EFIAPI *procedure)(void *argument), BOOLEAN one_by_one,
+     EFI_EVENT event, UINTN timeout_us, void *argument, UINTN **failed);
     // Further members are not used.
 };

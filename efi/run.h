@@ -26,6 +26,7 @@ struct reveille {
     struct trampoline trampoline;
     struct trampoline_parameters parameters;
     struct wake wake;
+    struct firmware_times firmware_times;
     struct outcome outcome;
     struct note *note; // in memory that outlives a warm reset
     uint32_t resets;   // runs in a row, before this one, that ended in one

@@ -13,6 +13,7 @@ enum wake_strategy { WAKE_PARALLEL, WAKE_ONE_BY_ONE, WAKE_BROADCAST };
 enum apic_choice { APIC_AUTO, APIC_X2APIC, APIC_XAPIC };
 enum serial_choice { SERIAL_AUTO, SERIAL_OFF, SERIAL_PORT };
 enum log_level { LOG_NORMAL, LOG_QUIET, LOG_DEBUG };
+enum compare_choice { COMPARE_NONE, COMPARE_FIRMWARE };
 enum end_choice { END_AUTO, END_HALT, END_POWEROFF, END_RESET, END_DEBUG_EXIT };
 
 #define INIT_US_AUTO UINT32_MAX // by processor family, see plan.c
@@ -42,6 +43,7 @@ struct options {
     uint16_t serial_port; // I/O port, if serial is SERIAL_PORT
     enum log_level log;
     enum end_choice end;
+    enum compare_choice compare;
     struct injection inject[INJECTIONS_MAX]; // as typed; a CPU may bear several
     size_t inject_count;                     // 0: none
     bool help;

@@ -133,9 +133,29 @@ void report_starting(struct console *console, const struct plan *plan)
     }
 }
 
-void report_wake(struct console *console, const struct plan *plan, const struct wake *wake,
-                 const struct wake_result *result)
+void report_firmware(struct console *console, const struct machine *machine,
+                     const struct firmware_times *times)
 {
+    struct report_line out;
+
+    struct line *line = record(&out, "firmware");
+    record_add_decimal(line, "cpus", machine->mp_services_enabled);
+    record_add_decimal(line, "cold_us", times->cold_us);
+    record_add_decimal(line, "warm_us", times->warm_us);
+    console_record(console, 0, line);
+}
+
+// Firmware's time over ours, with one decimal.
+static void add_ratio(struct line *line, uint64_t firmware_us, uint64_t our_us)
+{
+    const uint64_t tenths = our_us > 0 ? firmware_us * 10 / our_us : 0;
+    line_add_format(line, " ratio=%u.%u", tenths / 10, tenths % 10);
+}
+
+void report_wake(struct console *console, const struct wake *wake, const struct wake_result *result,
+                 const struct firmware_times *times)
+{
+    const struct plan *plan = wake->plan;
     struct report_line out;
 
     struct line *line = record(&out, "wake");
@@ -151,6 +171,8 @@ void report_wake(struct console *console, const struct plan *plan, const struct 
     record_add_decimal(line, "retried", result->retried);
     if (result->unsent > 0)
         record_add_decimal(line, "unsent", result->unsent);
+    if (times->warm_us > 0 && wake->generation == plan->rounds)
+        add_ratio(line, times->warm_us, result->last_us);
     console_record(console, 0, line);
 }
 

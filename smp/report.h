@@ -28,8 +28,16 @@ void report_trampoline(struct console *console, const struct machine *machine,
 // "Starting CPU 1..." for each AP of the plan, before the first message.
 void report_starting(struct console *console, const struct plan *plan);
 
-void report_wake(struct console *console, const struct plan *plan, const struct wake *wake,
-                 const struct wake_result *result);
+// How long firmware's own StartupAllAPs took (compare=firmware); all 0 if it was not timed.
+struct firmware_times {
+    uint32_t cold_us, warm_us;
+};
+void report_firmware(struct console *console, const struct machine *machine,
+                     const struct firmware_times *times);
+
+// One round. In the last one, the ratio of firmware's warm time to this round's, where there is one.
+void report_wake(struct console *console, const struct wake *wake, const struct wake_result *result,
+                 const struct firmware_times *times);
 
 // ev=rounds: the first round's last arrival (cold) and the spread of the others' (warm). Only with rounds= beyond 1.
 // Sorts the list.
