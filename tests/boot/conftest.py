@@ -1,0 +1,120 @@
+"""Boots of the real image under OVMF, for the tests beside this file: boot(...) and its Result.
+
+A Result holds what a boot said and how it ended. Its checks are strict about whole lines: a
+greeting that is torn, doubled, or stands behind other text is a failure, wherever it stands in the
+log.
+"""
+
+import dataclasses
+import pathlib
+import re
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
+
+import qemu  # noqa: E402
+import records  # noqa: E402
+
+GREETING = re.compile(r"Hello from CPU (\d+)! APIC ID: (\d+)")
+TAIL_LINES = 40
+
+
+@dataclasses.dataclass
+class Result:
+    lines: list  # readable lines, terminal sequences gone
+    raw: bytes  # what the serial port really said
+    status: int | None  # QEMU's exit status, None if it had to be ended
+    timed_out: bool
+    complaints: str  # QEMU's standard error
+
+    @property
+    def records(self):
+        return records.parse_records(self.lines)
+
+    def all(self, event):
+        return [r for r in self.records if r["ev"] == event]
+
+    def one(self, event):
+        found = self.all(event)
+        assert len(found) == 1, f"{len(found)} records ev={event}\n{self.tail()}"
+        return found[0]
+
+    def cpu(self, index):
+        found = [r for r in self.all("cpu") if r["cpu"] == str(index)]
+        assert len(found) == 1, f"{len(found)} records of CPU {index}\n{self.tail()}"
+        return found[0]
+
+    def has(self, pattern):
+        """The match of the one line that is wholly `pattern`; fails if there is none."""
+        for line in self.lines:
+            if match := re.fullmatch(pattern, line):
+                return match
+        raise AssertionError(f"no line {pattern!r}\n{self.tail()}")
+
+    def greetings(self):
+        """[(cpu, apic id)] in the order they came; anything that only resembles a greeting fails.
+        """
+        found = []
+        for line in self.lines:
+            if "Hello" in line or "APIC ID:" in line:
+                match = GREETING.fullmatch(line)
+                assert match, f"not a whole greeting: {line!r}\n{self.tail()}"
+                found.append((int(match[1]), int(match[2])))
+        return found
+
+    def tail(self):
+        how = "out of time" if self.timed_out else f"exit status {self.status}"
+        heading = f"--- end of the log, {how} {self.complaints}"
+        return "\n".join([heading, *self.lines[-TAIL_LINES:]])
+
+
+def run(**machine):
+    """Boots qemu.Machine(**machine), by the firmware and the accelerator that the environment
+    names."""
+    chosen = qemu.from_environment()
+    with qemu.Qemu(qemu.Machine(accel=chosen.accel, ovmf=chosen.ovmf, **machine)) as vm:
+        lines = list(vm.lines())
+        return Result(lines, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
+
+
+def assert_ended(result, status, **end):
+    """The last record is the only ev=end and says so, and QEMU's exit status is this one."""
+    assert result.records and result.records[-1]["ev"] == "end", result.tail()
+    record = result.one("end")
+    assert {key: record.get(key) for key in end} == end, result.tail()
+    assert result.status == status, result.tail()
+
+
+def assert_all_greeted(result, apic_ids):
+    """Exactly these APs have greeted, each once, in ascending CPU order, and the run counts as
+    success. `apic_ids`: {CPU index: APIC ID}."""
+    assert result.greetings() == sorted(apic_ids.items()), result.tail()
+    for cpu, apic_id in apic_ids.items():
+        record = result.cpu(cpu)
+        assert record["state"] == "online" and record["stage"] == "greeted", record
+        assert records.number(record["apic"]) == apic_id, record
+    for wake in result.all("wake"):
+        assert wake["want"] == wake["up"] == str(len(apic_ids)), wake
+    want = str(len(apic_ids))
+    assert_ended(result, qemu.EXIT_OK, ok="1", want=want, up=want, failed="0")
+    # From the first record on every line is ours, and ours end with CR LF.
+    ours = result.raw[result.raw.index(b"REVEILLE ev=start"):]
+    assert re.search(rb"(?<!\r)\n|\r(?!\n)", ours) is None, result.tail()
+
+
+def consecutive(count):
+    """The APs of a machine with `count` processors whose APIC IDs are their indices."""
+    return {cpu: cpu for cpu in range(1, count)}
+
+
+@pytest.fixture
+def boot():
+    return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def image_is_built():
+    if not (qemu.BUILD / "esp/EFI/BOOT/BOOTX64.EFI").exists():
+        pytest.exit("build/esp is not there: run make first", returncode=2)

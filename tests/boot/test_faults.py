@@ -1,0 +1,30 @@
+"""What goes wrong on a machine that runs: a fault on a processor is told by one line and stops it
+alone."""
+
+import re
+
+import qemu
+from conftest import Result, assert_ended
+
+
+def test_nmi_on_the_bsp_is_told():
+    """QEMU's NMI arrives at LINT1, which the BSP has open and APs have masked since their INIT."""
+    with qemu.Qemu(qemu.Machine(options="end=halt")) as vm:
+        lines = []
+        for line in vm.lines():
+            lines.append(line)
+            if line.startswith("REVEILLE ev=end"):
+                vm.qmp("inject-nmi")
+        result = Result(lines, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
+    told = [line for line in lines if "stopped:" in line]
+    assert len(told) == 1, result.tail()
+    assert re.match(r"CPU 0 \(APIC ID 0\) stopped: vector 2 \(NMI\), .*RIP 0x[1-9a-f]", told[0])
+    # The end was told already, and is told once.
+    assert result.one("end")["ok"] == "1"
+
+
+def test_one_that_does_not_come_is_counted_and_ends_the_run_in_35(boot):
+    result = boot(options="inject=ud-long:2 retries=0")
+    assert result.greetings() == [(1, 1), (3, 3)]
+    assert result.cpu(2)["state"] == "failed"
+    assert_ended(result, qemu.EXIT_NOT_ALL, ok="0", want="3", up="2", failed="1")

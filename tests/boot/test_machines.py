@@ -1,0 +1,87 @@
+"""Every kind of machine: numbers of processors, chipsets, APIC modes, IDs, and devices that are
+missing."""
+
+import pytest
+
+import qemu
+import records
+from conftest import assert_all_greeted, assert_ended, consecutive
+
+
+# The largest first: the other boots then fill the time beside it.
+@pytest.mark.parametrize("count", [64, 16, 4, 2, 1])
+def test_count(boot, count):
+    result = boot(smp=str(count))
+    assert_all_greeted(result, consecutive(count))
+    machine = result.one("machine")
+    assert machine["cpus"] == str(count) and machine["disabled"] == machine["duplicate"] == "0"
+    assert result.cpu(0)["state"] == "bsp"
+
+
+@pytest.mark.parametrize("machine", ["pc", "q35"])
+@pytest.mark.parametrize("cpu, apic", [("qemu64", "xapic"), ("max", "x2apic")])
+def test_chipset_and_cpu(boot, machine, cpu, apic):
+    result = boot(machine=machine, cpu=cpu)
+    assert_all_greeted(result, consecutive(4))
+    assert result.one("machine")["apic"] == apic
+    assert result.one("machine")["mp_services"] == "4"
+
+
+@pytest.mark.parametrize("cpu", ["qemu64", "max"])
+def test_sparse_ids(boot, cpu):
+    result = boot(smp="6,sockets=2,cores=3,threads=1", cpu=cpu)
+    assert_all_greeted(result, {1: 1, 2: 2, 3: 4, 4: 5, 5: 6})
+
+
+def test_hot_pluggable_cpus_are_absent(boot):
+    result = boot(smp="2,maxcpus=6")
+    assert_all_greeted(result, consecutive(2))
+    assert result.one("machine")["disabled"] == "4"
+    disabled = [r for r in result.all("cpu") if r["state"] == "disabled"]
+    assert [records.number(r["apic"]) for r in disabled] == [2, 3, 4, 5]
+
+
+def test_apic_id_299_with_x2apic_from_firmware(boot):
+    second = "qemu64-x86_64-cpu,x2apic=on,socket-id=299,core-id=0,thread-id=0"
+    result = boot(smp="1,sockets=300,cores=1,threads=1,maxcpus=300", cpu="qemu64,+x2apic",
+                  extra=("-device", second))
+    assert_all_greeted(result, {1: 299})
+    machine = result.one("machine")
+    assert machine["apic_at_entry"] == machine["apic"] == "x2apic" and machine["cpus"] == "2"
+
+
+def test_no_serial_port(boot):
+    result = boot(serial=False)
+    assert result.raw == b"" and result.status == qemu.EXIT_OK, result.tail()
+
+
+def test_no_serial_port_tells_a_refusal(boot):
+    result = boot(serial=False, options="wake=sideways")
+    assert result.status == qemu.EXIT_REFUSED, result.tail()
+
+
+def test_no_pit_and_no_hpet(boot):
+    assert_all_greeted(boot(machine="q35,pit=off,hpet=off"), consecutive(4))
+
+
+def test_memory_above_4_gib(boot):
+    assert_all_greeted(boot(mem=6144), consecutive(4))
+
+
+def test_no_screen(boot):
+    assert_all_greeted(boot(extra=("-vga", "none")), consecutive(4))
+
+
+def test_virtio_gpu(boot):
+    assert_all_greeted(boot(extra=("-vga", "none", "-device", "virtio-gpu-pci")), consecutive(4))
+
+
+def test_end_poweroff_without_the_debug_exit_device(boot):
+    result = boot(debug_exit=False)
+    assert_ended(result, 0, ok="1", want="3", up="3")
+
+
+def test_stick(boot):
+    """The disk image that goes on a stick, on a USB port."""
+    result = boot(stick=qemu.BUILD / "reveille.img")
+    assert_all_greeted(result, consecutive(4))

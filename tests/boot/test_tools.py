@@ -1,0 +1,124 @@
+"""The rig's own parts: records, lines, verdicts, the disk image, and make debug."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import qemu
+import records
+import run
+
+ENVIRONMENT = dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")
+
+
+def tool(*words, **environment):
+    return subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=600,
+                          env=dict(ENVIRONMENT, **environment), cwd=qemu.ROOT)
+
+
+def test_record():
+    line = r'REVEILLE ev=error what=no-low-page detail="say \"a\\b\" = 1" empty='
+    assert records.parse_record(line) == {
+        "ev": "error", "what": "no-low-page", "detail": r'say "a\b" = 1', "empty": ""}
+    assert records.parse_record("Hello from CPU 1! APIC ID: 1") is None
+    assert records.parse_record("REVEILLER ev=end") is None
+    assert records.number("0x10") == 16 and records.number("10") == 10
+
+
+@pytest.mark.parametrize("line", [
+    "REVEILLE", "REVEILLE ok=1", "REVEILLE  ev=end", 'REVEILLE ev=end detail="open',
+    "REVEILLE ev=end ok",
+    "REVEILLE ev=end ok=1 ok=1", "REVEILLE ev=eREVEILLE ev=end", 'REVEILLE ev=a b="c"d=e',
+    "REVEILLE ev=end ok=1 "])
+def test_damaged_record(line):
+    with pytest.raises(ValueError):
+        records.parse_record(line)
+
+
+@pytest.mark.parametrize("raw, lines", [
+    (b"plain\r", ["plain"]), (b"\r", [""]), (b"\x1b[2J\x1b[01;01H\r", []),
+    (b"\x1b[0m\x1b[37m\x1b[40mtext\r", ["text"]), (b"one\x1b[05;01Htwo\r", ["one", "two"]),
+    (b"a\rHello\r", ["a\rHello"])])
+def test_line_without_terminal_sequences(raw, lines):
+    assert qemu.clean_line(raw) == lines
+
+
+@pytest.mark.parametrize("end, status, options, good", [
+    ({"ok": "1"}, qemu.EXIT_OK, "", True), ({"ok": "1"}, None, "end=halt", True),
+    ({"ok": "1"}, 0, "end=reset", True), ({"ok": "1"}, 0, "", False),
+    ({"ok": "1"}, 0, "end=halt end=auto", False),
+    ({"ok": "1"}, qemu.EXIT_NOT_ALL, "end=halt", False),
+    ({"ok": "0"}, qemu.EXIT_OK, "", False), (None, qemu.EXIT_OK, "", False),
+    (None, qemu.EXIT_REFUSED, "", False), ({"ok": "1"}, qemu.EXIT_REFUSED, "", False)])
+def test_verdict(end, status, options, good):
+    assert (run.verdict(end, status, False, options) is None) == good
+
+
+def test_missing_packages_are_named(tmp_path):
+    """On a system without apt, tools/setup names what is missing and fails."""
+    for name in ("bash", "sed", "awk", "dirname"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    found = tool("bash", "tools/setup", "build", "run", PATH=str(tmp_path))
+    assert found.returncode == 1
+    for package in ("gcc", "qemu-system-x86", "mtools"):
+        assert re.search(rf"^    {package} ", found.stdout, re.M), found.stdout
+
+
+def test_setup_is_silent_when_all_is_there():
+    found = tool("tools/setup", "build", "run", "test")
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+def test_disk_image(tmp_path):
+    image, again = tmp_path / "a.img", tmp_path / "b.img"
+    for out, zone in ((image, "UTC"), (again, "Asia/Tokyo")):
+        made = tool(sys.executable, "tools/image.py", qemu.BUILD / "esp", out, TZ=zone)
+        assert made.returncode == 0, made.stderr
+    assert image.read_bytes() == again.read_bytes()
+
+    assert "No problems found" in tool("sgdisk", "-v", image).stdout
+    # EF00 is sgdisk's name for the type GUID of an EFI System Partition.
+    listing = tool("sgdisk", "-p", image).stdout
+    first, size = re.search(r"^ +1 +(\d+) +\d+ +(\S+ MiB) +EF00", listing, re.M).groups()
+    assert size == "64.0 MiB"
+    volume = tmp_path / "volume"
+    with open(image, "rb") as whole:
+        whole.seek(int(first) * 512)
+        volume.write_bytes(whole.read(64 * 1024 * 1024))
+    checked = tool("fsck.fat", "-n", "-v", volume)
+    assert checked.returncode == 0 and "32 bit entries" in checked.stdout, checked.stdout
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    assert tool("mcopy", "-s", "-i", volume, "::", copy).returncode == 0
+    assert tool("diff", "-r", qemu.BUILD / "esp", copy).stdout == ""
+
+
+def test_disk_image_of_nothing_is_refused(tmp_path):
+    made = tool(sys.executable, "tools/image.py", tmp_path, tmp_path / "a.img")
+    assert made.returncode == 1 and not (tmp_path / "a.img").exists()
+
+
+def test_make_run_judges():
+    good = tool(sys.executable, "tools/run.py", SMP="2", OPTIONS="")
+    assert good.returncode == 0 and "Hello from CPU 1! APIC ID: 1\n" in good.stdout, good.stderr
+    bad = tool(sys.executable, "tools/run.py", SMP="2", OPTIONS="wake=sideways")
+    assert bad.returncode == 1 and "refused" in bad.stderr
+
+
+def test_make_debug_stops_at_every_stage():
+    """With a single AP the stops come one after another: three stages, then its C entry. More steps
+    than that, since QEMU's single step now and then ends where it began, and GDB then stops there
+    again."""
+    done = tool(sys.executable, "tools/debug.py", SMP="2", OPTIONS="",
+                GDB_ARGS="-batch" + " -ex continue" * 8)
+    stops = re.findall(r"(Temporary breakpoint 1, wake_round|x86_start16_begin: real mode"
+                       r"|Breakpoint [345])[ ,]", done.stdout)
+    assert list(dict.fromkeys(stops)) == [
+        "Temporary breakpoint 1, wake_round", "x86_start16_begin: real mode", "Breakpoint 3",
+        "Breakpoint 4", "Breakpoint 5"], done.stdout + done.stderr
+    assert re.search(r"Breakpoint 4, lcpu_start64 \(\) at trampoline/ap_start\.S:\d", done.stdout)
+    assert re.search(r"Breakpoint 5, ap_main \(self=0x[1-9a-f]", done.stdout), done.stdout

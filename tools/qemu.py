@@ -1,0 +1,281 @@
+"""QEMU with OVMF: the one place that knows how such a machine is started, watched and ended.
+
+Everything a machine can write to is its own: each boot has a private directory with copies of the
+ESP and of the firmware's variables, so boots can run side by side and leave build/ as it was. A
+machine ends by itself, by its time-out, or by close(); it is ended by its own process id, never by
+name.
+Surprise: QEMU gets a session of its own, so that a Ctrl-C meant for GDB or pytest does not reach
+it; in return the kernel ends it when we die, however that happens.
+"""
+
+import contextlib
+import ctypes
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / os.environ.get("B", "build")
+
+# What the guest writes to isa-debug-exit comes out as value << 1 | 1.
+EXIT_OK, EXIT_NOT_ALL, EXIT_REFUSED = 33, 35, 37
+
+# A machine that has written `ev=end` and still runs was told to halt; so long it may take to power
+# off.
+GRACE_S = 10
+
+# OVMF draws by terminal sequences. Moving the cursor or clearing starts a new line for us, all
+# others go.
+_CURSOR = re.compile(rb"\x1b\[(?:\d*;\d*H|\d*J)")
+_SEQUENCE = re.compile(rb"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()].|c)")
+
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_libc = ctypes.CDLL(None)
+
+
+def _die_with_parent():
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Failure(Exception):
+    """Something outside the image went wrong; the message is for people."""
+
+
+@dataclasses.dataclass
+class Machine:
+    """What to boot, and how. Every field has the default of a plain `make run`."""
+
+    smp: str = "4"  # as behind QEMU's -smp
+    cpu: str = "max"
+    mem: int = 512  # MiB
+    machine: str = "q35"
+    accel: str = "tcg,thread=single"
+    ovmf: str = ""  # the code file; empty: the first pair of ovmf.txt that exists
+    options: str = ""  # for \reveille.cfg
+    shell: str | None = None  # startup.nsh of a Shell; the image is then \reveille\BOOTX64.EFI only
+    esp: pathlib.Path = BUILD / "esp"
+    stick: pathlib.Path | None = None  # a disk image on a USB stick, instead of the ESP
+    serial: bool = True
+    debug_exit: bool = True
+    reset_ends: bool = True  # a reset of the guest ends QEMU, instead of starting the guest anew
+    extra: tuple = ()  # further words for QEMU's command line
+
+    def most_cpus(self):
+        """The most processors this machine can have: rules how long its firmware takes."""
+        return max(int(n) for n in re.findall(r"(?:^|cpus=)(\d+)", self.smp))
+
+    def timeout_s(self):
+        """A bound, not an estimate: 20 times the 6 s of an idle host and, a processor, five times
+        the 0.2 s that OVMF takes from 64 to 255 of them; 512 took three minutes."""
+        return 120 + self.most_cpus()
+
+
+def from_environment():
+    """The Machine that the Makefile's variables describe."""
+    e = os.environ
+    d = Machine()
+    return Machine(smp=e.get("SMP") or d.smp, cpu=e.get("CPU") or d.cpu,
+                   mem=int(e.get("MEM") or d.mem), machine=e.get("MACHINE") or d.machine,
+                   accel=e.get("ACCEL") or d.accel, ovmf=e.get("OVMF", ""),
+                   options=e.get("OPTIONS", ""))
+
+
+def find_ovmf(code=""):
+    """(code, vars) of the firmware: `code` with the vars beside it, or the first pair in ovmf.txt.
+    """
+    lines = (ROOT / "tools/ovmf.txt").read_text().splitlines()
+    pairs = [tuple(map(pathlib.Path, line.split())) for line in lines if not line.startswith("#")]
+    if code:
+        code = pathlib.Path(code)
+        beside = code.with_name(code.name.replace("CODE", "VARS").replace("code", "vars"))
+        beside = beside if beside != code and beside.exists() else None
+        pairs = [pair for pair in pairs if pair[0] == code] or [(code, beside)]
+    for code, variables in pairs:
+        if code.exists() and (variables is None or variables.exists()):
+            return code, variables
+    raise Failure(f"no OVMF: {code} or its variables are not there (tools/setup run installs it)")
+
+
+def clean_line(raw):
+    """A line as bytes, without its line feed, as a list of readable lines without sequences."""
+    parts = _CURSOR.sub(b"\n", raw.removesuffix(b"\r")).split(b"\n")
+    lines = (_SEQUENCE.sub(b"", part).decode("ascii", "replace") for part in parts)
+    return [line for line in lines if len(parts) == 1 or line.strip()]
+
+
+class Qemu:
+    """A running machine. Use as a context manager, or call close()."""
+
+    def __init__(self, machine, stopped=False, serial_file=None):
+        self.machine = machine
+        self.serial_file = serial_file  # COM1 goes there, and lines() yields nothing
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="reveille-"))
+        self.qmp_path = self.home / "qmp"
+        self.gdb_path = self.home / "gdb"
+        self.raw = bytearray()  # every byte of the serial port
+        self.status = None  # QEMU's exit status, None while it runs and if we ended it
+        self.timed_out = False
+        self._qmp = None
+        try:
+            words = self._command_line(stopped)
+            self._stderr = open(self.home / "stderr", "w+b")
+            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                            stderr=self._stderr, start_new_session=True,
+                                            preexec_fn=_die_with_parent)
+        except FileNotFoundError as e:
+            shutil.rmtree(self.home)
+            raise Failure(f"{e.filename} is not there") from None
+        except BaseException:
+            shutil.rmtree(self.home)
+            raise
+        self.deadline = time.monotonic() + machine.timeout_s()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    # ---- the command line ----
+
+    def _disk(self):
+        m = self.machine
+        if m.stick:
+            return ["-drive", f"if=none,id=stick,format=raw,snapshot=on,file={m.stick}",
+                    "-device", "qemu-xhci", "-device", "usb-storage,drive=stick"]
+        esp = self.home / "esp"
+        if not (m.esp / "EFI/BOOT/BOOTX64.EFI").exists():
+            raise Failure(f"{m.esp}/EFI/BOOT/BOOTX64.EFI is not there: run make first")
+        shutil.copytree(m.esp, esp)
+        if m.options or m.shell is None:
+            (esp / "reveille.cfg").write_text(m.options + "\n")
+        if m.shell is not None:
+            (esp / "reveille").mkdir()
+            (esp / "EFI/BOOT/BOOTX64.EFI").rename(esp / "reveille/BOOTX64.EFI")
+            (esp / "startup.nsh").write_text(m.shell.replace("\n", "\r\n"))
+        return ["-drive", f"format=raw,file=fat:rw:{esp}"]
+
+    def _firmware(self):
+        code, variables = find_ovmf(self.machine.ovmf)
+        if variables is None:
+            return ["-bios", str(code)]
+        shutil.copyfile(variables, self.home / "vars.fd")
+        return ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}",
+                "-drive", f"if=pflash,unit=1,format=raw,file={self.home}/vars.fd"]
+
+    def _command_line(self, stopped):
+        m = self.machine
+        words = ["qemu-system-x86_64", "-nodefaults", "-vga", "std", "-display", "none",
+                 "-nic", "none", "-machine", m.machine, "-accel", m.accel,
+                 "-cpu", m.cpu, "-smp", m.smp, "-m", str(m.mem), *self._firmware(), *self._disk(),
+                 "-qmp", f"unix:{self.qmp_path},server=on,wait=off"]
+        # mux off and signals off: a byte is a byte, and Ctrl-C belongs to whoever started us.
+        com1 = (f"file,id=com1,path={self.serial_file}" if self.serial_file
+                else "stdio,id=com1,signal=off,mux=off")
+        words += ["-chardev", com1, "-serial", "chardev:com1"] if m.serial else ["-serial", "none"]
+        if m.reset_ends:
+            words += ["-no-reboot"]
+        if m.debug_exit:
+            words += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+        if stopped:
+            words += ["-S", "-chardev", f"socket,id=gdb0,path={self.gdb_path},server=on,wait=off",
+                      "-gdb", "chardev:gdb0"]
+        return words + list(m.extra)
+
+    # ---- watching ----
+
+    def lines(self):
+        """Yields readable lines as they come, until the machine is gone, has halted after its last
+        record, or is out of time; self.status and self.timed_out tell which."""
+        pipe = self.process.stdout.fileno()
+        pending = bytearray()
+        until = self.deadline
+        while True:
+            left = until - time.monotonic()
+            if left <= 0 or not select.select([pipe], [], [], left)[0]:
+                self.timed_out = until == self.deadline
+                self._end()
+                break
+            chunk = os.read(pipe, 65536)
+            if not chunk:
+                break
+            self.raw += chunk
+            pending += chunk
+            while (at := pending.find(b"\n")) >= 0:
+                line = bytes(pending[:at])
+                del pending[: at + 1]
+                if line.startswith(b"REVEILLE ev=end "):
+                    until = min(self.deadline, time.monotonic() + GRACE_S)
+                yield from clean_line(line)
+        if pending:
+            yield from clean_line(bytes(pending))
+        self.wait()
+
+    def wait(self):
+        """Waits for the machine to go; ends it when its time is over."""
+        if self.process.poll() is None:
+            try:
+                self.process.wait(max(0, self.deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self.timed_out = True
+                self._end()
+        if self.process.returncode is not None and self.process.returncode >= 0:
+            self.status = self.process.returncode
+
+    def stderr(self):
+        self._stderr.seek(0)
+        return self._stderr.read().decode(errors="replace").strip()
+
+    def _end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def close(self):
+        self._end()
+        if self._qmp:
+            self._qmp.close()
+        self.process.stdout.close()
+        self._stderr.close()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    # ---- QMP ----
+
+    def qmp(self, command, **arguments):
+        """Runs one QMP command and returns its answer; Failure if QEMU refuses it."""
+        if not self._qmp:
+            link = socket.socket(socket.AF_UNIX)
+            link.settimeout(10)
+            self._connect(link)
+            self._qmp = link.makefile("rw")
+            link.close()
+            self._qmp.readline()
+            self.qmp("qmp_capabilities")
+        self._qmp.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self._qmp.flush()
+        while line := self._qmp.readline():
+            answer = json.loads(line)
+            if "error" in answer:
+                raise Failure(f"QMP {command}: {answer['error']['desc']}")
+            if "return" in answer:
+                return answer["return"]
+        raise Failure(f"QMP {command}: QEMU is gone")
+
+    def _connect(self, link):
+        until = time.monotonic() + 10
+        while True:
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+                return link.connect(str(self.qmp_path))
+            if time.monotonic() > until or self.process.poll() is not None:
+                raise Failure(f"QEMU opened no QMP socket: {self.stderr()}")
+            time.sleep(0.02)

@@ -1,0 +1,55 @@
+"""make run: boots the image in QEMU and OVMF, shows the lines as they come, and judges.
+
+Exit status 0 only if the last record says ok=1 and QEMU's exit status agrees; else 1, and one line
+why. The machine comes from the variables SMP CPU MEM MACHINE ACCEL OPTIONS OVMF.
+"""
+
+import re
+import sys
+
+import qemu
+import records
+
+
+def verdict(end, status, timed_out, options=""):
+    """Why a run was no success, or None. `end` is its ev=end record or None, `status` QEMU's exit
+    status, None if it had to be ended. Only an `end=` of the user's own excuses another status."""
+    if timed_out and end is None:
+        return "the machine was still running when its time was over"
+    if status == qemu.EXIT_REFUSED:
+        return "refused before leaving firmware: see the errors above"
+    if end is None:
+        return f"the machine is gone without an ev=end record (QEMU exit status {status})"
+    if end.get("ok") != "1":
+        return f"not all came: {end.get('failed', '?')} of {end.get('want', '?')} failed"
+    asked = re.findall(r"(?:^|\s)end=(\S+)", options)[-1:]
+    without_debug_exit = asked and asked[0] in ("halt", "poweroff", "reset")
+    if status != qemu.EXIT_OK and not (without_debug_exit and not status):
+        return f"ok=1, yet QEMU's exit status is {status} and not {qemu.EXIT_OK}"
+    return None
+
+
+def main():
+    machine = qemu.from_environment()
+    end, tail = None, []
+    with qemu.Qemu(machine) as vm:
+        for line in vm.lines():
+            print(line, flush=True)
+            record = records.parse_record(line)
+            if record and record["ev"] == "end":
+                end = record
+        why = verdict(end, vm.status, vm.timed_out, machine.options)
+        if why and vm.stderr():
+            tail = vm.stderr().splitlines()[-3:]
+    if why:
+        print("run:", "; ".join([why, *tail]), file=sys.stderr)
+    return 1 if why else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (qemu.Failure, ValueError) as e:
+        sys.exit(f"run: {e}")
+    except KeyboardInterrupt:
+        sys.exit(130)
