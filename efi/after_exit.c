@@ -29,6 +29,7 @@ static _Noreturn void end(struct reveille *run)
 {
     note_drop(run->note);
     report_end(&run->console, &run->outcome);
+    arena_rally(&run->arena)->bsp_stopped = NULL; // the end is told once
     end_run(&run->firmware, &run->machine, &run->options, &run->console,
             run->outcome.ok ? EXIT_OK : EXIT_FAILED);
 }

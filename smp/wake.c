@@ -125,6 +125,7 @@ static void send_init(struct wake *wake, const struct group *group, uint32_t try
         struct account *account = arena_account(wake->arena, group->slots[i]);
         struct lcpu *lcpu = &arena_lcpu(wake->arena, group->slots[i])->lcpu;
         account->held = 0;
+        account->given_up = 0;
         if (has_come(wake, group->slots[i]))
             continue;
         account->tries = try;
@@ -174,6 +175,13 @@ static void arm_real_mode(const struct wake *wake)
     }
 }
 
+// The last time-out of this round is over: who comes from now on is late, even if others are still waited for.
+static void give_up(const struct wake *wake, const struct group *group)
+{
+    for (size_t i = 0; i < group->count; i++)
+        arena_account(wake->arena, group->slots[i])->given_up = !has_come(wake, group->slots[i]);
+}
+
 // One full sequence for one group.
 static void run_sequence(struct wake *wake, struct group group, uint32_t expected, uint32_t try,
                          uint64_t *last_sent)
@@ -201,7 +209,8 @@ static void run_sequence(struct wake *wake, struct group group, uint32_t expecte
         else
             group.address = GROUP_EACH; // the second STARTUP is for stragglers
     }
-    (void)poll_us(wake, &group, expected, plan->timeout_us);
+    if (!poll_us(wake, &group, expected, plan->timeout_us) && try == plan->retries + 1)
+        give_up(wake, &group);
 }
 
 // One pass over everyone who is missing.
@@ -262,7 +271,7 @@ static void take_stock(struct wake *wake, uint64_t start, struct wake_result *re
 {
     for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
         struct account *account = arena_account(wake->arena, slot);
-        if (!has_come(wake, slot)) {
+        if (!has_come(wake, slot) || account->given_up) {
             account->lost++;
             continue;
         }
