@@ -59,7 +59,7 @@ FUZZ_SECONDS ?= 20
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run test image debug host help setup unit fuzz boot clang format check clean
+.PHONY: all run test image debug host explain help setup unit fuzz boot clang format check clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -86,7 +86,11 @@ debug:
 	@$(PYTHON) tools/debug.py
 
 ## make host       build/host/madt FILE: the inventory code on this machine, for a MADT dump
-host: $(B)/host/madt
+host: $(B)/host/madt $(B)/host/explain
+
+## make explain    what a cause means, and what to look at next; CAUSE=never-fetched for one
+explain: $(B)/host/explain
+	@$< $(CAUSE)
 
 ## make fuzz       every fuzzer for FUZZ_SECONDS each (20)
 fuzz: $(FUZZ)
@@ -187,6 +191,9 @@ $(B)/host/unit/%: $(B)/host/tests/unit/%.o $(HOST_LIB)
 	$(Q)$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^ -lcmocka
 
 $(B)/host/madt: $(B)/host/tools/madt.o $(HOST_LIB)
+	$(Q)$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^
+
+$(B)/host/explain: $(B)/host/tools/explain.o $(HOST_LIB)
 	$(Q)$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^
 
 $(B)/host/fuzz/%: tests/fuzz/%.c $(PURE_C) $(FAKE_C) $(B)/host/smp/fault_entry.o $(B)/image/trampoline/blob.o
