@@ -59,7 +59,7 @@ FUZZ_SECONDS ?= 20
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run test image debug host explain help setup unit fuzz boot clang format check clean
+.PHONY: all run test image debug host explain help setup unit fuzz clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI

@@ -1,5 +1,5 @@
-// The run's steps after the exit. Nothing of firmware is called but to switch the machine off; whatever goes wrong
-// becomes a record, and the run goes on to its end.
+// The run's steps after the exit. Nothing of firmware is called but to switch the machine off;
+// whatever goes wrong becomes a record, and the run goes on to its end.
 
 #include "run.h"
 
@@ -8,7 +8,8 @@
 #include "inject.h"
 #include "mem.h"
 
-// One greeting at the slowest baud rate, twice over: 2 * 80 characters * 10 bits / 1200 baud, rounded up.
+// One greeting at the slowest baud rate, twice over: 2 * 80 characters * 10 bits / 1200 baud,
+// rounded up.
 #define GREETING_US 2000000u
 
 #define MSR_EFER 0xc0000080u
@@ -61,8 +62,9 @@ void run_leave(struct reveille *run)
                                    ? leave_firmware(&run->firmware, &attempts)
                                    : STATUS_NO_SPACE;
     if (status != STATUS_OK) {
-        report_problem(&run->log, SEVERITY_ERROR, "exit-refused",
-                       "ExitBootServices was refused every time; boot services cannot be used any more");
+        report_problem(
+            &run->log, SEVERITY_ERROR, "exit-refused",
+            "ExitBootServices was refused every time; boot services cannot be used any more");
         end(run);
     }
     hw_disable_interrupts();
@@ -73,13 +75,14 @@ static uint8_t *window_of(const struct reveille *run)
     return (uint8_t *)(uintptr_t)(run->arena.phys + run->arena.window_offset);
 }
 
-// A page of boot services is ours now. It is proved first, then mapped for the APs, and written through the
-// window.
+// A page of boot services is ours now. It is proved first, then mapped for the APs, and written
+// through the window.
 static void take_late_page(struct reveille *run)
 {
     run->machine.low_page = run->low_page_after_exit;
     if (memory_is_writable(run->machine.low_page) &&
-        address_space_place(&run->machine, &run->arena, &run->problems, &run->tables) == STATUS_OK) {
+        address_space_place(&run->machine, &run->arena, &run->problems, &run->tables) ==
+            STATUS_OK) {
         hw_write_cr3(run->tables.pool_phys); // what was mapped there before is forgotten
         if (run_fill_page(run, window_of(run)) == STATUS_OK)
             return;

@@ -1,6 +1,6 @@
-// The run's steps before the exit. Each can fail, and then all is given back and firmware gets the right status.
-// Surprise: the options are read twice. Only they say where the console is, and only there can be told what is
-// wrong with them.
+// The run's steps before the exit. Each can fail, and then all is given back and firmware gets the
+// right status. Surprise: the options are read twice. Only they say where the console is, and only
+// there can be told what is wrong with them.
 
 #include "run.h"
 
@@ -9,8 +9,8 @@
 #include "option_text.h"
 #include "prepare.h"
 
-// An upper bound of any TSC's ticks in a microsecond, for the console's waits: it starts before the clock is
-// calibrated, and a wait for a dead port may be too long but not too short.
+// An upper bound of any TSC's ticks in a microsecond, for the console's waits: it starts before the
+// clock is calibrated, and a wait for a dead port may be too long but not too short.
 #define TSC_TICKS_PER_US_MAX 10000u
 
 // Runs in a row that may end in a reset before the next one refuses to wake anybody.
@@ -65,9 +65,10 @@ static enum status look_back(struct reveille *run)
     }
     if (run->resets < RESETS_MAX)
         return STATUS_OK;
-    report_problem(&run->log, SEVERITY_ERROR, "keeps-resetting",
-                   "the last runs all ended in a reset, so this one wakes nobody; change the options, "
-                   "for example cpus=, and start again");
+    report_problem(
+        &run->log, SEVERITY_ERROR, "keeps-resetting",
+        "the last runs all ended in a reset, so this one wakes nobody; change the options, "
+        "for example cpus=, and start again");
     return STATUS_UNSUPPORTED;
 }
 
@@ -80,7 +81,8 @@ static enum status allocate_plan(struct reveille *run)
     struct lcpu_plan *lcpus = memory_allocate(&run->firmware, run->plan_pages);
 
     if (!lcpus) {
-        report_problem(&run->log, SEVERITY_ERROR, "no-memory", "no memory below 4 GiB for the plan");
+        report_problem(&run->log, SEVERITY_ERROR, "no-memory",
+                       "no memory below 4 GiB for the plan");
         return STATUS_NO_SPACE;
     }
     run->wake.missing = (uint32_t *)(void *)(lcpus + enabled);
@@ -88,8 +90,7 @@ static enum status allocate_plan(struct reveille *run)
     run->rounds_us = run->wake.values + enabled;
     const enum status status =
         plan_make(&run->machine, &run->options, &run->problems, lcpus, &run->plan);
-    return status != STATUS_OK ? status
-                               : inject_check(&run->options, &run->plan, &run->problems);
+    return status != STATUS_OK ? status : inject_check(&run->options, &run->plan, &run->problems);
 }
 
 static enum status allocate_arena(struct reveille *run)
@@ -107,10 +108,11 @@ static enum status allocate_arena(struct reveille *run)
         return STATUS_OK;
     }
     line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line,
-                    "%u processors need %u bytes in one piece below 4 GiB, and there are none; wake "
-                    "fewer with cpus=",
-                    (uint64_t)count, (uint64_t)run->arena.bytes);
+    line_add_format(
+        &line,
+        "%u processors need %u bytes in one piece below 4 GiB, and there are none; wake "
+        "fewer with cpus=",
+        (uint64_t)count, (uint64_t)run->arena.bytes);
     report_problem(&run->log, SEVERITY_ERROR, "no-memory", line.text);
     return STATUS_NO_SPACE;
 }
@@ -134,13 +136,14 @@ static enum status take_low_page(struct reveille *run)
                                 &run->low_page_after_exit);
 }
 
-// inject=bad-vector sends an AP to a page of HLT instructions, and not to memory that is somebody's.
+// inject=bad-vector sends an AP to a page of HLT instructions, and not to memory that is
+// somebody's.
 static enum status take_decoy_page(struct reveille *run)
 {
     const uint8_t halt = 0xf4;
     uint32_t after_exit;
-    const enum status status = memory_take_low_page(&run->firmware, &run->problems,
-                                                    &run->wake.decoy_page, &after_exit);
+    const enum status status =
+        memory_take_low_page(&run->firmware, &run->problems, &run->wake.decoy_page, &after_exit);
     if (status == STATUS_OK && run->wake.decoy_page != 0)
         memset((void *)(uintptr_t)run->wake.decoy_page, halt, PAGE_BYTES);
     return run->wake.decoy_page != 0 ? STATUS_OK : STATUS_NOT_FOUND;
@@ -151,16 +154,18 @@ static void compare(struct reveille *run)
     if (compare_firmware(&run->firmware, &run->machine, &run->firmware_times))
         report_firmware(&run->console, &run->machine, &run->firmware_times);
     else
-        report_problem(&run->log, SEVERITY_WARNING, "no-comparison",
-                       "MP Services is absent, or its StartupAllAPs fails; there is nothing to compare "
-                       "with");
+        report_problem(
+            &run->log, SEVERITY_WARNING, "no-comparison",
+            "MP Services is absent, or its StartupAllAPs fails; there is nothing to compare "
+            "with");
 }
 
 enum status run_prepare(struct reveille *run)
 {
     enum status status;
 
-    if ((status = gather(&run->firmware, &run->options, &run->problems, &run->machine)) != STATUS_OK)
+    if ((status = gather(&run->firmware, &run->options, &run->problems, &run->machine)) !=
+        STATUS_OK)
         return status;
     console_set_rate(&run->console, clock_ticks(&run->machine.clock, 1));
     if ((status = look_back(run)) != STATUS_OK)
@@ -176,18 +181,15 @@ enum status run_prepare(struct reveille *run)
         (status = trampoline_open_builtin(&run->trampoline)) != STATUS_OK ||
         (status = take_low_page(run)) != STATUS_OK)
         return status;
-    if (inject_has(&run->options, FAULT_BAD_VECTOR) &&
-        (status = take_decoy_page(run)) != STATUS_OK)
+    if (inject_has(&run->options, FAULT_BAD_VECTOR) && (status = take_decoy_page(run)) != STATUS_OK)
         return status;
-    run->parameters =
-        prepare_parameters(&run->machine, &run->plan, &run->arena, &run->tables);
+    run->parameters = prepare_parameters(&run->machine, &run->plan, &run->arena, &run->tables);
     report_lcpus(&run->console, &run->arena);
     if (run->machine.low_page == 0)
         return STATUS_OK; // the page is firmware's until the exit
     status = address_space_place(&run->machine, &run->arena, &run->problems, &run->tables);
-    return status != STATUS_OK
-               ? status
-               : run_fill_page(run, (uint8_t *)(uintptr_t)run->machine.low_page);
+    return status != STATUS_OK ? status
+                               : run_fill_page(run, (uint8_t *)(uintptr_t)run->machine.low_page);
 }
 
 static EFI_STATUS efi_status_of(enum status status)

@@ -1,5 +1,6 @@
-// The comparison with firmware: what the same wake costs through MP Services, on this machine, in this run.
-// Surprise: firmware's APs are idle again when StartupAllAPs returns, so nothing has to be given back.
+// The comparison with firmware: what the same wake costs through MP Services, on this machine, in
+// this run. Surprise: firmware's APs are idle again when StartupAllAPs returns, so nothing has to
+// be given back.
 
 #include "firmware.h"
 

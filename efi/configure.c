@@ -1,7 +1,6 @@
-// Where options come from: \reveille.cfg in the root of the volume that the image was loaded from, then the
-// load options, which win.
-// Surprise: it runs twice. The first time tells nobody and only learns where the console is to be; the
-// second time tells everything there.
+// Where options come from: \reveille.cfg in the root of the volume that the image was loaded from,
+// then the load options, which win. Surprise: it runs twice. The first time tells nobody and only
+// learns where the console is to be; the second time tells everything there.
 
 #include "firmware.h"
 
@@ -45,9 +44,10 @@ static enum status read_file(const struct firmware *firmware, const struct probl
                        "reveille.cfg is there, but could not be read");
         status = STATUS_INVALID;
     } else if (bytes >= CONFIG_BYTES_MAX) {
-        problems->tell(problems->context, SEVERITY_ERROR, "config-too-long",
-                       "reveille.cfg has 65536 bytes or more: this is no option file, so nothing of it "
-                       "was read");
+        problems->tell(
+            problems->context, SEVERITY_ERROR, "config-too-long",
+            "reveille.cfg has 65536 bytes or more: this is no option file, so nothing of it "
+            "was read");
         status = STATUS_INVALID;
     } else {
         status = options_parse(text, bytes, "reveille.cfg", problems, options);
@@ -63,8 +63,7 @@ enum status configure(const struct firmware *firmware, const struct problems *pr
 {
     options_set_defaults(options);
     const enum status file = read_file(firmware, problems, options);
-    const enum status words =
-        options_parse_load_options(firmware->loaded->LoadOptions, firmware->loaded->LoadOptionsSize,
-                                   problems, options);
+    const enum status words = options_parse_load_options(
+        firmware->loaded->LoadOptions, firmware->loaded->LoadOptionsSize, problems, options);
     return file != STATUS_OK ? file : words;
 }

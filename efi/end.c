@@ -1,6 +1,6 @@
-// The end of a run: by QEMU's debug port, by runtime services, or by a halt. Nothing here returns to firmware.
-// Surprise: runtime services are called in firmware's own address space and on its own descriptor tables; ours
-// map no runtime code executable.
+// The end of a run: by QEMU's debug port, by runtime services, or by a halt. Nothing here returns
+// to firmware. Surprise: runtime services are called in firmware's own address space and on its own
+// descriptor tables; ours map no runtime code executable.
 
 #include "firmware.h"
 

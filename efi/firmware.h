@@ -33,13 +33,14 @@ struct firmware {
 enum status configure(const struct firmware *firmware, const struct problems *problems,
                       struct options *options);
 
-// screen_text.c: firmware's text screens as a console sink until the exit. With `everywhere` the whole
-// ConOut, else only screens, since a serial terminal would show each line twice.
+// screen_text.c: firmware's text screens as a console sink until the exit. With `everywhere` the
+// whole ConOut, else only screens, since a serial terminal would show each line twice.
 struct text_screens {
     SIMPLE_TEXT_OUTPUT_INTERFACE *outputs[8];
     size_t count;
 };
-void text_screens_open(const struct firmware *firmware, bool everywhere, struct text_screens *screens);
+void text_screens_open(const struct firmware *firmware, bool everywhere,
+                       struct text_screens *screens);
 void text_screens_write(void *screens, const char *text);
 
 // memory.c. All memory is allocated here, before the exit; nothing is freed but on the way back.
@@ -52,20 +53,23 @@ enum status memory_read_map(struct firmware *firmware);
 enum status memory_collect_ram(struct firmware *firmware, struct machine *machine);
 // Can these bytes be read without a fault, as far as the map knows? For phys.h.
 const void *memory_view(const void *firmware, uint64_t address, uint64_t bytes);
-// The page for the trampoline. Returns STATUS_OK with *page set, or with *page = 0 and *after_exit set to a
-// boot-services page that is ours after the exit; STATUS_NOT_FOUND after telling every descriptor below 1 MiB.
+// The page for the trampoline. Returns STATUS_OK with *page set, or with *page = 0 and *after_exit
+// set to a boot-services page that is ours after the exit; STATUS_NOT_FOUND after telling every
+// descriptor below 1 MiB.
 enum status memory_take_low_page(struct firmware *firmware, const struct problems *problems,
                                  uint32_t *page, uint32_t *after_exit);
-// A boot-services page below 0xa0000 that will be ours after the exit, and holds nothing vital until then.
+// A boot-services page below 0xa0000 that will be ours after the exit, and holds nothing vital
+// until then.
 enum status memory_find_late_page(struct firmware *firmware, const struct problems *problems,
                                   uint32_t *page);
 // Writes two patterns and reads them back; the bytes are restored.
 bool memory_is_writable(uint64_t phys);
 
-// last_run.c: memory for the note and the arena, where the next start will look; NULL where there is none.
+// last_run.c: memory for the note and the arena, where the next start will look; NULL where there
+// is none.
 void *last_run_allocate(const struct firmware *firmware, size_t pages);
-// Looks for a note that an earlier run left, tells it, and drops it. Returns how many runs in a row ended in a
-// reset; 0 if there is no note. The memory map must have been read.
+// Looks for a note that an earlier run left, tells it, and drops it. Returns how many runs in a row
+// ended in a reset; 0 if there is no note. The memory map must have been read.
 uint32_t last_run_tell(const struct firmware *firmware, struct console *console);
 
 // gather.c: every fact, into machine.
@@ -77,13 +81,14 @@ void gather_identity(const struct firmware *firmware, struct machine *machine);
 enum status time_calibrate(const struct firmware *firmware, uint16_t pm_timer_port,
                            const struct problems *problems, struct machine *machine);
 
-// compare.c: StartupAllAPs of an empty procedure, cold and warm. False where MP Services is absent or refuses.
+// compare.c: StartupAllAPs of an empty procedure, cold and warm. False where MP Services is absent
+// or refuses.
 bool compare_firmware(const struct firmware *firmware, const struct machine *machine,
                       struct firmware_times *times);
 
-// leave.c: ExitBootServices by the strict rule. After the first attempt only GetMemoryMap and ExitBootServices
-// are called. Returns STATUS_OK, or STATUS_INVALID when firmware refused every time; boot services must
-// not be used in either case. `attempts` tells how many it took.
+// leave.c: ExitBootServices by the strict rule. After the first attempt only GetMemoryMap and
+// ExitBootServices are called. Returns STATUS_OK, or STATUS_INVALID when firmware refused every
+// time; boot services must not be used in either case. `attempts` tells how many it took.
 enum status leave_firmware(struct firmware *firmware, uint32_t *attempts);
 
 // end.c: how a run ends once firmware is left, and how it is refused before. Does not return.

@@ -12,7 +12,8 @@
 #include "mp_services.h"
 #include "page.h"
 
-// ACPI 6.5, "Fixed ACPI Description Table": the PM timer's port. "DMA Remapping Reporting Structure": flags.
+// ACPI 6.5, "Fixed ACPI Description Table": the PM timer's port. "DMA Remapping Reporting
+// Structure": flags.
 #define FADT_PM_TIMER    76u
 #define DMAR_FLAGS       37u
 #define DMAR_X2APIC_STAY 3u // interrupt remapping, and a request to stay out of x2APIC
@@ -22,8 +23,7 @@
 #define FW_CFG_DATA     0x511u
 
 extern const uint8_t image_start[], image_text_start[], image_text_end[], image_rodata_start[],
-    image_rodata_end[], image_data_start[], image_data_end[],
-    image_end[];
+    image_rodata_end[], image_data_start[], image_data_end[], image_end[];
 
 static bool guid_is(const EFI_GUID *left, const EFI_GUID *right)
 {
@@ -124,7 +124,8 @@ static enum status gather_inventory(const struct firmware *firmware, const struc
                        "firmware publishes more than one MADT; the first is used");
 
     const size_t capacity = inventory_capacity(&madt) + INJECTIONS_MAX;
-    const size_t bytes = capacity * (sizeof(struct cpu) + sizeof(uint32_t)) + inject_madt_bytes(&madt);
+    const size_t bytes =
+        capacity * (sizeof(struct cpu) + sizeof(uint32_t)) + inject_madt_bytes(&madt);
     struct inventory *inventory = &machine->inventory;
     inventory->capacity = capacity;
     machine->inventory_pages = bytes / PAGE_BYTES + 1;
@@ -160,8 +161,9 @@ static void ask_mp_services(const struct firmware *firmware, const struct proble
     if (enabled == machine->inventory.enabled)
         return;
     line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, "the MADT lists %u enabled processors, MP Services counts %u, %u of them enabled",
-                    (uint64_t)machine->inventory.enabled, (uint64_t)count, (uint64_t)enabled);
+    line_add_format(
+        &line, "the MADT lists %u enabled processors, MP Services counts %u, %u of them enabled",
+        (uint64_t)machine->inventory.enabled, (uint64_t)count, (uint64_t)enabled);
     problems->tell(problems->context, SEVERITY_WARNING, "mp-services-disagree", line.text);
 }
 

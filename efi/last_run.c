@@ -1,6 +1,7 @@
-// Memory that outlives a warm reset: where this run's note and arena are put, and where the last run's are looked for.
-// Surprise: nothing tells the next start where they are. They begin at a multiple of 1 MiB, as low as firmware
-// allows above what it uses itself while it starts, and the next start looks at each of those places.
+// Memory that outlives a warm reset: where this run's note and arena are put, and where the last
+// run's are looked for. Surprise: nothing tells the next start where they are. They begin at a
+// multiple of 1 MiB, as low as firmware allows above what it uses itself while it starts, and the
+// next start looks at each of those places.
 
 #include "firmware.h"
 
@@ -8,7 +9,7 @@
 #include "verdict.h"
 
 #define MIB         0x100000u
-#define FIRST_PLACE (32u * MIB)   // firmware's own start-up code and heap lie below, or near the top
+#define FIRST_PLACE (32u * MIB) // firmware's own start-up code and heap lie below, or near the top
 #define LAST_PLACE  (1024u * MIB) // a thousand places to look at
 
 void *last_run_allocate(const struct firmware *firmware, size_t pages)
@@ -32,7 +33,8 @@ static struct note *find_note(const struct firmware *firmware)
     return NULL;
 }
 
-static void report(const struct firmware *firmware, const struct note *note, struct console *console)
+static void report(const struct firmware *firmware, const struct note *note,
+                   struct console *console)
 {
     struct note_suspect suspect;
     const uint64_t bytes = (uint64_t)note->cpus * sizeof(struct lcpu_page);

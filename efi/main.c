@@ -1,5 +1,5 @@
-// Reveille: a bugle call for cores. efi_main is the table of contents; each step is one call into the room that
-// knows how.
+// Reveille: a bugle call for cores. efi_main is the table of contents; each step is one call into
+// the room that knows how.
 //
 // What holds, whatever the machine does:
 //   1. until "Leaving firmware" nothing is changed that is not given back when the run is refused;

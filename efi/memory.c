@@ -1,6 +1,7 @@
 // Memory, as firmware describes and gives it.
-// Surprise: some firmware hands out page 0, some says that a page is free and it is not memory, and some has
-// nothing below 1 MiB to give although half of it is boot-services data that is ours after the exit.
+// Surprise: some firmware hands out page 0, some says that a page is free and it is not memory, and
+// some has nothing below 1 MiB to give although half of it is boot-services data that is ours after
+// the exit.
 
 #include "firmware.h"
 
@@ -8,12 +9,13 @@
 #include "mem.h"
 #include "page.h"
 
-#define LOW_LIMIT    0xa0000u  // the VGA window begins, and with it what is not memory
+#define LOW_LIMIT    0xa0000u // the VGA window begins, and with it what is not memory
 #define MIB          0x100000u
 #define FOUR_GIB_TOP 0xffffffffu
 #define LOW_TRIES    16u
 
-// Growth of the map between our reading it and the exit: the call itself, and what drivers' handlers allocate.
+// Growth of the map between our reading it and the exit: the call itself, and what drivers'
+// handlers allocate.
 #define MAP_SPARE_DESCRIPTORS 32u
 #define MAP_SPARE_MIN         8u // what is left of it before it is renewed
 
@@ -52,7 +54,8 @@ static bool is_memory(uint32_t type)
 void *memory_allocate(const struct firmware *firmware, size_t pages)
 {
     EFI_PHYSICAL_ADDRESS address = FOUR_GIB_TOP;
-    if (EFI_ERROR(firmware->boot->AllocatePages(AllocateMaxAddress, EfiLoaderData, pages, &address)))
+    if (EFI_ERROR(
+            firmware->boot->AllocatePages(AllocateMaxAddress, EfiLoaderData, pages, &address)))
         return NULL;
     return (void *)(uintptr_t)address;
 }
@@ -90,8 +93,8 @@ enum status memory_read_map(struct firmware *firmware)
     for (int attempt = 0; attempt < 4; attempt++) {
         firmware->map_bytes = firmware->map_capacity;
         const EFI_STATUS status = firmware->boot->GetMemoryMap(
-            &firmware->map_bytes, (EFI_MEMORY_DESCRIPTOR *)(void *)firmware->map, &firmware->map_key,
-            &firmware->descriptor_bytes, &version);
+            &firmware->map_bytes, (EFI_MEMORY_DESCRIPTOR *)(void *)firmware->map,
+            &firmware->map_key, &firmware->descriptor_bytes, &version);
         const bool too_small = status == EFI_BUFFER_TOO_SMALL;
         if (!too_small && (EFI_ERROR(status) || !map_is_sane(firmware)))
             return forget_map(firmware, STATUS_INVALID);
@@ -110,7 +113,8 @@ enum status memory_read_map(struct firmware *firmware)
     return forget_map(firmware, STATUS_NO_SPACE);
 }
 
-// Insertion keeps the list ascending: firmware's maps nearly are already. Ranges that touch become one.
+// Insertion keeps the list ascending: firmware's maps nearly are already. Ranges that touch become
+// one.
 static void insert_range(struct range *ranges, size_t *count, struct range added)
 {
     size_t at = *count;
@@ -160,8 +164,8 @@ enum status memory_collect_ram(struct firmware *firmware, struct machine *machin
     return STATUS_OK;
 }
 
-// ACPI tables may lie in types that are not memory to us, and the oldest ones in the BIOS area, which maps
-// leave out.
+// ACPI tables may lie in types that are not memory to us, and the oldest ones in the BIOS area,
+// which maps leave out.
 static bool is_readable(uint32_t type)
 {
     return is_memory(type) || type == EfiReservedMemoryType;
@@ -184,7 +188,8 @@ const void *memory_view(const void *context, uint64_t address, uint64_t bytes)
              at += firmware->descriptor_bytes) {
             const EFI_MEMORY_DESCRIPTOR *descriptor = descriptor_at(firmware, at);
             const uint64_t end = end_of(descriptor);
-            if (is_readable(descriptor->Type) && descriptor->PhysicalStart <= reached && reached < end) {
+            if (is_readable(descriptor->Type) && descriptor->PhysicalStart <= reached &&
+                reached < end) {
                 reached = end;
                 moved = true;
             }
@@ -219,8 +224,8 @@ static bool is_usable(EFI_PHYSICAL_ADDRESS page)
     return page != 0 && page < LOW_LIMIT && memory_is_writable(page);
 }
 
-// Asks firmware for any page, and keeps those that cannot be used until a good one has come, so that none is
-// handed out twice.
+// Asks firmware for any page, and keeps those that cannot be used until a good one has come, so
+// that none is handed out twice.
 static uint32_t take_any_page(const struct firmware *firmware)
 {
     EFI_PHYSICAL_ADDRESS rejected[LOW_TRIES];
@@ -242,8 +247,8 @@ static uint32_t take_any_page(const struct firmware *firmware)
     return found;
 }
 
-// Pages that firmware still needs to be left, and to be called for a reset: its root page table, GDT, IDT, and
-// the stack that we run on.
+// Pages that firmware still needs to be left, and to be called for a reset: its root page table,
+// GDT, IDT, and the stack that we run on.
 static bool is_vital(const struct firmware *firmware, uint64_t page)
 {
     const uint64_t vital[] = {
@@ -291,8 +296,9 @@ static void tell_low_memory(const struct firmware *firmware, const struct proble
     char buffer[LINE_BYTES];
     struct line line;
 
-    problems->tell(problems->context, SEVERITY_ERROR, "no-low-page",
-                   "no usable page below 0xa0000, free or of boot services; the map below 1 MiB follows");
+    problems->tell(
+        problems->context, SEVERITY_ERROR, "no-low-page",
+        "no usable page below 0xa0000, free or of boot services; the map below 1 MiB follows");
     for (UINTN at = 0; at + firmware->descriptor_bytes <= firmware->map_bytes;
          at += firmware->descriptor_bytes) {
         const EFI_MEMORY_DESCRIPTOR *descriptor = descriptor_at(firmware, at);
@@ -300,7 +306,8 @@ static void tell_low_memory(const struct firmware *firmware, const struct proble
             continue;
         line_start(&line, buffer, sizeof buffer);
         line_add_format(&line, "type %u at %x, %u pages, attributes %x", (uint64_t)descriptor->Type,
-                        descriptor->PhysicalStart, descriptor->NumberOfPages, descriptor->Attribute);
+                        descriptor->PhysicalStart, descriptor->NumberOfPages,
+                        descriptor->Attribute);
         problems->tell(problems->context, SEVERITY_ERROR, "low-memory", line.text);
     }
 }

@@ -1,19 +1,24 @@
-// EFI MP Services, as far as we ask it (PI 1.8, volume 2, "MP Services Protocol"). gnu-efi 3.0.15 has no
-// header for it.
+// EFI MP Services, as far as we ask it (PI 1.8, volume 2, "MP Services Protocol"). gnu-efi 3.0.15
+// has no header for it.
 #pragma once
 
 #include <efi.h>
 
-#define MP_SERVICES_GUID                                                                           \
-    {                                                                                              \
-        0x3fdda605, 0xa76e, 0x4f46, { 0xad, 0x29, 0x12, 0xf4, 0x53, 0x1b, 0x3d, 0x08 }             \
+#define MP_SERVICES_GUID                                   \
+    {                                                      \
+        0x3fdda605, 0xa76e, 0x4f46,                        \
+        {                                                  \
+            0xad, 0x29, 0x12, 0xf4, 0x53, 0x1b, 0x3d, 0x08 \
+        }                                                  \
     }
 
 struct mp_services {
     EFI_STATUS(EFIAPI *get_number_of_processors)
     (struct mp_services *self, UINTN *count, UINTN *enabled);
-    EFI_STATUS(EFIAPI *get_processor_info)(struct mp_services *self, UINTN number, void *information);
-    // With no event it returns when all APs have run `procedure`, or after the time-out (us; 0: never).
+    EFI_STATUS(EFIAPI *get_processor_info)
+    (struct mp_services *self, UINTN number, void *information);
+    // With no event it returns when all APs have run `procedure`, or after the time-out (us; 0:
+    // never).
     EFI_STATUS(EFIAPI *startup_all_aps)
     (struct mp_services *self, void(EFIAPI *procedure)(void *argument), BOOLEAN one_by_one,
      EFI_EVENT event, UINTN timeout_us, void *argument, UINTN **failed);

@@ -56,8 +56,8 @@ enum status run_fill_page(struct reveille *run, uint8_t *view);
 // Leaves boot services; ends the run if that is refused.
 void run_leave(struct reveille *run);
 
-// The BSP moves to the address space, the descriptors and the handlers that the APs will have. A page of boot
-// services is taken for the trampoline now, if there was no other.
+// The BSP moves to the address space, the descriptors and the handlers that the APs will have. A
+// page of boot services is taken for the trampoline now, if there was no other.
 void run_take_over(struct reveille *run);
 
 // All rounds, with their greetings and records.

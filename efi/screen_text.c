@@ -1,6 +1,6 @@
 // Firmware's own text output, while it lives: for the person who has no serial port.
-// Surprise: ConOut itself is avoided where our UART works. On many machines it also feeds that UART through a
-// terminal driver, and every line would come twice.
+// Surprise: ConOut itself is avoided where our UART works. On many machines it also feeds that UART
+// through a terminal driver, and every line would come twice.
 
 #include "firmware.h"
 
@@ -12,7 +12,8 @@ static void add(struct text_screens *screens, SIMPLE_TEXT_OUTPUT_INTERFACE *outp
         screens->outputs[screens->count++] = output;
 }
 
-void text_screens_open(const struct firmware *firmware, bool everywhere, struct text_screens *screens)
+void text_screens_open(const struct firmware *firmware, bool everywhere,
+                       struct text_screens *screens)
 {
     EFI_GUID text = SIMPLE_TEXT_OUTPUT_PROTOCOL, graphics = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
     EFI_HANDLE *handles = NULL;
@@ -28,7 +29,8 @@ void text_screens_open(const struct firmware *firmware, bool everywhere, struct 
     for (UINTN i = 0; i < count; i++) {
         SIMPLE_TEXT_OUTPUT_INTERFACE *output = NULL;
         void *unused = NULL;
-        // A text output that stands beside a frame buffer, and is not the splitter that stands for all.
+        // A text output that stands beside a frame buffer, and is not the splitter that stands for
+        // all.
         if (handles[i] == firmware->system->ConsoleOutHandle ||
             EFI_ERROR(firmware->boot->HandleProtocol(handles[i], &graphics, &unused)) ||
             EFI_ERROR(firmware->boot->HandleProtocol(handles[i], &text, (void **)&output)))

@@ -1,15 +1,15 @@
-// The TSC's rate. Measured against Stall(), which firmware has calibrated, and held against CPUID or the ACPI
-// power-management timer; never against the PIT, which many machines gate.
-// Surprise: the smallest of several measurements is the best one. Whatever disturbs a Stall makes it longer.
+// The TSC's rate. Measured against Stall(), which firmware has calibrated, and held against CPUID
+// or the ACPI power-management timer; never against the PIT, which many machines gate. Surprise:
+// the smallest of several measurements is the best one. Whatever disturbs a Stall makes it longer.
 
 #include "firmware.h"
 
 #include "hw.h"
 #include "line.h"
 
-#define STALL_US     10000u // long against the call, short against a user's patience
-#define MEASUREMENTS 3u
-#define PM_TIMER_HZ  3579545u // ACPI 6.5, "Power Management Timer"
+#define STALL_US      10000u // long against the call, short against a user's patience
+#define MEASUREMENTS  3u
+#define PM_TIMER_HZ   3579545u  // ACPI 6.5, "Power Management Timer"
 #define PM_TIMER_MASK 0xffffffu // 24 bits at least: no wrap within 4.6 s
 
 // No x86-64 processor's TSC is slower or faster; line_start's callers rely on the upper bound.
@@ -40,8 +40,8 @@ static void compare(const struct problems *problems, struct machine *machine)
     if (other == 0 || apart <= hz / 10)
         return;
     line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, "Stall() makes the TSC %u Hz, %s makes it %u Hz; waits go by the larger", hz,
-                    machine->clock_check, other);
+    line_add_format(&line, "Stall() makes the TSC %u Hz, %s makes it %u Hz; waits go by the larger",
+                    hz, machine->clock_check, other);
     problems->tell(problems->context, SEVERITY_WARNING, "tsc-disagrees", line.text);
     if (other > hz && other <= TSC_HZ_MAX)
         machine->clock.tsc_hz = other; // a wait may be too long, never too short
@@ -70,8 +70,8 @@ enum status time_calibrate(const struct firmware *firmware, uint16_t pm_port,
     }
     if (machine->clock.tsc_hz < TSC_HZ_MIN || machine->clock.tsc_hz > TSC_HZ_MAX) {
         line_start(&line, buffer, sizeof buffer);
-        line_add_format(&line, "the TSC made %u ticks in a Stall of %u us: no clock to wait by", best.tsc,
-                        (uint64_t)STALL_US);
+        line_add_format(&line, "the TSC made %u ticks in a Stall of %u us: no clock to wait by",
+                        best.tsc, (uint64_t)STALL_US);
         problems->tell(problems->context, SEVERITY_ERROR, "no-clock", line.text);
         return STATUS_UNSUPPORTED;
     }

@@ -1,6 +1,6 @@
-// The seam: every privileged, port and timing instruction of Reveille stands behind these functions.
-// hw.c holds the machine's own, tests/fake/ a machine that a test owns and that aborts on what it did
-// not expect. Nothing here decides anything.
+// The seam: every privileged, port and timing instruction of Reveille stands behind these
+// functions. hw.c holds the machine's own, tests/fake/ a machine that a test owns and that aborts
+// on what it did not expect. Nothing here decides anything.
 #pragma once
 
 #include <stdint.h>
@@ -18,8 +18,8 @@ struct cpuid hw_cpuid(uint32_t leaf, uint32_t subleaf);
 uint64_t hw_rdmsr(uint32_t msr);
 void hw_wrmsr(uint32_t msr, uint64_t value);
 
-// MFENCE; LFENCE: all earlier stores are visible before a following WRMSR to the x2APIC, which is not
-// serialising (SDM vol. 3A, "Extended XAPIC (x2APIC)": "MSR Access in x2APIC Mode").
+// MFENCE; LFENCE: all earlier stores are visible before a following WRMSR to the x2APIC, which is
+// not serialising (SDM vol. 3A, "Extended XAPIC (x2APIC)": "MSR Access in x2APIC Mode").
 void hw_fence_before_x2apic(void);
 
 // CLFLUSH of every cache line of these bytes: what they say is in memory when it returns.
@@ -67,5 +67,6 @@ struct hw_tables {
 
 struct hw_tables hw_read_tables(void);
 
-// Loads the tables, then CS, DS, ES, SS and the task register from them. FS and GS stay as they are.
+// Loads the tables, then CS, DS, ES, SS and the task register from them. FS and GS stay as they
+// are.
 void hw_write_tables(const struct hw_tables *tables);

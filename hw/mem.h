@@ -1,5 +1,5 @@
-// The four functions that GCC expects of any environment, freestanding or not (GCC manual, "Standards").
-// The image brings its own (mem.c); on the host they are the C library's.
+// The four functions that GCC expects of any environment, freestanding or not (GCC manual,
+// "Standards"). The image brings its own (mem.c); on the host they are the C library's.
 #pragma once
 
 #include <stddef.h>

@@ -1,5 +1,5 @@
-// Bits of the control registers and of EFER that more than one room names. (SDM vol. 3A, "Control Registers",
-// "Extended Feature Enable Register".)
+// Bits of the control registers and of EFER that more than one room names. (SDM vol. 3A, "Control
+// Registers", "Extended Feature Enable Register".)
 #pragma once
 
 #define CR4_PAE  (1u << 5)

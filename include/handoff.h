@@ -1,5 +1,5 @@
-// Handoff: everything that the trampoline's assembler and C both know about an AP's way to C. Offsets
-// stand once, here; C asserts each against its struct, the assembler uses the same names.
+// Handoff: everything that the trampoline's assembler and C both know about an AP's way to C.
+// Offsets stand once, here; C asserts each against its struct, the assembler uses the same names.
 // Surprise: all of this lives below 4 GiB, since an AP reaches it first without paging.
 #pragma once
 
@@ -7,8 +7,8 @@
 //
 //     none -> real -> protected -> long -> c -> ready -> greeted
 //
-// The AP drives every edge; the BSP drives only the way back to none, before it sends INIT. c is its first
-// act in C, ready means that it has checked in.
+// The AP drives every edge; the BSP drives only the way back to none, before it sends INIT. c is
+// its first act in C, ready means that it has checked in.
 #define STAGE_NONE      0
 #define STAGE_REAL      1
 #define STAGE_PROTECTED 2
@@ -17,7 +17,8 @@
 #define STAGE_READY     5
 #define STAGE_GREETED   6
 
-// lcpu.state is generation << 8 | stage: a late AP of an earlier round cannot be taken for a new one.
+// lcpu.state is generation << 8 | stage: a late AP of an earlier round cannot be taken for a new
+// one.
 #define STATE_STAGE_BITS 8
 
 // struct lcpu_id
@@ -49,8 +50,8 @@
 #define LCPU_BYTES         384
 #define LCPU_TSS_TYPE      421 // behind the record: the type byte of its TSS descriptor (smp/lcpu.h)
 
-// Faults that a processor commits by itself when told to (option inject=): in lcpu.inject, and the two of
-// real mode, where no record is in reach, in the processor's mark.
+// Faults that a processor commits by itself when told to (option inject=): in lcpu.inject, and the
+// two of real mode, where no record is in reach, in the processor's mark.
 #define INJECT_NONE           0
 #define INJECT_HANG_PROTECTED 1
 #define INJECT_UD_PROTECTED   2
@@ -99,7 +100,7 @@ struct lcpu_id {
 // The evidence of a fault, written by the processor that met it and then stops.
 struct lcpu_fault {
     _Atomic uint32_t valid; // 1 once all other fields are written
-    uint32_t mode;  // the STAGE_ in whose processor mode it happened
+    uint32_t mode;          // the STAGE_ in whose processor mode it happened
     uint32_t vector;
     uint32_t error;
     uint64_t ip;
@@ -122,7 +123,7 @@ struct lcpu {
     uint64_t entry; // void (*)(struct lcpu *), never returns
     uint64_t stack; // top, 16-byte aligned
     struct pseudo_descriptor gdtr;
-    struct pseudo_descriptor idtr;       // each vector on an interrupt stack of this processor's TSS
+    struct pseudo_descriptor idtr; // each vector on an interrupt stack of this processor's TSS
     struct pseudo_descriptor early_idtr; // the same on the current stack, until the TSS is loaded
     uint8_t inject;                      // INJECT_
     uint8_t line0_pad;
@@ -151,11 +152,12 @@ struct lcpu {
     uint32_t greet_next; // whose turn it is then
     uint32_t cr3_error;  // added to CR3; 0 unless inject=bad-cr3
     uint8_t line4_pad[52];
-    // Line 5: the stack of a trap in protected mode, from its end downwards. Cleared before each round.
+    // Line 5: the stack of a trap in protected mode, from its end downwards. Cleared before each
+    // round.
     uint8_t trap[64];
 };
 
-#define ASSERT_OFFSET(type, field, offset)                                                         \
+#define ASSERT_OFFSET(type, field, offset) \
     _Static_assert(offsetof(type, field) == (offset), #type "." #field " moved")
 ASSERT_OFFSET(struct lcpu_id, apic_id, LCPU_ID_APIC_ID);
 ASSERT_OFFSET(struct lcpu_id, lcpu, LCPU_ID_LCPU);
@@ -190,15 +192,18 @@ struct rally {
     uint32_t line0_pad[15];
     _Atomic uint32_t arrived; // APs, once each on reaching C; the BSP sets it to 0 before a round
     uint32_t line1_pad[15];
-    _Atomic uint32_t turn;     // CPU index whose turn it is to greet; 0: nobody's yet. BSP and APs, by CAS
-    uint32_t late_us;          // BSP: how long an AP with INJECT_LATE sleeps
-    uint64_t ticks_per_us;     // BSP: the TSC's rate
-    uint64_t turn_wait_ticks;  // BSP: how long an AP waits for its turn at most
-    struct console *console;   // BSP
-    void (*bsp_stopped)(void *context); // BSP: where it goes on after a fault of its own; NULL: halts
+    _Atomic uint32_t
+        turn;         // CPU index whose turn it is to greet; 0: nobody's yet. BSP and APs, by CAS
+    uint32_t late_us; // BSP: how long an AP with INJECT_LATE sleeps
+    uint64_t ticks_per_us;    // BSP: the TSC's rate
+    uint64_t turn_wait_ticks; // BSP: how long an AP waits for its turn at most
+    struct console *console;  // BSP
+    void (*bsp_stopped)(
+        void *context); // BSP: where it goes on after a fault of its own; NULL: halts
     void *bsp_context;
     uint8_t line2_rest[16];
-    _Atomic uint32_t unlisted_count; // processors that found no record of theirs, counted by themselves
+    _Atomic uint32_t
+        unlisted_count; // processors that found no record of theirs, counted by themselves
     uint32_t unlisted_ids[RALLY_UNLISTED_MAX];
 };
 

@@ -1,4 +1,5 @@
-// Faults that can be injected on purpose (option inject=), so that the diagnosis itself can be tried.
+// Faults that can be injected on purpose (option inject=), so that the diagnosis itself can be
+// tried.
 #pragma once
 
 #include <stdint.h>
@@ -20,18 +21,19 @@ enum fault_kind {
     FAULT_BAD_STACK,
     FAULT_BAD_ENTRY,
     FAULT_BAD_CR3,
-    FAULT_WRONG_ID,  // the record bears an ID that its processor does not have
-    FAULT_LATE,      // sleeps past its time-out, then comes
-    FAULT_MUTE,      // never prints
-    FAULT_GHOST,     // the MADT lists an ID that no processor has
-    FAULT_UNLISTED,  // the MADT does not list this processor
-    FAULT_NMI,       // the BSP sends one while the AP is in C
-    FAULT_DUPLICATE, // the MADT lists this processor twice
+    FAULT_WRONG_ID,    // the record bears an ID that its processor does not have
+    FAULT_LATE,        // sleeps past its time-out, then comes
+    FAULT_MUTE,        // never prints
+    FAULT_GHOST,       // the MADT lists an ID that no processor has
+    FAULT_UNLISTED,    // the MADT does not list this processor
+    FAULT_NMI,         // the BSP sends one while the AP is in C
+    FAULT_DUPLICATE,   // the MADT lists this processor twice
     FAULT_NO_LOW_PAGE, // firmware has no page below 1 MiB to give
     FAULT_KINDS,
 };
 
-#define FAULT_ANY_CPU UINT32_MAX // `inject=late` without a CPU: the last AP; lost-sipi: each in turn
+#define FAULT_ANY_CPU \
+    UINT32_MAX // `inject=late` without a CPU: the last AP; lost-sipi: each in turn
 
 struct injection {
     enum fault_kind kind;

@@ -7,8 +7,8 @@ enum severity {
     SEVERITY_ERROR,   // told; before the exit nothing is woken
 };
 
-// A listener for problems. `what` is a short word with hyphens (no-low-page), `detail` a sentence with
-// the numbers and, where there is one, what to do. Both are valid during the call only.
+// A listener for problems. `what` is a short word with hyphens (no-low-page), `detail` a sentence
+// with the numbers and, where there is one, what to do. Both are valid during the call only.
 struct problems {
     void (*tell)(void *context, enum severity severity, const char *what, const char *detail);
     void *context;

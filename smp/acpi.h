@@ -35,9 +35,9 @@ static inline uint8_t acpi_sum(const uint8_t *bytes, size_t length)
     return (uint8_t)(sum & 0xff);
 }
 
-// Finds table number `instance` (from 0) with this 4-character signature, through the XSDT where the RSDP
-// has revision 2 and a good one, else through the RSDT. A wrong checksum is a warning, a length that
-// reaches too far is cut and told; entries that point nowhere are told and passed over.
+// Finds table number `instance` (from 0) with this 4-character signature, through the XSDT where
+// the RSDP has revision 2 and a good one, else through the RSDT. A wrong checksum is a warning, a
+// length that reaches too far is cut and told; entries that point nowhere are told and passed over.
 // Returns STATUS_OK; STATUS_INVALID (no RSDP there, or no root table behind it: told as an error);
 // STATUS_NOT_FOUND (tables read, none has that name: not told).
 enum status acpi_find_table(const struct phys *phys, uint64_t rsdp, const char signature[4],

@@ -1,5 +1,6 @@
 // What is mapped, and how. page_table.c knows entries; this file knows what they are for.
-// Surprise: wide ranges go first and the exceptions are cut into them, so the order of the calls matters.
+// Surprise: wide ranges go first and the exceptions are cut into them, so the order of the calls
+// matters.
 
 #include "address_space.h"
 
@@ -26,8 +27,8 @@ size_t address_space_bound(const struct machine *machine, size_t count)
     // Guard pages break every 2 MiB of the stacks into small pages, and their 1 GiB pages as well.
     const uint64_t stacks = (uint64_t)count * (GUARD_BYTES + STACK_BYTES);
     pages += 2 * (stacks / (2 * MIB) + 2);
-    // The image's three parts, the APIC, the low page, the null page and the window: each may need one
-    // new table at every level, or split a page at two.
+    // The image's three parts, the APIC, the low page, the null page and the window: each may need
+    // one new table at every level, or split a page at two.
     return pages + 7 * 4;
 }
 
@@ -41,9 +42,10 @@ static enum status check(enum status status, const char *verb, const char *name,
     if (status == STATUS_OK)
         return status;
     line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, "cannot %s %s at %x, %u bytes: %s", verb, name, range->phys, range->bytes,
-                    status == STATUS_NO_SPACE ? "the page tables are full"
-                                              : "not page-aligned, or beyond the physical addresses");
+    line_add_format(
+        &line, "cannot %s %s at %x, %u bytes: %s", verb, name, range->phys, range->bytes,
+        status == STATUS_NO_SPACE ? "the page tables are full"
+                                  : "not page-aligned, or beyond the physical addresses");
     tell(problems, "page-tables", &line);
     return status;
 }
@@ -54,12 +56,12 @@ static enum status map(struct page_tables *tables, const char *name, uint64_t vi
 {
     if (range->bytes == 0)
         return STATUS_OK;
-    return check(page_tables_map(tables, virt, range->phys, range->bytes, rights), "map", name, range,
-                 problems);
+    return check(page_tables_map(tables, virt, range->phys, range->bytes, rights), "map", name,
+                 range, problems);
 }
 
-static enum status unmap(struct page_tables *tables, const char *name, uint64_t virt, uint64_t bytes,
-                         const struct problems *problems)
+static enum status unmap(struct page_tables *tables, const char *name, uint64_t virt,
+                         uint64_t bytes, const struct problems *problems)
 {
     const struct range range = {virt, bytes};
     return check(page_tables_unmap(tables, virt, bytes), "unmap", name, &range, problems);
@@ -74,7 +76,8 @@ static enum status start(struct page_tables *tables, const struct problems *prob
     if (status == STATUS_OK)
         return status;
     line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, "no page tables of %u levels for %u physical address bits in %u pages at %x",
+    line_add_format(&line,
+                    "no page tables of %u levels for %u physical address bits in %u pages at %x",
                     (uint64_t)tables->levels, (uint64_t)tables->phys_bits,
                     (uint64_t)tables->pool_pages, tables->pool_phys);
     tell(problems, "page-tables", &line);
@@ -105,7 +108,8 @@ enum status address_space_build(const struct machine *machine, const struct aren
             return status;
     }
     if ((status = map(tables, "code", image->text.phys, &image->text, PAGE_EXEC, problems)) ||
-        (status = map(tables, "constants", image->rodata.phys, &image->rodata, PAGE_READ, problems)) ||
+        (status =
+             map(tables, "constants", image->rodata.phys, &image->rodata, PAGE_READ, problems)) ||
         (status = map(tables, "data", image->data.phys, &image->data, PAGE_WRITE, problems)) ||
         (status = map(tables, "APIC", apic.phys, &apic, PAGE_WRITE | PAGE_UNCACHED, problems)))
         return status;
@@ -128,8 +132,8 @@ enum status address_space_place(const struct machine *machine, const struct aren
     return map(tables, "window", window, &page, PAGE_WRITE, problems);
 }
 
-// One claim about all pages of a piece of the address space: they lead to the same piece of physical memory,
-// in this way.
+// One claim about all pages of a piece of the address space: they lead to the same piece of
+// physical memory, in this way.
 enum claim_kind { CLAIM_UNMAPPED, CLAIM_READABLE, CLAIM_WRITABLE, CLAIM_DEVICE, CLAIM_EXECUTABLE };
 
 struct claim {
@@ -138,8 +142,8 @@ struct claim {
     uint64_t virt, phys, bytes;
 };
 
-static bool holds(const struct page_tables *tables, const struct page_walk *walk, enum claim_kind kind,
-                  uint64_t phys)
+static bool holds(const struct page_tables *tables, const struct page_walk *walk,
+                  enum claim_kind kind, uint64_t phys)
 {
     const bool executable = walk->executable && tables->no_execute; // without NX everything is
 
@@ -155,7 +159,8 @@ static bool holds(const struct page_tables *tables, const struct page_walk *walk
 static enum status prove(const struct page_tables *tables, const struct claim *claim,
                          const struct problems *problems)
 {
-    static const char *const wanted[] = {"unmapped", "read only", "writable", "uncached", "executable"};
+    static const char *const wanted[] = {"unmapped", "read only", "writable", "uncached",
+                                         "executable"};
     char buffer[LINE_BYTES];
     struct line line;
 
@@ -164,11 +169,13 @@ static enum status prove(const struct page_tables *tables, const struct claim *c
         if (holds(tables, &walk, claim->kind, claim->phys + at))
             continue;
         line_start(&line, buffer, sizeof buffer);
-        line_add_format(&line, "%s at %x is to be %s, but the walk ended at level %u: ", claim->name,
+        line_add_format(&line,
+                        "%s at %x is to be %s, but the walk ended at level %u: ", claim->name,
                         claim->virt + at, wanted[claim->kind], (uint64_t)walk.level);
         if (walk.mapped)
-            line_add_format(&line, "mapped to %x%s%s%s", walk.phys, walk.writable ? ", writable" : "",
-                            walk.executable ? ", executable" : "", walk.uncached ? ", uncached" : "");
+            line_add_format(
+                &line, "mapped to %x%s%s%s", walk.phys, walk.writable ? ", writable" : "",
+                walk.executable ? ", executable" : "", walk.uncached ? ", uncached" : "");
         else
             line_add_text(&line, "not mapped");
         tell(problems, "page-walk", &line);
@@ -177,8 +184,8 @@ static enum status prove(const struct page_tables *tables, const struct claim *c
     return STATUS_OK;
 }
 
-static enum status prove_all(const struct page_tables *tables, const struct claim *claims, size_t count,
-                             const struct problems *problems)
+static enum status prove_all(const struct page_tables *tables, const struct claim *claims,
+                             size_t count, const struct problems *problems)
 {
     enum status status = STATUS_OK;
     for (size_t i = 0; i < count; i++) {
@@ -189,8 +196,8 @@ static enum status prove_all(const struct page_tables *tables, const struct clai
 }
 
 // What one processor has for itself. Its stack begins where the record says.
-static enum status prove_own(const struct page_tables *tables, const struct arena *arena, size_t slot,
-                             const struct problems *problems)
+static enum status prove_own(const struct page_tables *tables, const struct arena *arena,
+                             size_t slot, const struct problems *problems)
 {
     const struct lcpu_page *page = arena_lcpu(arena, slot);
     const uint64_t record = (uintptr_t)page, stack = arena_stack(arena, slot);

@@ -1,6 +1,6 @@
-// The address space that all processors share after the exit, and the proof that it holds what they need.
-// Identity-mapped, each page writable or executable and never both; the null page and the guard pages are
-// holes.
+// The address space that all processors share after the exit, and the proof that it holds what they
+// need. Identity-mapped, each page writable or executable and never both; the null page and the
+// guard pages are holes.
 #pragma once
 
 #include "lcpu.h"
@@ -9,13 +9,13 @@
 #include "problem.h"
 #include "status.h"
 
-#define APIC_MMIO_PHYS(apic_base) ((apic_base) & 0x000ffffffffff000u)
+#define APIC_MMIO_PHYS(apic_base) ((apic_base)&0x000ffffffffff000u)
 
 // Page-table pages that address_space_build needs at most for `count` processors.
 size_t address_space_bound(const struct machine *machine, size_t count);
 
-// Fills the arena's page tables for this machine. machine->low_page may still be 0: address_space_place
-// adds the page when it is known.
+// Fills the arena's page tables for this machine. machine->low_page may still be 0:
+// address_space_place adds the page when it is known.
 enum status address_space_build(const struct machine *machine, const struct arena *arena,
                                 const struct problems *problems, struct page_tables *tables);
 
@@ -23,8 +23,8 @@ enum status address_space_build(const struct machine *machine, const struct aren
 enum status address_space_place(const struct machine *machine, const struct arena *arena,
                                 const struct problems *problems, struct page_tables *tables);
 
-// Walks the finished tables for every address that an AP will touch, and tells each that is not mapped as
-// it must be, with the level at which the walk ended. `entry` is the AP's first function.
+// Walks the finished tables for every address that an AP will touch, and tells each that is not
+// mapped as it must be, with the level at which the walk ended. `entry` is the AP's first function.
 enum status address_space_prove(const struct machine *machine, const struct arena *arena,
                                 uint64_t entry, const struct problems *problems,
                                 const struct page_tables *tables);

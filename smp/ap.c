@@ -1,6 +1,6 @@
 // The life of an AP in C: stamp, check in, greet when its turn comes, halt.
-// Surprise: an AP may find itself here long after the BSP gave up on it. All it touches is its own record,
-// its own stack, and the rally, which are never given away.
+// Surprise: an AP may find itself here long after the BSP gave up on it. All it touches is its own
+// record, its own stack, and the rally, which are never given away.
 
 #include "console.h"
 #include "hw.h"
@@ -8,7 +8,8 @@
 
 static void move_to(struct lcpu *self, uint32_t generation, uint32_t stage)
 {
-    atomic_store_explicit(&self->state, generation << STATE_STAGE_BITS | stage, memory_order_release);
+    atomic_store_explicit(&self->state, generation << STATE_STAGE_BITS | stage,
+                          memory_order_release);
 }
 
 static int wait_for_turn(const struct lcpu *self)

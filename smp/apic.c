@@ -1,6 +1,6 @@
 // Two local APICs, one interface. Register numbers live here and nowhere else.
-// Surprise: a WRMSR to the x2APIC is not serialising, so stores that an AP must see first could still be
-// under way: the fence stands inside the one function that writes its ICR.
+// Surprise: a WRMSR to the x2APIC is not serialising, so stores that an AP must see first could
+// still be under way: the fence stands inside the one function that writes its ICR.
 
 #include "apic.h"
 

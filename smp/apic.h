@@ -13,7 +13,7 @@
 #define APIC_BASE_EN       (1u << 11)
 
 // The low half of the interrupt command register, composed as the manual's table reads.
-#define ICR_VECTOR(vector)   ((uint32_t)(vector) & 0xffu)
+#define ICR_VECTOR(vector)   ((uint32_t)(vector)&0xffu)
 #define ICR_DELIVERY_NMI     (4u << 8)
 #define ICR_DELIVERY_INIT    (5u << 8)
 #define ICR_DELIVERY_STARTUP (6u << 8)
@@ -32,15 +32,16 @@ struct apic_operations {
     // Turns the local APIC on in this mode. EXTD is never cleared.
     void (*enable)(const struct apic *apic);
     uint32_t (*read_id)(const struct apic *apic);
-    // Writes the ICR. `command` without destination; `destination` an APIC ID, ignored with a shorthand.
-    // STATUS_TIMEOUT: the message before was still pending after idle_ticks; this one was not sent.
+    // Writes the ICR. `command` without destination; `destination` an APIC ID, ignored with a
+    // shorthand. STATUS_TIMEOUT: the message before was still pending after idle_ticks; this one
+    // was not sent.
     enum status (*send)(struct apic *apic, uint32_t destination, uint32_t command);
     // Can this ID be named as a destination? A broadcast ID cannot: it would hit the sender too.
     bool (*can_address)(uint32_t apic_id);
 };
 
-// An xAPIC message leaves within a bus transaction or two, unless its target's APIC keeps asking for a retry;
-// 100 ms is a thousand times the longest ever reported.
+// An xAPIC message leaves within a bus transaction or two, unless its target's APIC keeps asking
+// for a retry; 100 ms is a thousand times the longest ever reported.
 #define APIC_IDLE_US 100000u
 
 extern const struct apic_operations apic_xapic, apic_x2apic;

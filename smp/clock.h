@@ -7,7 +7,8 @@ struct clock {
     uint64_t tsc_hz; // not 0
 };
 
-// Rounded up, so that no wait is shorter than asked. us up to 2^34 (four hours) with any rate below 2^30 kHz.
+// Rounded up, so that no wait is shorter than asked. us up to 2^34 (four hours) with any rate below
+// 2^30 kHz.
 static inline uint64_t clock_ticks(const struct clock *clock, uint64_t us)
 {
     const uint64_t khz = (clock->tsc_hz + 999) / 1000;

@@ -1,5 +1,5 @@
-// Where evidence lies: in a processor's record, in the page's marks and trap cells, and in the list of those who
-// found no record. Reads only; verdict.c judges.
+// Where evidence lies: in a processor's record, in the page's marks and trap cells, and in the list
+// of those who found no record. Reads only; verdict.c judges.
 
 #include "examine.h"
 
@@ -14,7 +14,8 @@ static bool mark_is_shared(const struct wake *wake, uint32_t slot)
     return false;
 }
 
-// A trap before long mode lies in the AP's record or, earlier, in the page; a fault in long mode in its record.
+// A trap before long mode lies in the AP's record or, earlier, in the page; a fault in long mode in
+// its record.
 static struct fault_evidence find_fault(const struct wake *wake, const struct lcpu *lcpu)
 {
     struct trap trap;
@@ -28,7 +29,8 @@ static struct fault_evidence find_fault(const struct wake *wake, const struct lc
             .ip = lcpu->fault.ip,
             .cr2 = lcpu->fault.cr2,
         };
-    if (!trampoline_trap_at(wake->trampoline, wake->page_phys, lcpu->trap + sizeof lcpu->trap, &trap) &&
+    if (!trampoline_trap_at(wake->trampoline, wake->page_phys, lcpu->trap + sizeof lcpu->trap,
+                            &trap) &&
         !trampoline_trap_in_cell(wake->trampoline, wake->page_view, wake->page_phys, lcpu->apic_id,
                                  &trap))
         return (struct fault_evidence){.valid = false};
@@ -67,7 +69,8 @@ struct evidence examine(const struct wake *wake, uint32_t slot)
     const struct fault_evidence fault = find_fault(wake, lcpu);
     struct evidence evidence = {
         .stage = wake_stage(lcpu, wake->generation),
-        .mark = mark <= STAGE_PROTECTED ? mark : STAGE_NONE, // beyond: an injected fault nobody took
+        .mark =
+            mark <= STAGE_PROTECTED ? mark : STAGE_NONE, // beyond: an injected fault nobody took
         .up = account->up,
         .greeted = account->greeted,
         .lost = account->lost,

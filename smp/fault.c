@@ -1,6 +1,6 @@
-// The end of a processor that met an exception. Knows who it is by its GDT, which lies in its own page, so
-// that neither its stack nor its GS base has to be believed.
-// Surprise: it prints from a 1 KiB stack; the line's memory is in the processor's page.
+// The end of a processor that met an exception. Knows who it is by its GDT, which lies in its own
+// page, so that neither its stack nor its GS base has to be believed. Surprise: it prints from a 1
+// KiB stack; the line's memory is in the processor's page.
 
 #include "fault.h"
 
@@ -69,11 +69,10 @@ static void write_line(struct lcpu_page *page)
     struct line line;
 
     line_start(&line, page->line, sizeof page->line);
-    line_add_format(&line,
-                    "CPU %u (APIC ID %u) stopped: vector %u (%s), error code %x, RIP %x, CR2 %x, RSP %x",
-                    (uint64_t)page->lcpu.index, (uint64_t)page->lcpu.apic_id,
-                    (uint64_t)fault->vector, fault_name(fault->vector), (uint64_t)fault->error,
-                    fault->ip, fault->cr2, fault->sp);
+    line_add_format(
+        &line, "CPU %u (APIC ID %u) stopped: vector %u (%s), error code %x, RIP %x, CR2 %x, RSP %x",
+        (uint64_t)page->lcpu.index, (uint64_t)page->lcpu.apic_id, (uint64_t)fault->vector,
+        fault_name(fault->vector), (uint64_t)fault->error, fault->ip, fault->cr2, fault->sp);
     console_record(page->lcpu.rally->console, page->lcpu.index, &line);
 }
 

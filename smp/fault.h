@@ -1,5 +1,5 @@
-// Exceptions and NMIs in long mode: one clear line, the evidence in the processor's own record, and that
-// processor stops. The others go on.
+// Exceptions and NMIs in long mode: one clear line, the evidence in the processor's own record, and
+// that processor stops. The others go on.
 #pragma once
 
 #include <stdint.h>
@@ -18,6 +18,6 @@ const char *fault_name(uint32_t vector);
 // The address of the entry stub for this vector, 0..31.
 uint64_t fault_stub(uint32_t vector);
 
-// Called by the stubs with interrupts off, on an interrupt stack. Keeps the evidence, writes the line, and
-// halts; on the BSP it calls rally.bsp_stopped instead, where one is set.
+// Called by the stubs with interrupts off, on an interrupt stack. Keeps the evidence, writes the
+// line, and halts; on the BSP it calls rally.bsp_stopped instead, where one is set.
 _Noreturn void fault_report(const struct fault_frame *frame);

@@ -1,5 +1,5 @@
-// Entry stubs for vectors 0 to 31. Each pushes what the processor did not, so that every frame looks alike
-// (struct fault_frame), and goes on in C, which never returns: nothing is saved.
+// Entry stubs for vectors 0 to 31. Each pushes what the processor did not, so that every frame
+// looks alike (struct fault_frame), and goes on in C, which never returns: nothing is saved.
 // Surprise: all stubs have the same size, so that C can compute an address from a vector.
 
 #define STUB_BYTES 16

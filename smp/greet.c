@@ -1,6 +1,6 @@
 // The greetings, after the timed wake: whoever came says hello, one after another.
-// Surprise: the turn goes from AP to AP, each naming the next, and the BSP only watches. With one message a greeting
-// from the BSP, N processors that wait would cost N rounds of looking.
+// Surprise: the turn goes from AP to AP, each naming the next, and the BSP only watches. With one
+// message a greeting from the BSP, N processors that wait would cost N rounds of looking.
 
 #include "hw.h"
 #include "inject.h"
@@ -28,8 +28,7 @@ static int may_greet(const struct wake *wake, uint32_t slot)
 {
     const struct account *account = arena_account(wake->arena, slot);
     const struct lcpu *lcpu = lcpu_of(wake, slot);
-    return account->up && !account->greeted &&
-           wake_stage(lcpu, wake->generation) >= STAGE_READY &&
+    return account->up && !account->greeted && wake_stage(lcpu, wake->generation) >= STAGE_READY &&
            !atomic_load_explicit(&lcpu->fault.valid, memory_order_acquire);
 }
 

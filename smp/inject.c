@@ -1,5 +1,6 @@
-// Committing faults. The mirror of verdict.c: each fault here has one right cause there, and a test for each pair.
-// Surprise: an injected fault must not be caught by the proofs, so it comes after them.
+// Committing faults. The mirror of verdict.c: each fault here has one right cause there, and a test
+// for each pair. Surprise: an injected fault must not be caught by the proofs, so it comes after
+// them.
 
 #include "inject.h"
 
@@ -57,7 +58,8 @@ static uint32_t slot_of(const struct injection *injection, const struct plan *pl
 static const char *refusal(const struct injection *injection, const struct plan *plan)
 {
     if (plan->wake == WAKE_BROADCAST && is_of_messages(injection->kind))
-        return "cannot be injected with wake=broadcast: one message reaches everybody; use parallel";
+        return "cannot be injected with wake=broadcast: one message reaches everybody; use "
+               "parallel";
     if (!is_of_machine(injection->kind) && slot_of(injection, plan) == 0)
         return "is for a CPU that is not woken in this run";
     return NULL;
@@ -77,8 +79,10 @@ enum status inject_check(const struct options *options, const struct plan *plan,
         line_add_text(&line, fault_word(injection->kind));
         if (injection->cpu != FAULT_ANY_CPU)
             line_add_format(&line, ":%u", (uint64_t)injection->cpu);
-        line_add_format(&line, " %s", wrong ? wrong : "IS INJECTED ON PURPOSE: this run is a trial");
-        problems->tell(problems->context, wrong ? SEVERITY_ERROR : SEVERITY_WARNING, "inject", line.text);
+        line_add_format(&line, " %s",
+                        wrong ? wrong : "IS INJECTED ON PURPOSE: this run is a trial");
+        problems->tell(problems->context, wrong ? SEVERITY_ERROR : SEVERITY_WARNING, "inject",
+                       line.text);
         if (wrong)
             status = STATUS_INVALID;
     }
@@ -218,7 +222,7 @@ static void arm_one(enum fault_kind kind, uint32_t slot, const struct arena *are
     if (kind == FAULT_BAD_STACK)
         lcpu->stack = arena_stack(arena, slot) - GUARD_BYTES / 2; // in the guard page
     if (kind == FAULT_BAD_ENTRY)
-        lcpu->entry = 0; // the null page
+        lcpu->entry = 0;       // the null page
     if (kind == FAULT_BAD_CR3) // the page behind the window is empty: nothing is mapped
         lcpu->cr3_error = (uint32_t)(arena->phys + arena->window_offset) - pml4;
     if (kind == FAULT_WRONG_ID)
@@ -247,7 +251,8 @@ void inject_arm(const struct options *options, const struct plan *plan, const st
 bool inject_message(uint32_t faults, uint32_t try, uint32_t decoy_page, uint32_t *command)
 {
     const uint32_t delivery = *command & ICR_DELIVERY_MASK;
-    const bool no_sipi = fault_is_set(faults, FAULT_NO_SIPI) || fault_is_set(faults, FAULT_LOST_SIPI);
+    const bool no_sipi =
+        fault_is_set(faults, FAULT_NO_SIPI) || fault_is_set(faults, FAULT_LOST_SIPI);
 
     if (try == 1 && delivery == ICR_DELIVERY_INIT && fault_is_set(faults, FAULT_NO_INIT))
         return false;

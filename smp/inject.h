@@ -20,13 +20,14 @@ static inline bool fault_is_set(uint32_t faults, enum fault_kind kind)
 
 bool inject_has(const struct options *options, enum fault_kind kind);
 
-// Tells, loudly, what is injected, and refuses what cannot be: a CPU that is not woken, a message that a
-// broadcast cannot withhold.
+// Tells, loudly, what is injected, and refuses what cannot be: a CPU that is not woken, a message
+// that a broadcast cannot withhold.
 enum status inject_check(const struct options *options, const struct plan *plan,
                          const struct problems *problems);
 
-// Faults of the MADT (ghost, unlisted, duplicate): writes an edited copy of the table. `inventory` is what the
-// table said before. `copy` holds inject_madt_bytes bytes. Returns false, without writing, if there are none.
+// Faults of the MADT (ghost, unlisted, duplicate): writes an edited copy of the table. `inventory`
+// is what the table said before. `copy` holds inject_madt_bytes bytes. Returns false, without
+// writing, if there are none.
 size_t inject_madt_bytes(const struct acpi_table *madt);
 bool inject_edit_madt(const struct acpi_table *madt, const struct inventory *inventory,
                       const struct options *options, uint8_t *copy, struct acpi_table *edited);
@@ -35,6 +36,6 @@ bool inject_edit_madt(const struct acpi_table *madt, const struct inventory *inv
 void inject_arm(const struct options *options, const struct plan *plan, const struct arena *arena,
                 uint32_t pml4);
 
-// What becomes of one message (an ICR command) to an AP with these faults in this try: false, it is not sent;
-// else `command` may have been falsified. `decoy_page` is a page of HLT instructions.
+// What becomes of one message (an ICR command) to an AP with these faults in this try: false, it is
+// not sent; else `command` may have been falsified. `decoy_page` is a page of HLT instructions.
 bool inject_message(uint32_t faults, uint32_t try, uint32_t decoy_page, uint32_t *command);

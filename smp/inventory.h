@@ -1,6 +1,6 @@
-// The inventory: which processors the MADT lists, each once. Pure; also the host program build/host/madt.
-// Three numbers that are never the same thing: the CPU index is ours (0 is the BSP, then MADT order), the
-// APIC ID is the hardware's, the ACPI processor UID is the namespace's.
+// The inventory: which processors the MADT lists, each once. Pure; also the host program
+// build/host/madt. Three numbers that are never the same thing: the CPU index is ours (0 is the
+// BSP, then MADT order), the APIC ID is the hardware's, the ACPI processor UID is the namespace's.
 #pragma once
 
 #include <stdbool.h>
@@ -26,8 +26,9 @@ struct cpu {
     enum cpu_listing listing;
 };
 
-// `cpus` is the caller's memory. After inventory_read: [0] is the BSP, [1..enabled-1] the other enabled
-// processors in MADT order, [enabled..enabled+disabled-1] the disabled entries in MADT order.
+// `cpus` is the caller's memory. After inventory_read: [0] is the BSP, [1..enabled-1] the other
+// enabled processors in MADT order, [enabled..enabled+disabled-1] the disabled entries in MADT
+// order.
 struct inventory {
     struct cpu *cpus;
     size_t capacity;
@@ -36,7 +37,8 @@ struct inventory {
     uint32_t enabled;   // distinct processors that can be woken, BSP included
     uint32_t disabled;  // entries with Enabled = 0, as they stand, repeats included
     uint32_t duplicate; // enabled entries that repeat an enabled ID
-    uint32_t impossible; // enabled entries whose ID cannot be addressed: type 0 0xFF, type 9 0xFFFFFFFF
+    uint32_t
+        impossible; // enabled entries whose ID cannot be addressed: type 0 0xFF, type 9 0xFFFFFFFF
     bool truncated;
     bool checksum_ok;
     bool bsp_listed;     // false: the BSP's ID stands in no enabled entry; it was added as CPU 0
@@ -45,14 +47,14 @@ struct inventory {
 
 #define BSP_UNKNOWN UINT32_MAX // take the first enabled processor for the BSP
 
-// An upper bound for the number of cpus that inventory_read needs for this table, BSP included (it may
-// be listed nowhere), and of scratch words. O(length); never hangs on an entry of length 0.
+// An upper bound for the number of cpus that inventory_read needs for this table, BSP included (it
+// may be listed nowhere), and of scratch words. O(length); never hangs on an entry of length 0.
 size_t inventory_capacity(const struct acpi_table *madt);
 
-// Reads the MADT (types 0 and 9, in any order and mixed, unknown types passed over by their length).
-// inventory->cpus and capacity are set by the caller; `scratch` are `capacity` uint32_t of working
-// memory. O(n log n). What is wrong is told; what could be read is kept.
-// Returns STATUS_OK; STATUS_TRUNCATED (damaged, with what could be read); STATUS_INVALID (no MADT:
-// signature or header length); STATUS_NO_SPACE (capacity too small).
+// Reads the MADT (types 0 and 9, in any order and mixed, unknown types passed over by their
+// length). inventory->cpus and capacity are set by the caller; `scratch` are `capacity` uint32_t of
+// working memory. O(n log n). What is wrong is told; what could be read is kept. Returns STATUS_OK;
+// STATUS_TRUNCATED (damaged, with what could be read); STATUS_INVALID (no MADT: signature or header
+// length); STATUS_NO_SPACE (capacity too small).
 enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, uint32_t *scratch,
                            const struct problems *problems, struct inventory *inventory);

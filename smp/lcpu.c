@@ -1,5 +1,5 @@
-// Laying out and filling the memory that processors own. No decision, no message, no instruction of the
-// machine: the host's tests run the same lines.
+// Laying out and filling the memory that processors own. No decision, no message, no instruction of
+// the machine: the host's tests run the same lines.
 
 #include "lcpu.h"
 
@@ -7,16 +7,17 @@
 #include "mem.h"
 #include "sort.h"
 
-// Descriptors as the trampoline's (SDM vol. 3A, "Segment Descriptors"), and an available 64-bit TSS.
-#define DESCRIPTOR_CODE64  0x00af9b000000ffffu
-#define DESCRIPTOR_DATA    0x00cf93000000ffffu
-#define DESCRIPTOR_CODE32  0x00cf9b000000ffffu
-#define DESCRIPTOR_TSS     0x0000890000000000u
+// Descriptors as the trampoline's (SDM vol. 3A, "Segment Descriptors"), and an available 64-bit
+// TSS.
+#define DESCRIPTOR_CODE64 0x00af9b000000ffffu
+#define DESCRIPTOR_DATA   0x00cf93000000ffffu
+#define DESCRIPTOR_CODE32 0x00cf9b000000ffffu
+#define DESCRIPTOR_TSS    0x0000890000000000u
 
-#define IST_FAULT         1u
-#define IST_NMI           2u
-#define IST_MACHINE_CHECK 3u
-#define VECTOR_NMI            2u
+#define IST_FAULT            1u
+#define IST_NMI              2u
+#define IST_MACHINE_CHECK    3u
+#define VECTOR_NMI           2u
 #define VECTOR_MACHINE_CHECK 18u
 
 // SDM vol. 3A, "64-Bit Mode IDT": present, DPL 0, interrupt gate.
@@ -48,8 +49,8 @@ void arena_plan(size_t count, size_t tables_pages, struct arena *arena)
     arena->bytes = arena->tables_offset + tables_pages * PAGE_BYTES;
 }
 
-// Two IDTs behind the rally: one with an interrupt stack for each vector, and one that stays on the current stack,
-// for the few instructions before a processor's TSS is loaded.
+// Two IDTs behind the rally: one with an interrupt stack for each vector, and one that stays on the
+// current stack, for the few instructions before a processor's TSS is loaded.
 static struct gate *idt_of(const struct arena *arena)
 {
     _Static_assert(sizeof(struct rally) + 2 * VECTORS * sizeof(struct gate) <= PAGE_BYTES,
@@ -88,8 +89,8 @@ static void prepare_descriptors(struct lcpu_page *page, const struct gate *idt)
     page->gdt[SELECTOR_CODE32 / 8] = DESCRIPTOR_CODE32;
     page->gdt[SELECTOR_DATA / 8] = DESCRIPTOR_DATA;
     page->gdt[SELECTOR_CODE64 / 8] = DESCRIPTOR_CODE64;
-    page->gdt[SELECTOR_TSS / 8] = DESCRIPTOR_TSS | limit | (task & 0xffffff) << 16 |
-                                  (task >> 24 & 0xff) << 56;
+    page->gdt[SELECTOR_TSS / 8] =
+        DESCRIPTOR_TSS | limit | (task & 0xffffff) << 16 | (task >> 24 & 0xff) << 56;
     page->gdt[SELECTOR_TSS / 8 + 1] = task >> 32;
     page->task.io_map = sizeof page->task; // beyond the limit: no I/O map
     for (uint32_t i = 0; i < INTERRUPT_STACKS; i++)
@@ -100,7 +101,8 @@ static void prepare_descriptors(struct lcpu_page *page, const struct gate *idt)
         (struct pseudo_descriptor){VECTORS * sizeof *idt - 1, (uintptr_t)(idt + VECTORS)};
 }
 
-// The BSP runs on firmware's stack and does not need its own: its handlers report on the whole run, and get it.
+// The BSP runs on firmware's stack and does not need its own: its handlers report on the whole run,
+// and get it.
 static void widen_interrupt_stacks(struct lcpu_page *page, uint64_t top)
 {
     for (uint32_t i = 0; i < INTERRUPT_STACKS; i++)
@@ -148,7 +150,8 @@ void arena_prepare(const struct arena *arena, const struct lcpu_plan *plans,
         page->lcpu.stack = arena_stack(arena, slot) + STACK_BYTES;
         page->lcpu.rally = rally;
         arena_account(arena, slot)->cpu = plans[slot].cpu;
-        table[slot] = (struct lcpu_id){.apic_id = plans[slot].apic_id, .lcpu = (uint32_t)(uintptr_t)page};
+        table[slot] =
+            (struct lcpu_id){.apic_id = plans[slot].apic_id, .lcpu = (uint32_t)(uintptr_t)page};
     }
     // Padding bears the one ID that no processor can have, and no record.
     for (size_t entry_index = arena->count; entry_index < arena->table_entries; entry_index++)

@@ -1,10 +1,11 @@
-// Each processor's own memory, and the block that they share: where everything lies, and what it holds
-// before the first message. One arena below 4 GiB, given by efi/, never reused.
+// Each processor's own memory, and the block that they share: where everything lies, and what it
+// holds before the first message. One arena below 4 GiB, given by efi/, never reused.
 //
-//     rally + IDT | lcpu_id table | lcpu pages | stacks (guard, then 16 KiB, each) | accounts | window | page tables
+//     rally + IDT | lcpu_id table | lcpu pages | stacks (guard, then 16 KiB, each) | accounts |
+//     window | page tables
 //
-// Surprise: the window is an address and not memory. The trampoline's page is mapped there a second time,
-// writable, since where APs execute it, it is not.
+// Surprise: the window is an address and not memory. The trampoline's page is mapped there a second
+// time, writable, since where APs execute it, it is not.
 #pragma once
 
 #include <stdalign.h>
@@ -16,12 +17,12 @@
 #include "line.h"
 #include "page.h"
 
-#define STACK_BYTES       16384u
-#define GUARD_BYTES       PAGE_BYTES
-#define INTERRUPT_STACKS  3u // faults, NMI, machine check: IST 1 to 3
-#define INTERRUPT_BYTES   1024u
-#define VECTORS           32u
-#define FAULT_LINE_BYTES  384u // a fault's line has 200 characters at most
+#define STACK_BYTES      16384u
+#define GUARD_BYTES      PAGE_BYTES
+#define INTERRUPT_STACKS 3u // faults, NMI, machine check: IST 1 to 3
+#define INTERRUPT_BYTES  1024u
+#define VECTORS          32u
+#define FAULT_LINE_BYTES 384u // a fault's line has 200 characters at most
 
 // SDM vol. 3A, "Task Management in 64-bit Mode".
 struct __attribute__((packed)) task_state {
@@ -48,23 +49,24 @@ _Static_assert(offsetof(struct lcpu_page, gdt) + SELECTOR_TSS + 5 == LCPU_TSS_TY
 
 // The BSP's own book about an AP; no other processor reads or writes it.
 struct account {
-    uint32_t cpu;     // CPU index
-    uint32_t tries;   // sequences sent in the last round that needed it
-    uint32_t lost;    // rounds in which it did not come
-    uint32_t up;      // 1: came in the last round
-    uint32_t greeted; // 1: has greeted, in whatever round
-    uint32_t startups; // sent to it in its last sequence
-    uint32_t held;     // 1: its last INIT was sent, and it can write nothing before a STARTUP
-    uint32_t given_up; // 1: its last time-out of this round ended without it
-    uint32_t faults;   // injected on purpose: a bit for each enum fault_kind
+    uint32_t cpu;         // CPU index
+    uint32_t tries;       // sequences sent in the last round that needed it
+    uint32_t lost;        // rounds in which it did not come
+    uint32_t up;          // 1: came in the last round
+    uint32_t greeted;     // 1: has greeted, in whatever round
+    uint32_t startups;    // sent to it in its last sequence
+    uint32_t held;        // 1: its last INIT was sent, and it can write nothing before a STARTUP
+    uint32_t given_up;    // 1: its last time-out of this round ended without it
+    uint32_t faults;      // injected on purpose: a bit for each enum fault_kind
     uint64_t startup_tsc; // when the last of them was sent
-    uint64_t us;       // first message to first act in C, in the last round it came
+    uint64_t us;          // first message to first act in C, in the last round it came
 };
 
 // The arena's parts. Page-aligned each.
 struct arena {
     uint64_t phys;
-    size_t count; // processors, BSP included; lcpu pages and stacks are indexed by slot, 0 the BSP's
+    size_t
+        count; // processors, BSP included; lcpu pages and stacks are indexed by slot, 0 the BSP's
     size_t table_entries; // a power of two
     size_t rally_offset, table_offset, pages_offset, stacks_offset, accounts_offset, window_offset,
         tables_offset;
@@ -109,7 +111,7 @@ struct lcpu_plan {
     uint32_t cpu, apic_id;
 };
 
-// Clears the arena and fills it: rally, IDT, every lcpu with its GDT, TSS, stack and entry, and the table
-// sorted by APIC ID. O(n log n). `plans` holds arena->count entries.
+// Clears the arena and fills it: rally, IDT, every lcpu with its GDT, TSS, stack and entry, and the
+// table sorted by APIC ID. O(n log n). `plans` holds arena->count entries.
 void arena_prepare(const struct arena *arena, const struct lcpu_plan *plans,
                    void (*entry)(struct lcpu *), struct console *console);

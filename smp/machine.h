@@ -1,5 +1,6 @@
-// The machine: every fact that is gathered while firmware lives, in one plain struct. It holds no pointer
-// into firmware memory; what it points to lies in memory of ours. Filled by efi/, read by everybody.
+// The machine: every fact that is gathered while firmware lives, in one plain struct. It holds no
+// pointer into firmware memory; what it points to lies in memory of ours. Filled by efi/, read by
+// everybody.
 #pragma once
 
 #include <stdbool.h>
@@ -31,12 +32,12 @@ struct machine {
     uint32_t bsp_apic_id; // by its own APIC
     uint64_t cr3, cr4;    // of the BSP under firmware
     struct clock clock;
-    const char *clock_check;   // what the TSC's rate was compared with, "" if nothing
-    uint64_t clock_check_hz;   // and what that said
+    const char *clock_check; // what the TSC's rate was compared with, "" if nothing
+    uint64_t clock_check_hz; // and what that said
 
     struct inventory inventory;
     size_t inventory_pages; // of its list
-    uint32_t mp_services;         // processors that EFI MP Services counts; 0: absent
+    uint32_t mp_services;   // processors that EFI MP Services counts; 0: absent
     uint32_t mp_services_enabled;
     bool dmar_x2apic_opt_out;
 

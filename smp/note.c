@@ -1,4 +1,5 @@
-// Keeping and reading the note. Whatever is not proved by magic, length, address and CRC is not there.
+// Keeping and reading the note. Whatever is not proved by magic, length, address and CRC is not
+// there.
 
 #include "note.h"
 
@@ -58,13 +59,15 @@ bool note_is_whole(const struct note *note, uint64_t phys)
            copy.crc == crc_of(&copy);
 }
 
-// A record of that run: numbered, tied to the same rally as the BSP's, in the round that was under way.
+// A record of that run: numbered, tied to the same rally as the BSP's, in the round that was under
+// way.
 static bool is_under_way(const struct note *note, const struct lcpu *bsp, const struct lcpu *lcpu)
 {
     const uint32_t state = atomic_load_explicit(&lcpu->state, memory_order_relaxed);
     const uint32_t stage = state & ((1u << STATE_STAGE_BITS) - 1);
-    return lcpu->rally == bsp->rally && lcpu->rally != NULL && bsp->index == 0 && lcpu->index != 0 &&
-           state >> STATE_STAGE_BITS == note->round && stage > STAGE_NONE && stage < STAGE_READY;
+    return lcpu->rally == bsp->rally && lcpu->rally != NULL && bsp->index == 0 &&
+           lcpu->index != 0 && state >> STATE_STAGE_BITS == note->round && stage > STAGE_NONE &&
+           stage < STAGE_READY;
 }
 
 size_t note_suspects(const struct note *note, const struct lcpu_page *pages, size_t capacity,
@@ -79,8 +82,8 @@ size_t note_suspects(const struct note *note, const struct lcpu_page *pages, siz
         if (!is_under_way(note, &pages[0].lcpu, lcpu))
             continue;
         if (count < capacity)
-            suspects[count] = (struct note_suspect){
-                lcpu->index, lcpu->apic_id, lcpu->state & ((1u << STATE_STAGE_BITS) - 1)};
+            suspects[count] = (struct note_suspect){lcpu->index, lcpu->apic_id,
+                                                    lcpu->state & ((1u << STATE_STAGE_BITS) - 1)};
         count++;
     }
     return count;

@@ -1,7 +1,7 @@
-// The note: what a run was about to do, kept in RAM that a warm reset does not clear. If the machine goes down, the
-// next start finds it and tells where. Pure: efi/ finds the memory.
-// Surprise: it is not the note that knows which processor took the machine down, but the processors' own
-// records, which lie behind it.
+// The note: what a run was about to do, kept in RAM that a warm reset does not clear. If the
+// machine goes down, the next start finds it and tells where. Pure: efi/ finds the memory.
+// Surprise: it is not the note that knows which processor took the machine down, but the
+// processors' own records, which lie behind it.
 #pragma once
 
 #include <stdbool.h>
@@ -20,8 +20,8 @@ struct note {
     uint32_t crc;   // CRC-32 of the struct with this field 0
     uint64_t phys;  // where it was written: a copy elsewhere is not it
     uint32_t step, round;
-    uint32_t resets; // runs in a row that ended in a reset before this one
-    uint32_t cpus;   // processors with a record, BSP included
+    uint32_t resets;     // runs in a row that ended in a reset before this one
+    uint32_t cpus;       // processors with a record, BSP included
     uint64_t pages_phys; // struct lcpu_page of each
 };
 
@@ -40,9 +40,9 @@ struct note_suspect {
     uint32_t cpu, apic_id, stage;
 };
 
-// Looks through the surviving records for processors that had begun and not checked in. A record that is not what
-// a run of ours would leave is passed over. `pages` are note->cpus records, or NULL where they did not
-// survive. Returns how many there are; the first `capacity` are written.
+// Looks through the surviving records for processors that had begun and not checked in. A record
+// that is not what a run of ours would leave is passed over. `pages` are note->cpus records, or
+// NULL where they did not survive. Returns how many there are; the first `capacity` are written.
 size_t note_suspects(const struct note *note, const struct lcpu_page *pages, size_t capacity,
                      struct note_suspect *suspects);
 

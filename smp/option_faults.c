@@ -1,5 +1,6 @@
 // The words for faults, and lists of them.
-// Surprise: one list replaces the one before it, as every option's last word does; within a list all count.
+// Surprise: one list replaces the one before it, as every option's last word does; within a list
+// all count.
 #include "option_faults.h"
 
 #include "mem.h"
@@ -49,8 +50,8 @@ static const char *read_item(struct text item, struct injection *injection)
     if (kind == FAULT_KINDS)
         return "no fault that can be injected: docs/faults.md lists them";
     if (colon < item.units &&
-        (!text_to_number(text_slice(item, colon + 1, item.units - colon - 1), 10, &cpu) || cpu == 0 ||
-         cpu >= FAULT_ANY_CPU))
+        (!text_to_number(text_slice(item, colon + 1, item.units - colon - 1), 10, &cpu) ||
+         cpu == 0 || cpu >= FAULT_ANY_CPU))
         return "not a fault of an AP: behind the colon stands a CPU index from 1 on";
     *injection = (struct injection){(enum fault_kind)kind, (uint32_t)cpu};
     return NULL;

@@ -1,5 +1,5 @@
-// Physical memory as firmware's tables see it: an address and a length that must be proved before they
-// are read. On the target the view is the memory map; in tests and fuzzers a buffer.
+// Physical memory as firmware's tables see it: an address and a length that must be proved before
+// they are read. On the target the view is the memory map; in tests and fuzzers a buffer.
 #pragma once
 
 #include <stddef.h>

@@ -1,5 +1,5 @@
-// Deciding what will be sent to whom. Every rule that came from a manual or from another's bug stands here,
-// in one line each, and nowhere in the code that sends.
+// Deciding what will be sent to whom. Every rule that came from a manual or from another's bug
+// stands here, in one line each, and nowhere in the code that sends.
 
 #include "plan.h"
 
@@ -7,7 +7,8 @@
 
 // SDM vol. 3A, "MP Initialization Protocol Algorithm": 10 ms between INIT and STARTUP.
 #define INIT_MANUAL_US 10000u
-// Processors since the P6, K8 and the first Hygon are ready at once; 0 us has been seen to hang on some.
+// Processors since the P6, K8 and the first Hygon are ready at once; 0 us has been seen to hang on
+// some.
 #define INIT_MODERN_US 10u
 
 static void tell(const struct problems *problems, enum severity severity, const char *what,
@@ -105,10 +106,11 @@ static enum status choose_cpus(const struct machine *machine, const struct optio
         const uint32_t apic_id = inventory->cpus[cpu].apic_id;
         if (!plan->apic->can_address(apic_id)) {
             line_start(&line, buffer, sizeof buffer);
-            line_add_format(&line,
-                            "cpu %u apic %x cannot be addressed in %s mode; leave it out with cpus=, "
-                            "or use the x2APIC",
-                            (uint64_t)cpu, (uint64_t)apic_id, plan->apic->name);
+            line_add_format(
+                &line,
+                "cpu %u apic %x cannot be addressed in %s mode; leave it out with cpus=, "
+                "or use the x2APIC",
+                (uint64_t)cpu, (uint64_t)apic_id, plan->apic->name);
             tell(problems, SEVERITY_ERROR, "unreachable-id", &line);
             status = STATUS_UNSUPPORTED;
             continue;
@@ -137,8 +139,9 @@ static enum status refuse_what_init_cannot_wake(const struct machine *machine,
         return STATUS_UNSUPPORTED;
     }
     if (machine->inventory.wakeup_mailbox) {
-        line_add_text(&line, "the MADT has a wake-up mailbox (type 0x10): firmware parks processors there "
-                             "and may not expect an INIT");
+        line_add_text(&line,
+                      "the MADT has a wake-up mailbox (type 0x10): firmware parks processors there "
+                      "and may not expect an INIT");
         tell(problems, SEVERITY_WARNING, "wakeup-mailbox", &line);
     }
     return STATUS_OK;

@@ -1,5 +1,5 @@
-// The plan: facts and options in, who is woken and by what messages out. Pure. Whatever cannot work is told
-// and refused here, while an error can still be returned to firmware.
+// The plan: facts and options in, who is woken and by what messages out. Pure. Whatever cannot work
+// is told and refused here, while an error can still be returned to firmware.
 #pragma once
 
 #include <stdbool.h>
@@ -32,5 +32,6 @@ struct plan {
 enum status plan_make(const struct machine *machine, const struct options *options,
                       const struct problems *problems, struct lcpu_plan *lcpus, struct plan *plan);
 
-// The longest that the wake of one round can take by this plan, in microseconds, if no AP ever answers.
+// The longest that the wake of one round can take by this plan, in microseconds, if no AP ever
+// answers.
 uint64_t plan_round_bound_us(const struct plan *plan);

@@ -1,5 +1,5 @@
-// From a page that can be written to a page that processors can start in. Every step is checked here, before
-// the first message, since after it a mistake is a silent processor.
+// From a page that can be written to a page that processors can start in. Every step is checked
+// here, before the first message, since after it a mistake is a silent processor.
 
 #include "prepare.h"
 
@@ -20,8 +20,8 @@ static enum status fail(const struct problems *problems, const char *what, const
     return STATUS_INVALID;
 }
 
-struct trampoline_parameters prepare_parameters(const struct machine *machine, const struct plan *plan,
-                                                const struct arena *arena,
+struct trampoline_parameters prepare_parameters(const struct machine *machine,
+                                                const struct plan *plan, const struct arena *arena,
                                                 const struct page_tables *tables)
 {
     const struct processor *processor = &machine->processor;
@@ -40,10 +40,11 @@ struct trampoline_parameters prepare_parameters(const struct machine *machine, c
 static enum status check_cr3(uint64_t cr3, const struct problems *problems)
 {
     if (cr3 == 0 || cr3 % PAGE_BYTES != 0 || cr3 >= FOUR_GIB)
-        return fail(problems, "bad-cr3",
-                    "CR3 is %x: it must not be 0, must be page-aligned, and below 4 GiB, since an AP "
-                    "loads it with 32 bits",
-                    cr3);
+        return fail(
+            problems, "bad-cr3",
+            "CR3 is %x: it must not be 0, must be page-aligned, and below 4 GiB, since an AP "
+            "loads it with 32 bits",
+            cr3);
     return STATUS_OK;
 }
 

@@ -9,13 +9,14 @@
 #include "trampoline.h"
 
 // What the APs are told, from facts and plan.
-struct trampoline_parameters prepare_parameters(const struct machine *machine, const struct plan *plan,
-                                                const struct arena *arena,
+struct trampoline_parameters prepare_parameters(const struct machine *machine,
+                                                const struct plan *plan, const struct arena *arena,
                                                 const struct page_tables *tables);
 
 // Copies, patches, fills and compares the page at machine->low_page, which must be mapped already
-// (address_space_place) and is written through `view`; then walks the tables for all that an AP touches.
-// `entry` is the AP's first function in C. Returns STATUS_OK, or the first failure after telling each.
+// (address_space_place) and is written through `view`; then walks the tables for all that an AP
+// touches. `entry` is the AP's first function in C. Returns STATUS_OK, or the first failure after
+// telling each.
 enum status prepare_page(const struct machine *machine, const struct arena *arena,
                          const struct trampoline *trampoline,
                          const struct trampoline_parameters *parameters, uint64_t entry,

@@ -1,5 +1,5 @@
-// CPUID, decoded. Leaves beyond the maximum that the processor names are never read: some return another
-// leaf's data (SDM vol. 2A, "CPUID").
+// CPUID, decoded. Leaves beyond the maximum that the processor names are never read: some return
+// another leaf's data (SDM vol. 2A, "CPUID").
 
 #include "processor.h"
 
@@ -8,12 +8,13 @@
 
 #define LEAF_HYPERVISOR 0x40000000u
 
-// AMD APM vol. 2, "Secure Encrypted Virtualization": the MSR exists where CPUID 0x8000001F tells of SEV.
-#define LEAF_SEV        0x8000001fu
-#define SEV_SUPPORTED   (1u << 1)
-#define MSR_SEV_STATUS  0xc0010131u
-#define SEV_SNP_ACTIVE  (1u << 2)
-#define LEAF_EXTENDED   0x80000000u
+// AMD APM vol. 2, "Secure Encrypted Virtualization": the MSR exists where CPUID 0x8000001F tells of
+// SEV.
+#define LEAF_SEV       0x8000001fu
+#define SEV_SUPPORTED  (1u << 1)
+#define MSR_SEV_STATUS 0xc0010131u
+#define SEV_SNP_ACTIVE (1u << 2)
+#define LEAF_EXTENDED  0x80000000u
 
 static void put_text(char *to, uint32_t a, uint32_t b, uint32_t c)
 {
@@ -39,8 +40,8 @@ static enum vendor vendor_of(const char *name)
     return VENDOR_OTHER;
 }
 
-// Leaf 0x15: crystal * EBX / EAX; where the crystal is not told, and in older processors, leaf 0x16 gives
-// the base frequency in MHz, which is the TSC's to within rounding.
+// Leaf 0x15: crystal * EBX / EAX; where the crystal is not told, and in older processors, leaf 0x16
+// gives the base frequency in MHz, which is the TSC's to within rounding.
 static uint64_t tsc_hz_of(uint32_t max_leaf)
 {
     if (max_leaf >= 0x15) {

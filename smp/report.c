@@ -107,7 +107,8 @@ void report_trampoline(struct console *console, const struct machine *machine,
     line_add_format(line, "Copied %u bytes to %x", (uint64_t)trampoline->bytes, page);
     console_say(console, 0, line);
     line = sentence(&out);
-    line_add_format(line, "Applied %u relocations to trampoline at %x", (uint64_t)relocations, page);
+    line_add_format(line, "Applied %u relocations to trampoline at %x", (uint64_t)relocations,
+                    page);
     console_say(console, 0, line);
     line = sentence(&out);
     line_add_format(line, "Set page table addr in trampoline: %x", cr3);
@@ -354,7 +355,8 @@ void report_aswoken(struct console *console, const struct wake *wake)
     }
 }
 
-// Processors that came by a broadcast and found no record: those of the inventory are `skipped` already.
+// Processors that came by a broadcast and found no record: those of the inventory are `skipped`
+// already.
 static void report_unlisted(struct console *console, const struct machine *machine,
                             const struct wake *wake)
 {
@@ -402,9 +404,9 @@ void report_cpus(struct console *console, const struct machine *machine, const s
         }
         console_record(console, 0,
                        cpu_record(&out, index, cpu,
-                                  index == 0                           ? "bsp"
+                                  index == 0                     ? "bsp"
                                   : cpu->listing == CPU_DISABLED ? "disabled"
-                                                                       : "skipped"));
+                                                                 : "skipped"));
     }
     if (wake)
         report_unlisted(console, machine, wake);

@@ -1,5 +1,5 @@
-// The report: what the run found and did, as sentences for people and records for programs. Reads the other
-// rooms' results and changes nothing.
+// The report: what the run found and did, as sentences for people and records for programs. Reads
+// the other rooms' results and changes nothing.
 #pragma once
 
 #include <stdbool.h>
@@ -18,7 +18,8 @@ struct problem_log {
 void report_problem(void *log, enum severity severity, const char *what, const char *detail);
 
 void report_start(struct console *console, const struct machine *machine, const char *version);
-void report_machine(struct console *console, const struct machine *machine, const struct plan *plan);
+void report_machine(struct console *console, const struct machine *machine,
+                    const struct plan *plan);
 
 // The checklist's signs of phases 2, 3, 5 and 6.
 void report_lcpus(struct console *console, const struct arena *arena);
@@ -35,15 +36,17 @@ struct firmware_times {
 void report_firmware(struct console *console, const struct machine *machine,
                      const struct firmware_times *times);
 
-// One round. In the last one, the ratio of firmware's warm time to this round's, where there is one.
+// One round. In the last one, the ratio of firmware's warm time to this round's, where there is
+// one.
 void report_wake(struct console *console, const struct wake *wake, const struct wake_result *result,
                  const struct firmware_times *times);
 
-// ev=rounds: the first round's last arrival (cold) and the spread of the others' (warm). Only with rounds= beyond 1.
-// Sorts the list.
+// ev=rounds: the first round's last arrival (cold) and the spread of the others' (warm). Only with
+// rounds= beyond 1. Sorts the list.
 void report_rounds(struct console *console, const struct plan *plan, uint32_t *last_us);
 
-// ev=stages: how long the APs of the last round took from real mode to each later stage, as a spread.
+// ev=stages: how long the APs of the last round took from real mode to each later stage, as a
+// spread.
 void report_stages(struct console *console, struct wake *wake);
 
 // What became of everyone, in the end.
@@ -52,12 +55,13 @@ struct outcome {
     bool ok; // every AP that was to come has greeted, and none was lost in any round
 };
 
-// One ev=cpu for each processor of the inventory and each that no table lists. NULL wake: nothing was woken.
+// One ev=cpu for each processor of the inventory and each that no table lists. NULL wake: nothing
+// was woken.
 void report_cpus(struct console *console, const struct machine *machine, const struct wake *wake,
                  struct outcome *outcome);
 
-// One ev=aswoken for each AP that came at least to protected mode: what INIT left it, and when it reached each
-// stage. Only with log=debug.
+// One ev=aswoken for each AP that came at least to protected mode: what INIT left it, and when it
+// reached each stage. Only with log=debug.
 void report_aswoken(struct console *console, const struct wake *wake);
 
 // The last record.

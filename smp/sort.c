@@ -1,5 +1,5 @@
-// A heap sort. Tables that firmware orders as it likes are sorted before the wake, so that no order that it
-// could choose makes a run slow.
+// A heap sort. Tables that firmware orders as it likes are sorted before the wake, so that no order
+// that it could choose makes a run slow.
 
 #include "sort.h"
 
@@ -40,7 +40,8 @@ static void value_swap(const struct sortable *sortable, size_t left, size_t righ
 
 struct spread spread_of(uint32_t *values, size_t count)
 {
-    const struct sortable sortable = {.elements = values, .before = value_before, .swap = value_swap};
+    const struct sortable sortable = {
+        .elements = values, .before = value_before, .swap = value_swap};
 
     if (count == 0)
         return (struct spread){0, 0, 0};

@@ -1,5 +1,5 @@
-// The verdict: what became of one AP, from the evidence that it left. Pure. Says "unknown" rather than
-// something false.
+// The verdict: what became of one AP, from the evidence that it left. Pure. Says "unknown" rather
+// than something false.
 #pragma once
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
-// Sending and waiting. The strategies differ in two things only: how many processors one sequence is for,
-// and whether it is addressed to each or to all but self.
-// Surprise: the shared counter of arrivals is only a hint. An AP that a retry reset on its way counts twice,
-// so the records have the last word.
+// Sending and waiting. The strategies differ in two things only: how many processors one sequence
+// is for, and whether it is addressed to each or to all but self. Surprise: the shared counter of
+// arrivals is only a hint. An AP that a retry reset on its way counts twice, so the records have
+// the last word.
 
 #include "wake.h"
 
@@ -54,8 +54,10 @@ static void wait_us(const struct wake *wake, uint64_t us)
         hw_pause();
 }
 
-// Polls until the whole group has come, at most `us`. Counts on the shared counter while that says no.
-static int poll_us(const struct wake *wake, const struct group *group, uint32_t expected, uint64_t us)
+// Polls until the whole group has come, at most `us`. Counts on the shared counter while that says
+// no.
+static int poll_us(const struct wake *wake, const struct group *group, uint32_t expected,
+                   uint64_t us)
 {
     const struct rally *rally = arena_rally(wake->arena);
     const uint64_t ticks = clock_ticks(&wake->clock, us);
@@ -99,7 +101,8 @@ static bool send_to(struct wake *wake, uint32_t slot, uint32_t command)
            send_one(wake, lcpu_of(wake, slot)->apic_id, own);
 }
 
-// Sends STARTUP to the group: by shorthand, or to each. With sipis=auto nobody who has come is sent more.
+// Sends STARTUP to the group: by shorthand, or to each. With sipis=auto nobody who has come is sent
+// more.
 static void send_startup(struct wake *wake, const struct group *group)
 {
     const uint32_t startup = ICR_VECTOR(wake->page_phys / PAGE_BYTES) | ICR_DELIVERY_STARTUP |
@@ -115,8 +118,8 @@ static void send_startup(struct wake *wake, const struct group *group)
     }
 }
 
-// Begins a sequence: INIT to everyone in the group who has not come. Who is late needs none, and would only be
-// put to sleep again.
+// Begins a sequence: INIT to everyone in the group who has not come. Who is late needs none, and
+// would only be put to sleep again.
 static void send_init(struct wake *wake, const struct group *group, uint32_t try)
 {
     const uint32_t init = ICR_VECTOR(0) | ICR_DELIVERY_INIT | ICR_PHYSICAL | ICR_ASSERT | ICR_EDGE;
@@ -139,8 +142,9 @@ static void send_init(struct wake *wake, const struct group *group, uint32_t try
         send_one(wake, 0, init | ICR_TO_ALL_BUT_SELF);
 }
 
-// An AP may have come after it was looked at and before its INIT reached it. By now it is held, and writes nothing:
-// its record must not say that it is there. For use after the wait that follows INIT.
+// An AP may have come after it was looked at and before its INIT reached it. By now it is held, and
+// writes nothing: its record must not say that it is there. For use after the wait that follows
+// INIT.
 static void forget_the_held(const struct wake *wake, const struct group *group)
 {
     for (size_t i = 0; i < group->count; i++) {
@@ -151,7 +155,8 @@ static void forget_the_held(const struct wake *wake, const struct group *group)
 }
 
 // Notes, before a STARTUP goes out, for whom it is.
-static void note_startup(const struct wake *wake, const struct group *group, uint32_t count, uint64_t now)
+static void note_startup(const struct wake *wake, const struct group *group, uint32_t count,
+                         uint64_t now)
 {
     for (size_t i = 0; i < group->count; i++) {
         struct account *account = arena_account(wake->arena, group->slots[i]);
@@ -175,7 +180,8 @@ static void arm_real_mode(const struct wake *wake)
     }
 }
 
-// The last time-out of this round is over: who comes from now on is late, even if others are still waited for.
+// The last time-out of this round is over: who comes from now on is late, even if others are still
+// waited for.
 static void give_up(const struct wake *wake, const struct group *group)
 {
     for (size_t i = 0; i < group->count; i++)
@@ -275,7 +281,8 @@ static void take_stock(struct wake *wake, uint64_t start, struct wake_result *re
             account->lost++;
             continue;
         }
-        const uint64_t stamp = lcpu_of(wake, slot)->tsc_c; // by the AP's own counter, which may be behind
+        const uint64_t stamp =
+            lcpu_of(wake, slot)->tsc_c; // by the AP's own counter, which may be behind
         const uint64_t us = stamp > start ? clock_us(&wake->clock, stamp - start) : 0;
         if (account->tries > 1)
             result->retried++;

@@ -1,5 +1,5 @@
-// The wake: messages out, processors in. One round is a list of passes; a pass sends a sequence to those who are
-// missing, by the plan's strategy. Nothing here prints, allocates, or asks firmware.
+// The wake: messages out, processors in. One round is a list of passes; a pass sends a sequence to
+// those who are missing, by the plan's strategy. Nothing here prints, allocates, or asks firmware.
 //
 // What holds after wake_round, whatever the APs did:
 //   1. each AP's account says whether it reached C in this round, by its own record and generation;
@@ -37,24 +37,25 @@ struct wake {
 struct wake_result {
     uint32_t up;
     uint64_t icr_writes;
-    uint64_t first_us, median_us, last_us; // arrivals since the first message, by the APs' own stamps
-    uint64_t send_us;           // from the first message to the last
-    uint32_t retried;           // APs that came only with a further sequence
-    uint32_t unsent;            // messages that the xAPIC did not take in time
+    uint64_t first_us, median_us,
+        last_us;      // arrivals since the first message, by the APs' own stamps
+    uint64_t send_us; // from the first message to the last
+    uint32_t retried; // APs that came only with a further sequence
+    uint32_t unsent;  // messages that the xAPIC did not take in time
 };
 
 // One round: clears the marks and the states, then wakes. Outputs last.
 void wake_round(struct wake *wake, struct wake_result *result);
 
-// After the last round: waits, at most the plan's time-out, for those who are missing. Whoever comes now is
-// late: it keeps its record and is told as such, but does not count as up.
+// After the last round: waits, at most the plan's time-out, for those who are missing. Whoever
+// comes now is late: it keeps its record and is told as such, but does not count as up.
 void wake_await_late(struct wake *wake);
 
 // Tells every AP that still waits for its turn to halt.
 void wake_close(struct wake *wake);
 
-// Lets everyone who has come and has not greeted yet greet, one after another, in CPU order. Returns how
-// many greeted now. Who does not within `line_us` loses the turn.
+// Lets everyone who has come and has not greeted yet greet, one after another, in CPU order.
+// Returns how many greeted now. Who does not within `line_us` loses the turn.
 uint32_t wake_greet(struct wake *wake, uint64_t line_us);
 
 // The life of an AP from its first act in C. Its record is its argument; it never returns.

@@ -1,5 +1,5 @@
-// Host program: what a cause means, by the words that the image itself uses. `explain` lists all of them,
-// `explain CAUSE` one; `explain --markdown` makes the table of docs/faults.md.
+// Host program: what a cause means, by the words that the image itself uses. `explain` lists all of
+// them, `explain CAUSE` one; `explain --markdown` makes the table of docs/faults.md.
 
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +13,8 @@ int main(int count, char **words)
 
     for (enum cause cause = CAUSE_NEVER_FETCHED; cause < CAUSE_COUNT; cause++) {
         if (markdown)
-            printf("| `%s` | %s | %s |\n", cause_word(cause), cause_story(cause), cause_advice(cause));
+            printf("| `%s` | %s | %s |\n", cause_word(cause), cause_story(cause),
+                   cause_advice(cause));
         else if (count < 2 || strcmp(words[1], cause_word(cause)) == 0)
             printf("%s: %s.\n  Look next: %s\n", cause_word(cause), cause_story(cause),
                    cause_advice(cause));

@@ -31,6 +31,9 @@ def verdict(end, status, timed_out, options=""):
 
 def main():
     machine = qemu.from_environment()
+    # A machine that goes down starts anew, as a real one does, and tells what happened; unless a reset is
+    # how the run is to end.
+    machine.reset_ends = re.search(r"(?:^|\s)end=reset(?:\s|$)", machine.options) is not None
     end, tail = None, []
     with qemu.Qemu(machine) as vm:
         for line in vm.lines():

@@ -1,7 +1,7 @@
-// The AP's way from STARTUP to C: real mode, protected mode, long mode. Copied data, not linked code: this
-// file is assembled alone at origin 0, and what depends on the page's address is listed in a table inside
-// the image (patch_tail) that trampoline.c walks after the copy.
-// Surprise: no stack and no lock here. Any number of APs walk through at the same time.
+// The AP's way from STARTUP to C: real mode, protected mode, long mode. Copied data, not linked
+// code: this file is assembled alone at origin 0, and what depends on the page's address is listed
+// in a table inside the image (patch_tail) that trampoline.c walks after the copy. Surprise: no
+// stack and no lock here. Any number of APs walk through at the same time.
 
 #include "handoff.h"
 #include "image_layout.h"
@@ -22,8 +22,8 @@
 #define CR0_WP             (1 << 16)
 #define CR0_PG             (1 << 31)
 
-// Lists, for the last instruction, the operand that ends `before` bytes before its end, four bytes wide, as
-// one that must hold page + target.
+// Lists, for the last instruction, the operand that ends `before` bytes before its end, four bytes
+// wide, as one that must hold page + target.
 .macro patch_tail target, before=0
     .pushsection .text, 1
     .word patched_\@ - x86_start16_begin
@@ -121,8 +121,8 @@ lcpu_start32:
     movb    $STAGE_PROTECTED, PAGE_MARKS(%ebx)
     patch_tail x86_start16_begin + PAGE_MARKS, 1
 
-    // EXTD is each processor's own: set it before any 0x8xx register is touched, the ID's included. Where
-    // firmware left it on, it stays on, whatever the BSP uses.
+    // EXTD is each processor's own: set it before any 0x8xx register is touched, the ID's included.
+    // Where firmware left it on, it stays on, whatever the BSP uses.
     mov     $MSR_APIC_BASE, %ecx
     rdmsr
     mov     %eax, %ebx
@@ -141,8 +141,8 @@ lcpu_start32:
     mov     XAPIC_ID(%eax), %eax
     shr     $24, %eax
 4:
-    // EAX = our APIC ID. Binary search by halving steps: the table is sorted and padded to a power of two,
-    // so at most 32 steps whatever it holds.
+    // EAX = our APIC ID. Binary search by halving steps: the table is sorted and padded to a power
+    // of two, so at most 32 steps whatever it holds.
     mov     OFF(lcpus), %ecx
     patch_tail lcpus
     mov     OFF(lcpus_half), %edx
@@ -195,8 +195,8 @@ lcpu_start32:
     jnz     9f
     ud2
 9:
-    // LA57 and PAE must be as deep as the tables before PG; MCE, or a broadcast machine check shuts the
-    // machine down; NXE before PG, or the tables' NX bits are reserved bits.
+    // LA57 and PAE must be as deep as the tables before PG; MCE, or a broadcast machine check shuts
+    // the machine down; NXE before PG, or the tables' NX bits are reserved bits.
     mov     OFF(efer), %eax
     patch_tail efer
     xor     %edx, %edx
@@ -259,9 +259,9 @@ lcpu_start64:
     jmp     3b
 code_end:
 
-// Traps before long mode: stubs that the page's tables name, filled in by C. A stub's call leaves an address that
-// tells the vector, on top of what the processor pushed; the magic word behind it says that the frame is
-// whole. Nobody returns from here.
+// Traps before long mode: stubs that the page's tables name, filled in by C. A stub's call leaves
+// an address that tells the vector, on top of what the processor pushed; the magic word behind it
+// says that the frame is whole. Nobody returns from here.
     .code16
 traps_real:
     .rept   TRAP_VECTORS

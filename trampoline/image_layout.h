@@ -1,7 +1,7 @@
 // The layout of the trampoline's image and of the page it is copied to: offsets that the assembler
 // source, the copier and the build's proofs share.
-// Surprise: the page holds more than the image. Its upper half is written by APs in real mode, before
-// they can reach any other memory.
+// Surprise: the page holds more than the image. Its upper half is written by APs in real mode,
+// before they can reach any other memory.
 #pragma once
 
 // The image begins with a short jump over this header.
@@ -27,13 +27,13 @@
 #define TRAP_PROTECTED_BYTES 5
 
 // The page.
-#define PAGE_IMAGE_LIMIT   0x600 // the image ends below this
-#define PAGE_TRAPS_REAL    0x600 // 32 real-mode vectors of 4 bytes
+#define PAGE_IMAGE_LIMIT     0x600 // the image ends below this
+#define PAGE_TRAPS_REAL      0x600 // 32 real-mode vectors of 4 bytes
 #define PAGE_TRAPS_PROTECTED 0x680 // 32 interrupt gates of 8 bytes
-#define PAGE_FIXED_END     0x800 // up to here the page never changes after it is filled
-#define PAGE_MARKS         0x800 // one byte for each ID & (MARK_COUNT - 1): the last STAGE_ reached
-#define MARK_COUNT         1024
-#define PAGE_CELLS         0xc00 // stacks for a trap before the record is found, by ID & (CELL_COUNT - 1)
-#define CELL_COUNT         16
-#define CELL_BYTES         64
-#define PAGE_POISON        0xcc // INT3: whoever jumps beside the image is told, not lost
+#define PAGE_FIXED_END       0x800 // up to here the page never changes after it is filled
+#define PAGE_MARKS           0x800 // one byte for each ID & (MARK_COUNT - 1): the last STAGE_ reached
+#define MARK_COUNT           1024
+#define PAGE_CELLS           0xc00 // stacks for a trap before the record is found, by ID & (CELL_COUNT - 1)
+#define CELL_COUNT           16
+#define CELL_BYTES           64
+#define PAGE_POISON          0xcc // INT3: whoever jumps beside the image is told, not lost

@@ -14,14 +14,15 @@ _Static_assert(sizeof(struct trampoline_parameters) == 32, "eight labels in ap_s
 
 #define GATE_INTERRUPT32 0x8e00u // present, DPL 0
 
-// What a trap leaves, in bytes below the end of its stack: the frame, the stub's return address, the magic.
-#define CELL_INDEX_BYTES      2u
-#define REAL_IP               6u
-#define REAL_STUB             8u
-#define REAL_MAGIC            10u
-#define PROTECTED_IP          12u
-#define PROTECTED_STUB        16u // 4 more for the last two where the vector has an error code
-#define PROTECTED_MAGIC       20u
+// What a trap leaves, in bytes below the end of its stack: the frame, the stub's return address,
+// the magic.
+#define CELL_INDEX_BYTES 2u
+#define REAL_IP          6u
+#define REAL_STUB        8u
+#define REAL_MAGIC       10u
+#define PROTECTED_IP     12u
+#define PROTECTED_STUB   16u // 4 more for the last two where the vector has an error code
+#define PROTECTED_MAGIC  20u
 
 static size_t load16(const uint8_t *at)
 {
@@ -106,15 +107,15 @@ enum status trampoline_copy(const struct trampoline *trampoline, uint8_t *view)
     return memcmp(view, trampoline->image, trampoline->bytes) == 0 ? STATUS_OK : STATUS_INVALID;
 }
 
-// Real mode: offset and segment (SDM vol. 3B, "8086 Emulation"). Protected mode: an interrupt gate (vol. 3A, "IDT
-// Descriptors").
+// Real mode: offset and segment (SDM vol. 3B, "8086 Emulation"). Protected mode: an interrupt gate
+// (vol. 3A, "IDT Descriptors").
 static void fill_traps(const struct trampoline *trampoline, uint8_t *view, uint32_t page_phys)
 {
     for (uint32_t vector = 0; vector < TRAP_VECTORS; vector++) {
         uint8_t *real = view + PAGE_TRAPS_REAL + 4 * vector;
         uint8_t *gate = view + PAGE_TRAPS_PROTECTED + 8 * vector;
-        const uint32_t stub =
-            page_phys + (uint32_t)trampoline->traps_protected_offset + vector * TRAP_PROTECTED_BYTES;
+        const uint32_t stub = page_phys + (uint32_t)trampoline->traps_protected_offset +
+                              vector * TRAP_PROTECTED_BYTES;
         store(real, (uint32_t)trampoline->traps_real_offset + vector * TRAP_REAL_BYTES, 2);
         store(real + 2, page_phys >> 4, 2);
         store(gate, stub & 0xffff, 2);
@@ -189,10 +190,11 @@ static bool vector_of(uint32_t pushed, size_t stubs, size_t stub_bytes, uint32_t
     return beyond % stub_bytes == 0 && *vector < TRAP_VECTORS;
 }
 
-static bool real_trap_at(const struct trampoline *trampoline, uint32_t page_phys, const uint8_t *top,
-                         struct trap *trap)
+static bool real_trap_at(const struct trampoline *trampoline, uint32_t page_phys,
+                         const uint8_t *top, struct trap *trap)
 {
-    *trap = (struct trap){.mode = STAGE_REAL, .ip_phys = page_phys + (uint32_t)load16(top - REAL_IP)};
+    *trap =
+        (struct trap){.mode = STAGE_REAL, .ip_phys = page_phys + (uint32_t)load16(top - REAL_IP)};
     return load16(top - REAL_MAGIC) == TRAP_MAGIC_REAL &&
            vector_of((uint32_t)load16(top - REAL_STUB), trampoline->traps_real_offset,
                      TRAP_REAL_BYTES, &trap->vector);

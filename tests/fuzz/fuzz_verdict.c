@@ -1,5 +1,5 @@
-// Random evidence, random trap stacks and random notes: whatever lies there, what comes out is in range, and is
-// nothing that the bytes do not say.
+// Random evidence, random trap stacks and random notes: whatever lies there, what comes out is in
+// range, and is nothing that the bytes do not say.
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,10 +45,12 @@ static void decode(const uint8_t *data, size_t size)
 
     require(trampoline_open_builtin(&trampoline) == STATUS_OK);
     memset(page, 0, sizeof page);
-    memcpy(page + PAGE_CELLS, data, size < CELL_COUNT * CELL_BYTES ? size : CELL_COUNT * CELL_BYTES);
+    memcpy(page + PAGE_CELLS, data,
+           size < CELL_COUNT * CELL_BYTES ? size : CELL_COUNT * CELL_BYTES);
     for (uint32_t id = 0; id < 2 * CELL_COUNT; id++) {
         if (trampoline_trap_in_cell(&trampoline, page, 0x9f000, id, &trap))
-            require(trap.vector < TRAP_VECTORS && trap.mode >= STAGE_REAL && trap.mode <= STAGE_PROTECTED);
+            require(trap.vector < TRAP_VECTORS && trap.mode >= STAGE_REAL &&
+                    trap.mode <= STAGE_PROTECTED);
     }
     if (trampoline_trap_at(&trampoline, 0x9f000, page + PAGE_CELLS + 64, &trap))
         require(trap.vector < TRAP_VECTORS);

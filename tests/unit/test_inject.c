@@ -1,4 +1,5 @@
-// Faults on purpose: the words, the refusals, the edited MADT, the messages, and what is put into records.
+// Faults on purpose: the words, the refusals, the edited MADT, the messages, and what is put into
+// records.
 
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -84,9 +85,9 @@ static void test_lists(void **state)
 
 static void test_bad_lists(void **state)
 {
-    static const char *const bad[] = {"inject=",       "inject=lat",    "inject=late:",
-                                      "inject=late:0", "inject=late,",  "inject=late:x",
-                                      "inject=,late",  "inject=late:4294967295"};
+    static const char *const bad[] = {
+        "inject=",      "inject=lat",    "inject=late:", "inject=late:0",
+        "inject=late,", "inject=late:x", "inject=,late", "inject=late:4294967295"};
     char many[512] = "inject=late";
 
     (void)state;

@@ -1,5 +1,5 @@
-// The image's memory functions under other names, against the C library's: every offset and length of a
-// small buffer. Surprise: includes the source, since the host has functions of the same names.
+// The image's memory functions under other names, against the C library's: every offset and length
+// of a small buffer. Surprise: includes the source, since the host has functions of the same names.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -131,11 +131,11 @@ static void test_sentences(void **state)
     note_keep(&note, &arena, NOTE_WAKING, 5, 0);
     assert_told(1, STAGE_PROTECTED,
                 "The previous run ended in a reset while CPU 2 went from protected to long mode");
-    assert_told(3, STAGE_LONG,
-                "The previous run ended in a reset while CPU 2 went from long mode to C (and 2 more "
-                "were under way)");
-    assert_told(0, 0,
-                "The previous run ended in a reset while it woke the processors, in round 5");
+    assert_told(
+        3, STAGE_LONG,
+        "The previous run ended in a reset while CPU 2 went from long mode to C (and 2 more "
+        "were under way)");
+    assert_told(0, 0, "The previous run ended in a reset while it woke the processors, in round 5");
     note_keep(&note, &arena, NOTE_LEAVING, 0, 0);
     assert_told(0, 0, "The previous run ended in a reset while it left firmware");
     note_keep(&note, &arena, NOTE_REPORTING, 1, 0);

@@ -634,10 +634,9 @@ static void collect(void *context, const char *line)
 }
 
 static const char *const contract_defaults[] = {
-    "wake=parallel",      "init_us=auto", "sipi_us=200", "sipis=auto",
-    "timeout_us=1000000", "retries=1",    "apic=auto",   "cpus=all",
-    "rounds=1",           "serial=auto",  "log=normal",  "end=auto",
-    "compare=none",       "inject=none",
+    "wake=parallel", "init_us=auto", "sipi_us=200",  "sipis=auto",  "timeout_us=1000000",
+    "retries=1",     "apic=auto",    "cpus=all",     "rounds=1",    "serial=auto",
+    "log=normal",    "end=auto",     "compare=none", "inject=none",
 };
 #define CONTRACT_KEYS (sizeof(contract_defaults) / sizeof(contract_defaults[0]))
 

@@ -114,8 +114,7 @@ static enum status prepare(size_t *relocations)
 
     struct page_tables sound = fake.tables; // a test may have falsified CR3
     sound.pool_phys = fake.arena.phys + fake.arena.tables_offset;
-    const enum status placed =
-        address_space_place(&fake.machine, &fake.arena, &problems, &sound);
+    const enum status placed = address_space_place(&fake.machine, &fake.arena, &problems, &sound);
     if (placed != STATUS_OK)
         return placed;
     fake.tables.pages_used = sound.pages_used;

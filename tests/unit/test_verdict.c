@@ -46,7 +46,8 @@ static bool holds(enum cause cause, const struct evidence *e)
     case CAUSE_WRONG_ID:
         return nothing && e->stray && !e->page_damaged;
     case CAUSE_UNKNOWN:
-        return (by_mark && e->mark != STAGE_NONE && (e->mark_shared || e->mark > STAGE_PROTECTED)) ||
+        return (by_mark && e->mark != STAGE_NONE &&
+                (e->mark_shared || e->mark > STAGE_PROTECTED)) ||
                (by_record && (e->stage == STAGE_GREETED || e->stage == STAGE_REAL));
     case CAUSE_COUNT:
         break;

@@ -1,0 +1,33 @@
+"""What docs/faults.md says of the causes is what the image says."""
+
+import os
+import pathlib
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / os.environ.get("REVEILLE_BUILD", "build")
+
+
+def explain(*words):
+    return subprocess.run([BUILD / "host/explain", *words], capture_output=True, text=True,
+                          timeout=60, check=False)
+
+
+def test_the_table_of_causes_is_the_images_own():
+    page = (ROOT / "docs/faults.md").read_text(encoding="utf-8")
+    table = explain("--markdown").stdout
+    assert table and table in page
+
+
+def test_every_fault_is_explained():
+    page = (ROOT / "docs/faults.md").read_text(encoding="utf-8")
+    source = (ROOT / "smp/option_faults.c").read_text(encoding="ascii")
+    words = [line.split('"')[1] for line in source.splitlines() if line.strip().startswith("[FAULT_")]
+    assert len(words) > 20
+    assert [word for word in words if f"`{word}`" not in page] == []
+
+
+def test_one_cause_and_an_unknown_one():
+    one = explain("late")
+    assert one.returncode == 0 and one.stdout.startswith("late: ") and "Look next" in one.stdout
+    assert explain("tardy").returncode == 1
