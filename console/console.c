@@ -68,8 +68,11 @@ static void write_whole_line(struct console *console, uint32_t cpu, const struct
     }
     uart_write(&console->uart, line->text, line->length);
     uart_write(&console->uart, LINE_END, LINE_END_BYTES);
-    if (console->sink.write_line != NULL) {
-        console->sink.write_line(console->sink.context, line->text);
+    for (size_t i = 0; i < CONSOLE_SINKS; i++) {
+        const struct console_sink *sink = &console->sinks[i];
+        if (sink->write_line != NULL) {
+            sink->write_line(sink->context, line->text);
+        }
     }
     change_owner(console, self, UNOWNED);
 }
@@ -78,7 +81,9 @@ void console_start(struct console *console, enum log_level log, uint64_t ticks_p
 {
     console->uart = (struct uart){.present = false};
     console->log = log;
-    console->sink = (struct console_sink){.write_line = NULL};
+    for (size_t i = 0; i < CONSOLE_SINKS; i++) {
+        console->sinks[i] = (struct console_sink){.write_line = NULL};
+    }
     atomic_init(&console->owner, UNOWNED);
     console->lock_ticks = LOCK_US * ticks_per_us;
     atomic_init(&console->takeovers, 0);

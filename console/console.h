@@ -1,6 +1,6 @@
 // Console: where finished lines go. One writer at a time, whole lines only, from any processor.
-// Before the exit a second sink (firmware's screen) may be attached; efi/ takes it away before it
-// leaves. Surprise: the lock is given up on. A processor that died with the lock in its hands must
+// Besides the UART, sinks may be attached; those that call firmware are taken away before it is
+// left. Surprise: the lock is given up on. A processor that died with the lock in its hands must
 // not silence the others, so a waiter takes it over after a bounded wait.
 #pragma once
 
@@ -12,16 +12,20 @@
 #include "options.h"
 #include "uart.h"
 
-// A sink before the exit: gets one whole line, NUL-terminated, without line end.
+// A sink gets one whole line, NUL-terminated, without line end; the console's lock is held. A
+// record begins with "REVEILLE ".
 struct console_sink {
     void (*write_line)(void *context, const char *text);
     void *context;
 };
 
+// Each sink has a place of its own, so that attaching one never displaces another.
+enum console_place { SINK_FIRMWARE, SINK_SCREEN, SINK_JOURNAL, CONSOLE_SINKS };
+
 struct console {
     struct uart uart;
     enum log_level log;
-    struct console_sink sink;   // write_line NULL: none
+    struct console_sink sinks[CONSOLE_SINKS]; // write_line NULL: none
     _Atomic uint32_t owner;     // 0: free; else CPU index + 1 of the processor that is writing
     uint64_t lock_ticks;        // longest wait for the lock, in TSC ticks, before it is taken over
     _Atomic uint32_t takeovers; // how often that happened

@@ -56,7 +56,7 @@ void run_leave(struct reveille *run)
     say(run, "Leaving firmware");
     uart_drain(&run->console.uart);
     run->firmware.boot->SetWatchdogTimer(0, 0, 0, NULL); // firmware resets after five minutes
-    run->console.sink.write_line = NULL;
+    run->console.sinks[SINK_FIRMWARE].write_line = NULL;
     keep_note(run, NOTE_LEAVING, 0);
     const enum status status = memory_read_map(&run->firmware) == STATUS_OK
                                    ? leave_firmware(&run->firmware, &attempts)

@@ -29,7 +29,7 @@ static void open_console(struct reveille *run)
         (void)uart_open(&console->uart, port, TSC_TICKS_PER_US_MAX);
     }
     text_screens_open(&run->firmware, !console->uart.present, &run->screens);
-    console->sink = (struct console_sink){text_screens_write, &run->screens};
+    console->sinks[SINK_FIRMWARE] = (struct console_sink){text_screens_write, &run->screens};
     run->log = (struct problem_log){.console = console};
     run->problems = (struct problems){report_problem, &run->log};
 }

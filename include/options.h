@@ -14,9 +14,14 @@ enum apic_choice { APIC_AUTO, APIC_X2APIC, APIC_XAPIC };
 enum serial_choice { SERIAL_AUTO, SERIAL_OFF, SERIAL_PORT };
 enum log_level { LOG_NORMAL, LOG_QUIET, LOG_DEBUG };
 enum compare_choice { COMPARE_NONE, COMPARE_FIRMWARE };
+enum answer { ANSWER_NO, ANSWER_YES };
+enum screen_choice { SCREEN_AUTO, SCREEN_OFF, SCREEN_MODE };
+enum save_choice { SAVE_RAM, SAVE_NONE, SAVE_NVRAM };
+enum harvest_choice { HARVEST_AUTO, HARVEST_ONLY };
 enum end_choice { END_AUTO, END_HALT, END_POWEROFF, END_RESET, END_DEBUG_EXIT };
 
 #define INIT_US_AUTO UINT32_MAX // by processor family, see plan.c
+#define ROTATE_AUTO  UINT32_MAX // by the shape of the screen
 #define SIPIS_AUTO   0u         // a second STARTUP only for those who have not answered
 
 // A closed range of CPU indices, first <= last.
@@ -44,6 +49,16 @@ struct options {
     enum log_level log;
     enum end_choice end;
     enum compare_choice compare;
+    enum answer exit;  // leave boot services
+    enum answer check; // stop before anything is woken
+    enum answer force;
+    enum screen_choice screen;
+    uint16_t screen_width, screen_height; // pixels, if screen is SCREEN_MODE
+    uint32_t rotate;                      // degrees clockwise, or ROTATE_AUTO
+    enum save_choice save;
+    enum harvest_choice harvest;
+    enum answer again;                       // boot once more, to harvest
+    uint32_t wait_s;                         // seconds in which a key stops the run; 0..3600
     struct injection inject[INJECTIONS_MAX]; // as typed; a CPU may bear several
     size_t inject_count;                     // 0: none
     bool help;

@@ -248,7 +248,7 @@ static void test_unknown_keys(void **state)
         {"l\xc3\xb6g=1", "", UNKNOWN("key", "l??g", "log")},
         {"\x01\x7f\x1b[31m=1", "", UNKNOWN("key", "???[31m", "wake")},
         {"an_unknown_key_that_is_longer_than_any_key_there_is_or_ever_will_be=1", "",
-         UNKNOWN("key", "an_unknown_key_that_is_longer_than_any_key_there...", "init_us")},
+         UNKNOWN("key", "an_unknown_key_that_is_longer_than_any_key_there...", "rotate")},
         {"rounds=2 foo=1 log=debug", "rounds:2 log:2 ", UNKNOWN("key", "foo", "log")},
     };
     RUN_TEXT_CASES(cases);
@@ -636,7 +636,9 @@ static void collect(void *context, const char *line)
 static const char *const contract_defaults[] = {
     "wake=parallel", "init_us=auto", "sipi_us=200",  "sipis=auto",  "timeout_us=1000000",
     "retries=1",     "apic=auto",    "cpus=all",     "rounds=1",    "serial=auto",
-    "log=normal",    "end=auto",     "compare=none", "inject=none",
+    "log=normal",    "end=auto",     "compare=none", "exit=yes",    "check=no",
+    "dry-run=no",    "force=no",     "screen=auto",  "rotate=auto", "save=ram",
+    "harvest=auto",  "again=no",     "wait=0",       "inject=none",
 };
 #define CONTRACT_KEYS (sizeof(contract_defaults) / sizeof(contract_defaults[0]))
 

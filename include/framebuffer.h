@@ -1,0 +1,14 @@
+// A frame buffer, as firmware described it and before anybody believed it: facts for the room that
+// maps it (smp/) and the one that draws (console/). It is written and never read.
+#pragma once
+
+#include <stdint.h>
+
+// One pixel is 32 bits; a mask says which of them are a colour's.
+struct framebuffer {
+    uint64_t phys;          // of the first pixel; may lie above 4 GiB
+    uint64_t bytes;         // that firmware says there are
+    uint32_t width, height; // pixels, of the panel as it is wired: a portrait panel is taller
+    uint32_t pitch_pixels;  // from one line to the next, at least width
+    uint32_t red_mask, green_mask, blue_mask;
+};
