@@ -47,8 +47,8 @@
 #define LCPU_APIC_BASE     152
 #define LCPU_CR3_ERROR     264
 #define LCPU_TRAP_TOP      384
-#define LCPU_BYTES         384
-#define LCPU_TSS_TYPE      421 // behind the record: the type byte of its TSS descriptor (smp/lcpu.h)
+#define LCPU_BYTES         448
+#define LCPU_TSS_TYPE      485 // behind the record: the type byte of its TSS descriptor (smp/lcpu.h)
 
 // Faults that a processor commits by itself when told to (option inject=): in lcpu.inject, and the
 // two of real mode, where no record is in reach, in the processor's mark.
@@ -155,6 +155,10 @@ struct lcpu {
     // Line 5: the stack of a trap in protected mode, from its end downwards. Cleared before each
     // round.
     uint8_t trap[64];
+    // Line 6: where this processor sits, by its own CPUID; written by the AP before it greets.
+    uint32_t location_known; // 1: the next three were read
+    uint32_t package, core, thread;
+    uint8_t line6_pad[48];
 };
 
 #define ASSERT_OFFSET(type, field, offset) \

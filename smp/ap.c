@@ -4,6 +4,7 @@
 
 #include "console.h"
 #include "hw.h"
+#include "topology.h"
 #include "wake.h"
 
 static void move_to(struct lcpu *self, uint32_t generation, uint32_t stage)
@@ -37,6 +38,17 @@ static void greet(const struct lcpu *self)
     console_say(self->rally->console, self->index, &line);
 }
 
+static void locate(struct lcpu *self)
+{
+    struct topology topology;
+
+    topology_read(self->apic_id, &topology);
+    self->package = topology.package;
+    self->core = topology.core;
+    self->thread = topology.thread;
+    self->location_known = topology.known;
+}
+
 static void sleep_us(const struct lcpu *self, uint64_t us)
 {
     const uint64_t ticks = us * self->rally->ticks_per_us;
@@ -68,6 +80,8 @@ _Noreturn void ap_main(struct lcpu *self)
     move_to(self, generation, STAGE_READY);
     if (atomic_load_explicit(&rally->generation, memory_order_acquire) == generation)
         atomic_fetch_add_explicit(&rally->arrived, 1, memory_order_release);
+    if (self->greet)
+        locate(self);
     if (self->greet && wait_for_turn(self) && self->inject != INJECT_MUTE) {
         uint32_t turn = self->index;
         greet(self);

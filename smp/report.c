@@ -312,6 +312,11 @@ static void report_wanted(struct console *console, const struct wake *wake, uint
         record_add_text(line, "retry", helped_by(account, lcpu));
     if (account->up)
         record_add_decimal(line, "us", account->us);
+    if (evidence.greeted && lcpu->location_known) {
+        record_add_decimal(line, "package", lcpu->package);
+        record_add_decimal(line, "core", lcpu->core);
+        record_add_decimal(line, "thread", lcpu->thread);
+    }
     if (account->lost > 0)
         record_add_decimal(line, "lost", account->lost);
     if (cause != CAUSE_NONE)

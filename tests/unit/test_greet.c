@@ -371,6 +371,15 @@ static void stand_at_entry(uint32_t cpu, uint32_t generation)
     wire.watched = lcpu(cpu);
 }
 
+// Two threads a core, two cores a package.
+static void tell_location(void)
+{
+    fake_set_cpuid(0, 0, (struct cpuid){.eax = 0xb});
+    fake_set_cpuid(0xb, 0, (struct cpuid){.eax = 1, .ebx = 2, .ecx = 1 << 8});
+    fake_set_cpuid(0xb, 1, (struct cpuid){.eax = 2, .ebx = 4, .ecx = 2 << 8});
+    fake_set_cpuid(0xb, 2, (struct cpuid){0});
+}
+
 static void open_one(uint32_t apic_id)
 {
     fake_aps_open(&aps, 3);
@@ -382,6 +391,7 @@ static void open_one(uint32_t apic_id)
     atomic_store(&rally()->generation, 7);
     lcpu(1)->greet = 1;
     lcpu(1)->greet_next = 2;
+    tell_location();
 }
 
 static void run_ap(void)
@@ -398,6 +408,8 @@ static void test_ap_main_greets(void **state)
     const uint64_t start = fake_now();
     run_ap();
     assert_string_equal(wire.text, "Hello from CPU 1! APIC ID: 1\r\n");
+    assert_int_equal(lcpu(1)->location_known, 1);
+    assert_int_equal(lcpu(1)->thread, 1);
     assert_int_equal(lcpu(1)->tsc_c, start + FAKE_STEP_TICKS); // its first act
     assert_int_equal(atomic_load(&lcpu(1)->state), 7 << 8 | STAGE_GREETED);
     assert_int_equal(atomic_load(&rally()->arrived), 1);
@@ -570,6 +582,7 @@ static void test_both_sides(void **state)
     aps.aps[2].to_greeting_ticks = TICKS(100);
     fake_aps_prepare(&aps);
     open_wire();
+    tell_location();
     wake_round(&aps.wake, &result);
     assert_int_equal(result.up, 3);
     assert_int_equal(wire.length, 0);
