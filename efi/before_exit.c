@@ -4,6 +4,7 @@
 
 #include "run.h"
 
+#include "firmware_aps.h"
 #include "inject.h"
 #include "mem.h"
 #include "option_text.h"
@@ -12,6 +13,12 @@
 // An upper bound of any TSC's ticks in a microsecond, for the console's waits: it starts before the
 // clock is calibrated, and a wait for a dead port may be too long but not too short.
 #define TSC_TICKS_PER_US_MAX 10000u
+
+// The journal: what every run says, a page for every four processors, and a line for each round.
+#define JOURNAL_PAGES     16u
+#define JOURNAL_PAGES_MAX 4096u
+#define CPUS_PER_PAGE     4u
+#define ROUNDS_PER_PAGE   16u
 
 // Runs in a row that may end in a reset before the next one refuses to wake anybody.
 #define RESETS_MAX 2u
@@ -28,6 +35,13 @@ static void open_console(struct reveille *run)
             run->options.serial == SERIAL_PORT ? run->options.serial_port : UART_COM1;
         (void)uart_open(&console->uart, port, TSC_TICKS_PER_US_MAX);
     }
+    void *memory = memory_allocate(&run->firmware, JOURNAL_PAGES);
+    if (memory) {
+        run->journal_pages = JOURNAL_PAGES;
+        journal_open(&run->journal, memory, JOURNAL_PAGES * PAGE_BYTES);
+        console->sinks[SINK_JOURNAL] = (struct console_sink){journal_write_line, &run->journal};
+    }
+    run->screens.pause = run->options.pause;
     text_screens_open(&run->firmware, !console->uart.present, &run->screens);
     console->sinks[SINK_FIRMWARE] = (struct console_sink){text_screens_write, &run->screens};
     run->log = (struct problem_log){.console = console};
@@ -70,6 +84,22 @@ static enum status look_back(struct reveille *run)
         "the last runs all ended in a reset, so this one wakes nobody; change the options, "
         "for example cpus=, and start again");
     return STATUS_UNSUPPORTED;
+}
+
+// Room for this machine and these rounds. Without it the run goes on, and says what was left out.
+static void grow_journal(struct reveille *run)
+{
+    const size_t wanted = JOURNAL_PAGES + run->machine.inventory.count / CPUS_PER_PAGE +
+                          run->options.rounds / ROUNDS_PER_PAGE;
+    const size_t pages = wanted < JOURNAL_PAGES_MAX ? wanted : JOURNAL_PAGES_MAX;
+    void *memory = run->journal_pages > 0 ? memory_allocate(&run->firmware, pages) : NULL;
+
+    if (!memory)
+        return;
+    void *old = run->journal.text;
+    journal_move(&run->journal, memory, pages * PAGE_BYTES);
+    memory_free(&run->firmware, old, run->journal_pages);
+    run->journal_pages = pages;
 }
 
 static enum status allocate_plan(struct reveille *run)
@@ -160,7 +190,7 @@ static void compare(struct reveille *run)
             "with");
 }
 
-enum status run_prepare(struct reveille *run)
+static enum status prepare(struct reveille *run)
 {
     enum status status;
 
@@ -172,6 +202,7 @@ enum status run_prepare(struct reveille *run)
         return status;
     if ((status = allocate_plan(run)) != STATUS_OK)
         return status;
+    grow_journal(run);
     report_machine(&run->console, &run->machine, &run->plan);
     if (run->options.compare == COMPARE_FIRMWARE)
         compare(run);
@@ -187,9 +218,16 @@ enum status run_prepare(struct reveille *run)
     report_lcpus(&run->console, &run->arena);
     if (run->machine.low_page == 0)
         return STATUS_OK; // the page is firmware's until the exit
-    status = address_space_place(&run->machine, &run->arena, &run->problems, &run->tables);
-    return status != STATUS_OK ? status
-                               : run_fill_page(run, (uint8_t *)(uintptr_t)run->machine.low_page);
+    if ((status = address_space_place(&run->machine, &run->arena, &run->problems, &run->tables)) !=
+        STATUS_OK)
+        return status;
+    return run_fill_page(run, (uint8_t *)(uintptr_t)run->machine.low_page);
+}
+
+enum status run_prepare(struct reveille *run)
+{
+    const enum status status = prepare(run);
+    return status == STATUS_OK && run->options.exit == ANSWER_NO ? run_check_return(run) : status;
 }
 
 static EFI_STATUS efi_status_of(enum status status)
@@ -214,22 +252,48 @@ static EFI_STATUS efi_status_of(enum status status)
 }
 
 // Gives back what was taken, and returns to whoever started us.
-EFI_STATUS run_refuse(struct reveille *run, enum status status)
+void run_free(struct reveille *run, enum keep keep)
 {
     const struct firmware *firmware = &run->firmware;
 
-    report_end(&run->console, &run->outcome);
-    if (run->machine.low_page != 0)
-        firmware->boot->FreePages(run->machine.low_page, 1);
-    if (run->wake.decoy_page != 0)
-        firmware->boot->FreePages(run->wake.decoy_page, 1);
-    memory_free(firmware, run->note, run->arena.bytes / PAGE_BYTES + 1);
+    if (keep == KEEP_NOTHING) {
+        if (run->machine.low_page != 0)
+            firmware->boot->FreePages(run->machine.low_page, 1);
+        if (run->wake.decoy_page != 0)
+            firmware->boot->FreePages(run->wake.decoy_page, 1);
+        memory_free(firmware, run->note, run->arena.bytes / PAGE_BYTES + 1);
+    }
     memory_free(firmware, run->plan.lcpus, run->plan_pages);
     memory_free(firmware, run->machine.inventory.cpus, run->machine.inventory_pages);
     memory_free(firmware, run->machine.ram, run->machine.ram_pages);
     memory_free(firmware, firmware->map, firmware->map_capacity / PAGE_BYTES);
-    end_refused(&run->machine, &run->options);
+    run->console.sinks[SINK_JOURNAL].write_line = NULL;
+    if (run->journal_pages > 0)
+        memory_free(firmware, run->journal.text, run->journal_pages);
+    uart_drain(&run->console.uart);
+}
+
+EFI_STATUS run_refuse(struct reveille *run, enum status status)
+{
+    report_end(&run->console, &run->outcome);
+    run_free(run, KEEP_NOTHING);
+    if (run->options.exit == ANSWER_YES && run->options.check == ANSWER_NO)
+        end_refused(&run->machine, &run->options);
+    else
+        end_inside(&run->options, EXIT_REFUSED);
     return efi_status_of(status);
+}
+
+EFI_STATUS run_checked(struct reveille *run)
+{
+    firmware_census(run, NULL);
+    run->outcome.ok = true;
+    note_drop(run->note);
+    report_end(&run->console, &run->outcome);
+    (void)stick_save(&run->firmware, &run->journal, &run->problems);
+    run_free(run, KEEP_NOTHING);
+    end_inside(&run->options, EXIT_OK);
+    return EFI_SUCCESS;
 }
 
 static void print_help(void *context, const char *text)
@@ -247,5 +311,6 @@ EFI_STATUS run_help(struct reveille *run)
     options_help(print_help, &run->console);
     run->outcome.ok = true;
     report_end(&run->console, &run->outcome);
+    run_free(run, KEEP_NOTHING);
     return EFI_SUCCESS;
 }

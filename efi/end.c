@@ -73,6 +73,12 @@ _Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
     hw_halt();
 }
 
+void end_inside(const struct options *options, enum exit_code code)
+{
+    if (options->end == END_DEBUG_EXIT)
+        hw_out32(DEBUG_EXIT_PORT, code);
+}
+
 void end_refused(const struct machine *machine, const struct options *options)
 {
     if (uses_debug_exit(machine, options))

@@ -36,6 +36,9 @@ enum status configure(const struct firmware *firmware, const struct problems *pr
 // screen_text.c: firmware's text screens as a console sink until the exit. With `everywhere` the
 // whole ConOut, else only screens, since a serial terminal would show each line twice.
 struct text_screens {
+    const struct firmware *firmware;
+    bool pause; // wait for a key after each page
+    size_t row; // of the page, written so far
     SIMPLE_TEXT_OUTPUT_INTERFACE *outputs[8];
     size_t count;
 };
@@ -95,5 +98,7 @@ enum status leave_firmware(struct firmware *firmware, uint32_t *attempts);
 enum exit_code { EXIT_OK = 0x10, EXIT_FAILED = 0x11, EXIT_REFUSED = 0x12 };
 _Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
                        const struct options *options, struct console *console, enum exit_code code);
+// With exit=no or check=yes: tells QEMU's debug port if end=debug-exit asks for it; returns.
+void end_inside(const struct options *options, enum exit_code code);
 // Before the exit: tells QEMU's debug port, where one is to be used; returns where there is none.
 void end_refused(const struct machine *machine, const struct options *options);

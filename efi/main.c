@@ -4,7 +4,8 @@
 // What holds, whatever the machine does:
 //   1. until "Leaving firmware" nothing is changed that is not given back when the run is refused;
 //   2. after it, no firmware is called but to switch the machine off;
-//   3. the last record is ev=end, unless the machine is gone.
+//   3. with exit=no all is given back, and what cannot be is told;
+//   4. the last record is ev=end, unless the machine is gone.
 
 #include "run.h"
 
@@ -31,11 +32,16 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
     if (status != STATUS_OK)
         return run_refuse(run, status);
 
+    if (run->options.check == ANSWER_YES)
+        return run_checked(run);
+    if (run->options.exit == ANSWER_NO)
+        return run_inside(run);
+
     // leave
     run_leave(run);
-    run_take_over(run);
 
     // wake, examine, report
     run_wake(run);
-    run_finish(run);
+    run_report(run);
+    run_end(run);
 }

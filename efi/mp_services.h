@@ -12,11 +12,24 @@
         }                                                  \
     }
 
+// Of mp_information.status.
+#define MP_IS_BSP     (1u << 0)
+#define MP_IS_ENABLED (1u << 1)
+#define MP_IS_HEALTHY (1u << 2)
+
+// What firmware knows of one processor; later revisions write a longer location behind it.
+struct mp_information {
+    UINT64 apic_id;
+    UINT32 status;
+    UINT32 package, core, thread;
+    UINT32 extended[8];
+};
+
 struct mp_services {
     EFI_STATUS(EFIAPI *get_number_of_processors)
     (struct mp_services *self, UINTN *count, UINTN *enabled);
     EFI_STATUS(EFIAPI *get_processor_info)
-    (struct mp_services *self, UINTN number, void *information);
+    (struct mp_services *self, UINTN number, struct mp_information *information);
     // With no event it returns when all APs have run `procedure`, or after the time-out (us; 0:
     // never).
     EFI_STATUS(EFIAPI *startup_all_aps)

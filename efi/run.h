@@ -4,10 +4,34 @@
 #include "firmware.h"
 
 #include "address_space.h"
+#include "journal.h"
 #include "plan.h"
 #include "report.h"
 #include "trampoline.h"
 #include "wake.h"
+
+// The BSP's state, as far as a wake changes it.
+struct bsp_state {
+    bool interrupts; // RFLAGS.IF
+    uint64_t cr0, cr3, cr4, efer, apic_base;
+    struct hw_tables tables;
+};
+
+// How firmware's idle APs wait, which says how it means to wake them.
+enum parking {
+    PARKING_UNKNOWN, // MP Services is absent, or does not run a procedure
+    PARKING_NOBODY,  // there is no AP
+    PARKING_INIT,    // it wakes them by INIT: they may be taken, and it gets them back
+    PARKING_OTHER, // a loop or MWAIT that waits for a word in memory: who is taken does not see it
+};
+
+// What firmware's APs, run by firmware itself, count and note.
+struct firmware_aps {
+    _Atomic uint32_t ran;          // procedures that were run
+    _Atomic uint32_t unforgetting; // processors that kept a mark which INIT takes away
+    _Atomic uint32_t strays;       // processors that came back and have no record
+    uint32_t stray_ids[RALLY_UNLISTED_MAX];
+};
 
 // Everything a run knows, from its first line to its last.
 struct reveille {
@@ -15,6 +39,9 @@ struct reveille {
     struct options options;
     struct console console;
     struct text_screens screens;
+    struct journal journal;
+    size_t journal_pages;
+    size_t shown; // of the journal, on firmware's screens
     struct problem_log log;
     struct problems problems;
     struct machine machine;
@@ -32,6 +59,14 @@ struct reveille {
     uint32_t resets;   // runs in a row, before this one, that ended in one
     size_t relocations;
     uint32_t low_page_after_exit;
+
+    // With exit=no.
+    struct bsp_state firmware_bsp; // as firmware had it
+    struct firmware_aps firmware_aps;
+    EFI_TPL tpl; // to go back to
+    bool window_is_open;
+    bool stopped; // by CTRL+C
+    enum parking parking;
 };
 
 // before_exit.c: while an error can still be returned.
@@ -45,23 +80,64 @@ enum status run_prepare(struct reveille *run);
 // Gives back what was taken and writes the last record. Returns what to return to firmware.
 EFI_STATUS run_refuse(struct reveille *run, enum status status);
 
+// The same after check=yes: nobody was to be woken, and nobody was.
+EFI_STATUS run_checked(struct reveille *run);
+
 // Writes every key with its default, and the last record.
 EFI_STATUS run_help(struct reveille *run);
+
+// Gives back all memory; what an AP may still touch only with `processors_too`.
+enum keep { KEEP_NOTHING, KEEP_WHAT_APS_TOUCH };
+void run_free(struct reveille *run, enum keep keep);
 
 // Fills the trampoline's page through `view`, proves it, and says so. Before the exit, or after it.
 enum status run_fill_page(struct reveille *run, uint8_t *view);
 
-// after_exit.c: no firmware any more.
-
-// Leaves boot services; ends the run if that is refused.
-void run_leave(struct reveille *run);
-
-// The BSP moves to the address space, the descriptors and the handlers that the APs will have. A
-// page of boot services is taken for the trampoline now, if there was no other.
-void run_take_over(struct reveille *run);
+// rounds.c: the wake itself, whether firmware is left or not.
 
 // All rounds, with their greetings and records.
 void run_wake(struct reveille *run);
 
-// The account of every processor, the last record, and the end that the options name.
-_Noreturn void run_finish(struct reveille *run);
+// The BSP moves to the address space, the descriptors and the handlers that the APs will have, and
+// back if firmware lives. After the exit the window stays open once it is: a page of boot services
+// is taken for the trampoline the first time, if there was no other.
+void run_open_window(struct reveille *run);
+void run_close_window(struct reveille *run);
+
+// Shows on firmware's screens what was said while they were out of reach, since run->shown.
+void run_show_journal(struct reveille *run);
+
+// bsp.c
+void bsp_read(struct bsp_state *state);
+void bsp_take_over(struct reveille *run);
+void bsp_hand_back(const struct bsp_state *state);
+// The name of the first thing that differs, NULL if nothing does.
+const char *bsp_difference(const struct bsp_state *before, const struct bsp_state *now);
+
+// firmware_aps.c: one round by MP Services' StartupAllAPs instead of our messages.
+void firmware_wake_round(struct reveille *run, uint64_t line_us, struct wake_result *result);
+
+// after_exit.c: no firmware any more, but for what both ways share.
+
+// Leaves boot services; ends the run if that is refused.
+void run_leave(struct reveille *run);
+
+void run_keep_note(struct reveille *run, enum note_step step, uint32_t round);
+
+// From now on a fault of the BSP's own leads to the account of what is known, and the end.
+void run_expect_faults(struct reveille *run);
+
+// The account of every processor.
+void run_report(struct reveille *run);
+
+// The last record, and the end that the options name.
+_Noreturn void run_end(struct reveille *run);
+
+// inside.c: the run with exit=no, after run_prepare: wake, report, and give all back.
+enum status run_check_return(struct reveille *run);
+EFI_STATUS run_inside(struct reveille *run);
+
+// stick.c: the journal as files on the volume that the image was loaded from: \\reveille\\last.txt
+// has the sentences, last.rec the records. False, after telling, if that cannot be.
+bool stick_save(const struct firmware *firmware, const struct journal *journal,
+                const struct problems *problems);

@@ -4,7 +4,7 @@
 
 #include "firmware.h"
 
-#include "mem.h"
+#include "shell.h"
 
 static void add(struct text_screens *screens, SIMPLE_TEXT_OUTPUT_INTERFACE *output)
 {
@@ -15,11 +15,13 @@ static void add(struct text_screens *screens, SIMPLE_TEXT_OUTPUT_INTERFACE *outp
 void text_screens_open(const struct firmware *firmware, bool everywhere,
                        struct text_screens *screens)
 {
-    EFI_GUID text = SIMPLE_TEXT_OUTPUT_PROTOCOL, graphics = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
+    EFI_GUID text = SIMPLE_TEXT_OUTPUT_PROTOCOL, graphics = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID,
+             path = DEVICE_PATH_PROTOCOL;
     EFI_HANDLE *handles = NULL;
     UINTN count = 0;
 
-    memset(screens, 0, sizeof *screens);
+    screens->count = 0;
+    screens->firmware = firmware;
     if (everywhere) {
         add(screens, firmware->system->ConOut);
         return;
@@ -29,9 +31,9 @@ void text_screens_open(const struct firmware *firmware, bool everywhere,
     for (UINTN i = 0; i < count; i++) {
         SIMPLE_TEXT_OUTPUT_INTERFACE *output = NULL;
         void *unused = NULL;
-        // A text output that stands beside a frame buffer, and is not the splitter that stands for
-        // all.
-        if (handles[i] == firmware->system->ConsoleOutHandle ||
+        // A text output that stands beside a frame buffer, and is a device: the splitter, which
+        // stands for all, has no path. Its handle is ConOut's only where no Shell came between.
+        if (EFI_ERROR(firmware->boot->HandleProtocol(handles[i], &path, &unused)) ||
             EFI_ERROR(firmware->boot->HandleProtocol(handles[i], &graphics, &unused)) ||
             EFI_ERROR(firmware->boot->HandleProtocol(handles[i], &text, (void **)&output)))
             continue;
@@ -57,9 +59,33 @@ static void write_text(SIMPLE_TEXT_OUTPUT_INTERFACE *output, const char *text)
     output->OutputString(output, wide);
 }
 
+// How many lines this one takes, and how many there are: of the first output, which people look at.
+static void pause_at_page_end(struct text_screens *screens, const char *text)
+{
+    SIMPLE_TEXT_OUTPUT_INTERFACE *output = screens->outputs[0];
+    UINTN columns = 0, rows = 0;
+    size_t length = 0;
+
+    if (!screens->pause || screens->count == 0 ||
+        EFI_ERROR(output->QueryMode(output, (UINTN)output->Mode->Mode, &columns, &rows)) ||
+        columns == 0 || rows < 3)
+        return;
+    while (text[length] != '\0')
+        length++;
+    const size_t lines = length / columns + 1;
+    if (screens->row + lines >= rows - 1) {
+        write_text(output, "-- a key for more, q for all --");
+        screens->pause = shell_wait_for_key(screens->firmware);
+        write_text(output, "\r\n");
+        screens->row = 0;
+    }
+    screens->row += lines;
+}
+
 void text_screens_write(void *context, const char *text)
 {
-    const struct text_screens *screens = context;
+    struct text_screens *screens = context;
+    pause_at_page_end(screens, text);
     for (size_t i = 0; i < screens->count; i++) {
         write_text(screens->outputs[i], text);
         write_text(screens->outputs[i], "\r\n");

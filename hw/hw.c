@@ -136,6 +136,11 @@ void hw_write_cr0(uint64_t value)
     __asm__ volatile("mov %0, %%cr0" : : "r"(value) : "memory");
 }
 
+void hw_write_cr2(uint64_t value)
+{
+    __asm__ volatile("mov %0, %%cr2" : : "r"(value) : "memory");
+}
+
 void hw_write_cr3(uint64_t value)
 {
     __asm__ volatile("mov %0, %%cr3" : : "r"(value) : "memory");
@@ -144,6 +149,18 @@ void hw_write_cr3(uint64_t value)
 void hw_write_cr4(uint64_t value)
 {
     __asm__ volatile("mov %0, %%cr4" : : "r"(value) : "memory");
+}
+
+bool hw_interrupts_are_on(void)
+{
+    uint64_t flags;
+    __asm__ volatile("pushfq; pop %0" : "=r"(flags));
+    return flags & 1u << 9;
+}
+
+void hw_enable_interrupts(void)
+{
+    __asm__ volatile("sti" ::: "memory");
 }
 
 void hw_disable_interrupts(void)

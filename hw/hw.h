@@ -3,6 +3,7 @@
 // on what it did not expect. Nothing here decides anything.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "handoff.h"
@@ -54,10 +55,14 @@ uint64_t hw_read_cr2(void);
 uint64_t hw_read_cr3(void);
 uint64_t hw_read_cr4(void);
 void hw_write_cr0(uint64_t value);
+void hw_write_cr2(uint64_t value);
 void hw_write_cr3(uint64_t value);
 void hw_write_cr4(uint64_t value);
 
+// RFLAGS.IF.
+bool hw_interrupts_are_on(void);
 void hw_disable_interrupts(void);
+void hw_enable_interrupts(void);
 
 // The descriptor tables and selectors a processor runs on.
 struct hw_tables {

@@ -6,5 +6,6 @@
 #define CR4_MCE  (1u << 6)
 #define CR4_LA57 (1u << 12)
 
+#define MSR_EFER 0xc0000080u
 #define EFER_LME (1u << 8)
 #define EFER_NXE (1u << 11)

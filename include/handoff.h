@@ -158,7 +158,8 @@ struct lcpu {
     // Line 6: where this processor sits, by its own CPUID; written by the AP before it greets.
     uint32_t location_known; // 1: the next three were read
     uint32_t package, core, thread;
-    uint8_t line6_pad[48];
+    _Atomic uint32_t back; // 1: firmware had it run again after the wake (exit=no)
+    uint8_t line6_pad[44];
 };
 
 #define ASSERT_OFFSET(type, field, offset) \

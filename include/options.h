@@ -9,7 +9,7 @@
 
 #include "injection.h"
 
-enum wake_strategy { WAKE_PARALLEL, WAKE_ONE_BY_ONE, WAKE_BROADCAST };
+enum wake_strategy { WAKE_PARALLEL, WAKE_ONE_BY_ONE, WAKE_BROADCAST, WAKE_FIRMWARE };
 enum apic_choice { APIC_AUTO, APIC_X2APIC, APIC_XAPIC };
 enum serial_choice { SERIAL_AUTO, SERIAL_OFF, SERIAL_PORT };
 enum log_level { LOG_NORMAL, LOG_QUIET, LOG_DEBUG };
@@ -62,6 +62,7 @@ struct options {
     struct injection inject[INJECTIONS_MAX]; // as typed; a CPU may bear several
     size_t inject_count;                     // 0: none
     bool help;
+    bool pause; // after each page; the Shell's -b
 };
 
 // Is this CPU index among those that `cpus=` names (or is it `all`)? The BSP, 0, is asked about in

@@ -2,7 +2,9 @@
 // Surprise: an AP may find itself here long after the BSP gave up on it. All it touches is its own
 // record, its own stack, and the rally, which are never given away.
 
+#include "apic.h"
 #include "console.h"
+#include "control.h"
 #include "hw.h"
 #include "topology.h"
 #include "wake.h"
@@ -66,27 +68,59 @@ static void misbehave(const struct lcpu *self)
         hw_undefined();
 }
 
-_Noreturn void ap_main(struct lcpu *self)
+static void check_in(struct lcpu *self, uint32_t generation)
 {
     struct rally *rally = self->rally;
-    if (self->inject == INJECT_LATE)
-        sleep_us(self, rally->late_us);
-    self->tsc_c = hw_tsc();
-    const uint32_t generation =
-        atomic_load_explicit(&self->state, memory_order_relaxed) >> STATE_STAGE_BITS;
 
     move_to(self, generation, STAGE_C);
     misbehave(self);
     move_to(self, generation, STAGE_READY);
     if (atomic_load_explicit(&rally->generation, memory_order_acquire) == generation)
         atomic_fetch_add_explicit(&rally->arrived, 1, memory_order_release);
-    if (self->greet)
-        locate(self);
-    if (self->greet && wait_for_turn(self) && self->inject != INJECT_MUTE) {
-        uint32_t turn = self->index;
-        greet(self);
-        move_to(self, generation, STAGE_GREETED);
-        atomic_compare_exchange_strong(&rally->turn, &turn, self->greet_next);
-    }
+}
+
+static void greet_in_turn(struct lcpu *self, uint32_t generation)
+{
+    uint32_t turn = self->index;
+
+    if (!self->greet)
+        return;
+    locate(self);
+    if (!wait_for_turn(self) || self->inject == INJECT_MUTE)
+        return;
+    greet(self);
+    move_to(self, generation, STAGE_GREETED);
+    atomic_compare_exchange_strong(&self->rally->turn, &turn, self->greet_next);
+}
+
+_Noreturn void ap_main(struct lcpu *self)
+{
+    if (self->inject == INJECT_LATE)
+        sleep_us(self, self->rally->late_us);
+    self->tsc_c = hw_tsc();
+    const uint32_t generation =
+        atomic_load_explicit(&self->state, memory_order_relaxed) >> STATE_STAGE_BITS;
+
+    check_in(self, generation);
+    greet_in_turn(self, generation);
     hw_halt();
+}
+
+void ap_visit(struct lcpu *self)
+{
+    self->tsc_c = hw_tsc();
+    const uint32_t generation =
+        atomic_load_explicit(&self->rally->generation, memory_order_acquire);
+
+    self->tsc_real = self->tsc_protected = self->tsc_long = 0;
+    self->cr0 = (uint32_t)hw_read_cr0();
+    self->cr4 = (uint32_t)hw_read_cr4();
+    self->efer = hw_rdmsr(MSR_EFER);
+    self->apic_base = hw_rdmsr(MSR_IA32_APIC_BASE);
+    check_in(self, generation);
+}
+
+void ap_visit_again(struct lcpu *self)
+{
+    greet_in_turn(self, atomic_load_explicit(&self->rally->generation, memory_order_acquire));
 }

@@ -64,15 +64,19 @@ static void send_nmis(struct wake *wake, uint64_t ticks)
     }
 }
 
-uint32_t wake_greet(struct wake *wake, uint64_t line_us)
+uint32_t wake_open_turns(struct wake *wake)
+{
+    const uint32_t first = chain_greeters(wake);
+    atomic_store_explicit(&arena_rally(wake->arena)->turn, first, memory_order_release);
+    return first;
+}
+
+uint32_t wake_follow_turns(struct wake *wake, uint32_t first, uint64_t line_us)
 {
     struct rally *rally = arena_rally(wake->arena);
     const uint64_t ticks = clock_ticks(&wake->clock, line_us);
-    uint32_t greeted = 0;
+    uint32_t greeted = 0, next = first;
 
-    send_nmis(wake, ticks);
-    uint32_t next = chain_greeters(wake);
-    atomic_store_explicit(&rally->turn, next, memory_order_release);
     for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
         struct account *account = arena_account(wake->arena, slot);
         const struct lcpu *lcpu = lcpu_of(wake, slot);
@@ -89,6 +93,12 @@ uint32_t wake_greet(struct wake *wake, uint64_t line_us)
         }
     }
     return greeted;
+}
+
+uint32_t wake_greet(struct wake *wake, uint64_t line_us)
+{
+    send_nmis(wake, clock_ticks(&wake->clock, line_us));
+    return wake_follow_turns(wake, wake_open_turns(wake), line_us);
 }
 
 void wake_close(struct wake *wake)

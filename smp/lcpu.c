@@ -159,6 +159,23 @@ void arena_prepare(const struct arena *arena, const struct lcpu_plan *plans,
     sort_table(table, arena->count);
 }
 
+struct lcpu *arena_find(const struct arena *arena, uint32_t apic_id)
+{
+    const struct lcpu_id *table = arena_table(arena);
+    size_t first = 0, end = arena->count;
+
+    while (first < end) {
+        const size_t middle = first + (end - first) / 2;
+        if (table[middle].apic_id == apic_id)
+            return (struct lcpu *)(uintptr_t)table[middle].lcpu;
+        if (table[middle].apic_id < apic_id)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    return NULL;
+}
+
 void arena_falsify_id(const struct arena *arena, uint32_t apic_id)
 {
     struct lcpu_id *table = arena_table(arena);

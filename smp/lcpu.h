@@ -103,6 +103,9 @@ static inline uint64_t arena_stack(const struct arena *arena, size_t slot)
     return arena->phys + arena->stacks_offset + slot * (GUARD_BYTES + STACK_BYTES) + GUARD_BYTES;
 }
 
+// The record of the processor with this APIC ID; NULL where it has none. O(log n).
+struct lcpu *arena_find(const struct arena *arena, uint32_t apic_id);
+
 // Puts an ID that no processor has into this one's entry of the table (inject=wrong-id).
 void arena_falsify_id(const struct arena *arena, uint32_t apic_id);
 

@@ -15,10 +15,10 @@
 #define NEAREST_KEY_CHARS  16u
 #define NEAREST_TEXT_CHARS 32u
 
-// The columns of `help`: key=default, values, meaning. With a meaning of at most 45 characters a
+// The columns of `help`: key=default, values, meaning. With a meaning of at most 42 characters a
 // line has at most 100.
 #define HELP_VALUES_COLUMN  19u
-#define HELP_MEANING_COLUMN 55u
+#define HELP_MEANING_COLUMN 58u
 
 enum value_kind {
     VALUE_WORD,   // nothing but the choices
@@ -54,8 +54,9 @@ static const struct option_key keys[] = {
      .offset = FIELD(wake),
      .choices = {{"parallel", WAKE_PARALLEL},
                  {"one-by-one", WAKE_ONE_BY_ONE},
-                 {"broadcast", WAKE_BROADCAST}},
-     .meaning = "shared waits; an AP at a time; all but self"},
+                 {"broadcast", WAKE_BROADCAST},
+                 {"firmware", WAKE_FIRMWARE}},
+     .meaning = "shared waits; one at a time; all but self"},
     {.name = "init_us",
      .initial = "auto",
      .kind = VALUE_NUMBER,
@@ -63,7 +64,7 @@ static const struct option_key keys[] = {
      .most = 10000000,
      .offset = FIELD(init_us),
      .choices = {{"auto", INIT_US_AUTO}},
-     .meaning = "us from INIT to STARTUP; auto: by CPU family"},
+     .meaning = "us from INIT to STARTUP; auto: by family"},
     {.name = "sipi_us",
      .initial = "200",
      .kind = VALUE_NUMBER,
@@ -85,7 +86,7 @@ static const struct option_key keys[] = {
      .least = 1,
      .most = 60000000,
      .offset = FIELD(timeout_us),
-     .meaning = "us from the last STARTUP to an AP's C entry"},
+     .meaning = "us from the last STARTUP to C"},
     {.name = "retries",
      .initial = "1",
      .kind = VALUE_NUMBER,
@@ -382,6 +383,8 @@ void option_read_word(struct text word, struct option_report *report, struct opt
     const struct option_key *key = find_key(name);
     if (option_word_is_help(word)) {
         options->help = true;
+    } else if (text_equals(word, "-b")) {
+        options->pause = true;
     } else if (key == NULL && equals < word.units) {
         tell_unknown(name, "unknown-key", nearest_key(name, NULL), report);
     } else if (key == NULL) {

@@ -5,8 +5,6 @@
 
 #include "line.h"
 
-// SDM vol. 3A, "MP Initialization Protocol Algorithm": 10 ms between INIT and STARTUP.
-#define INIT_MANUAL_US 10000u
 // Processors since the P6, K8 and the first Hygon are ready at once; 0 us has been seen to hang on
 // some.
 #define INIT_MODERN_US 10u
@@ -42,13 +40,21 @@ static enum status choose_apic(const struct machine *machine, const struct optio
     line_start(&line, buffer, sizeof buffer);
     switch (options->apic) {
     case APIC_AUTO:
-        *apic = on || (machine->processor.x2apic && !machine->dmar_x2apic_opt_out) ? &apic_x2apic
-                                                                                   : &apic_xapic;
+        *apic = on || (options->exit == ANSWER_YES && machine->processor.x2apic &&
+                       !machine->dmar_x2apic_opt_out)
+                    ? &apic_x2apic
+                    : &apic_xapic;
         return STATUS_OK;
     case APIC_X2APIC:
         *apic = &apic_x2apic;
-        if (on || machine->processor.x2apic)
+        if (on || (machine->processor.x2apic && options->exit == ANSWER_YES))
             return STATUS_OK;
+        if (machine->processor.x2apic) {
+            line_add_text(&line,
+                          "apic=x2apic with exit=no: firmware runs in xAPIC mode, and there is no "
+                          "safe way back to it; use apic=auto, or exit=yes");
+            break;
+        }
         line_add_text(&line, "apic=x2apic, but this processor has no x2APIC (CPUID 1, ECX bit 21); "
                              "use apic=auto");
         break;
@@ -147,6 +153,24 @@ static enum status refuse_what_init_cannot_wake(const struct machine *machine,
     return STATUS_OK;
 }
 
+// Firmware's own wake needs firmware, and sends no message that could be left out or falsified.
+static enum status check_firmware_wake(const struct options *options,
+                                       const struct problems *problems)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    if (options->wake != WAKE_FIRMWARE ||
+        (options->exit == ANSWER_NO && options->inject_count == 0))
+        return STATUS_OK;
+    line_start(&line, buffer, sizeof buffer);
+    line_add_text(&line, options->exit != ANSWER_NO
+                             ? "wake=firmware works while firmware lives: add exit=no"
+                             : "wake=firmware sends no message of ours: leave out inject=");
+    tell(problems, SEVERITY_ERROR, "firmware-wake", &line);
+    return STATUS_INVALID;
+}
+
 enum status plan_make(const struct machine *machine, const struct options *options,
                       const struct problems *problems, struct lcpu_plan *lcpus, struct plan *plan)
 {
@@ -164,16 +188,17 @@ enum status plan_make(const struct machine *machine, const struct options *optio
         .lcpus = lcpus,
     };
     if (options->init_us == INIT_US_AUTO) {
-        plan->init_us = quick ? INIT_MODERN_US : INIT_MANUAL_US;
-        plan->init_retry_us = INIT_MANUAL_US;
-    } else if (plan->init_retry_us < INIT_MANUAL_US) {
-        plan->init_retry_us = INIT_MANUAL_US; // a retry is for whoever needed longer
+        plan->init_us = quick ? INIT_MODERN_US : PLAN_INIT_MANUAL_US;
+        plan->init_retry_us = PLAN_INIT_MANUAL_US;
+    } else if (plan->init_retry_us < PLAN_INIT_MANUAL_US) {
+        plan->init_retry_us = PLAN_INIT_MANUAL_US; // a retry is for whoever needed longer
     }
 
     const enum status guest = refuse_what_init_cannot_wake(machine, problems);
     const enum status apic = choose_apic(machine, options, problems, &plan->apic);
     const enum status cpus = choose_cpus(machine, options, problems, plan);
-    return guest != STATUS_OK ? guest : apic != STATUS_OK ? apic : cpus;
+    const enum status wake = check_firmware_wake(options, problems);
+    return wake != STATUS_OK ? wake : guest != STATUS_OK ? guest : apic != STATUS_OK ? apic : cpus;
 }
 
 uint64_t plan_round_bound_us(const struct plan *plan)

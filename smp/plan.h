@@ -13,6 +13,9 @@
 #include "problem.h"
 #include "status.h"
 
+// SDM vol. 3A, "MP Initialization Protocol Algorithm": 10 ms between INIT and STARTUP.
+#define PLAN_INIT_MANUAL_US 10000u
+
 struct plan {
     enum wake_strategy wake;
     const struct apic_operations *apic;

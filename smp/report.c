@@ -25,7 +25,7 @@ static struct line *sentence(struct report_line *out)
 
 static const char *wake_word(enum wake_strategy wake)
 {
-    static const char *const words[] = {"parallel", "one-by-one", "broadcast"};
+    static const char *const words[] = {"parallel", "one-by-one", "broadcast", "firmware"};
     return words[wake];
 }
 
@@ -201,7 +201,8 @@ static uint64_t stage_ns(const struct wake *wake, const struct lcpu *lcpu, uint3
                            : stage == STAGE_LONG    ? lcpu->tsc_long
                                                     : lcpu->tsc_c;
     const uint64_t khz = (wake->clock.tsc_hz + 999) / 1000;
-    if (wake_stage(lcpu, wake->generation) < stage || stamp < lcpu->tsc_real)
+    // Whom firmware woke was in C from the start.
+    if (wake_stage(lcpu, wake->generation) < stage || lcpu->tsc_real == 0 || stamp < lcpu->tsc_real)
         return 0;
     return (stamp - lcpu->tsc_real) * 1000000 / khz;
 }

@@ -251,7 +251,7 @@ static void keep_missing(struct wake *wake)
     wake->missing_count = kept;
 }
 
-static void start_round(struct wake *wake)
+void wake_begin_round(struct wake *wake)
 {
     struct rally *rally = arena_rally(wake->arena);
 
@@ -273,7 +273,7 @@ static void start_round(struct wake *wake)
 }
 
 // What the APs stamped becomes numbers only after the last wait.
-static void take_stock(struct wake *wake, uint64_t start, struct wake_result *result)
+void wake_end_round(struct wake *wake, uint64_t start, struct wake_result *result)
 {
     for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
         struct account *account = arena_account(wake->arena, slot);
@@ -302,7 +302,7 @@ void wake_round(struct wake *wake, struct wake_result *result)
 
     *result = (struct wake_result){0};
     wake->unsent = 0;
-    start_round(wake);
+    wake_begin_round(wake);
     const uint64_t start = hw_tsc();
     uint64_t last_sent = start;
     for (uint32_t try = 1; try <= wake->plan->retries + 1 && wake->missing_count > 0; try++) {
@@ -312,7 +312,7 @@ void wake_round(struct wake *wake, struct wake_result *result)
     result->send_us = clock_us(&wake->clock, last_sent - start);
     result->icr_writes = wake->apic.icr_writes - sent_before;
     result->unsent = wake->unsent;
-    take_stock(wake, start, result);
+    wake_end_round(wake, start, result);
 }
 
 void wake_await_late(struct wake *wake)
@@ -324,4 +324,16 @@ void wake_await_late(struct wake *wake)
         hw_pause();
         keep_missing(wake);
     }
+}
+
+void wake_hold(struct wake *wake)
+{
+    const uint32_t init = ICR_VECTOR(0) | ICR_DELIVERY_INIT | ICR_PHYSICAL | ICR_ASSERT | ICR_EDGE;
+
+    // A broadcast woke more than are listed, and only another reaches them.
+    if (wake->plan->wake == WAKE_BROADCAST)
+        send_one(wake, 0, init | ICR_TO_ALL_BUT_SELF);
+    for (uint32_t slot = 1; slot <= wake->plan->want && wake->plan->wake != WAKE_BROADCAST; slot++)
+        send_one(wake, lcpu_of(wake, slot)->apic_id, init | ICR_TO_DESTINATION);
+    wait_us(wake, PLAN_INIT_MANUAL_US);
 }

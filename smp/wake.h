@@ -51,6 +51,20 @@ void wake_round(struct wake *wake, struct wake_result *result);
 // comes now is late: it keeps its record and is told as such, but does not count as up.
 void wake_await_late(struct wake *wake);
 
+// Puts everybody who was sent anything back to where INIT leaves a processor: waiting for a
+// STARTUP, with nothing of ours in use. Waits as long as the manual wants after an INIT.
+void wake_hold(struct wake *wake);
+
+// The parts of a round, for whoever wakes by other messages than ours: clears what the last round
+// left; then counts who has come, with times since `start`, a TSC value. `result` is added to.
+void wake_begin_round(struct wake *wake);
+void wake_end_round(struct wake *wake, uint64_t start, struct wake_result *result);
+
+// The parts of the greetings: chains those who may greet and opens the first turn; then follows the
+// turns, at most `line_us` each. Returns how many greeted.
+uint32_t wake_open_turns(struct wake *wake);
+uint32_t wake_follow_turns(struct wake *wake, uint32_t first, uint64_t line_us);
+
 // Tells every AP that still waits for its turn to halt.
 void wake_close(struct wake *wake);
 
@@ -60,6 +74,11 @@ uint32_t wake_greet(struct wake *wake, uint64_t line_us);
 
 // The life of an AP from its first act in C. Its record is its argument; it never returns.
 _Noreturn void ap_main(struct lcpu *self);
+
+// The same life in two visits, for an AP that firmware lends and wants back: to check in, with what
+// it finds itself in; and to greet, if it is to, waiting for its turn. They return.
+void ap_visit(struct lcpu *self);
+void ap_visit_again(struct lcpu *self);
 
 // Reads an AP's state: the STAGE_ it reached in this generation, STAGE_NONE if it was not seen.
 uint32_t wake_stage(const struct lcpu *lcpu, uint32_t generation);

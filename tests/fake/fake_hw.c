@@ -154,6 +154,22 @@ void hw_write_cr4(uint64_t value)
     machine.cr[FAKE_CR4] = value;
 }
 
+bool hw_interrupts_are_on(void)
+{
+    fake_fail("fake: nobody asks for RFLAGS here");
+}
+
+void hw_enable_interrupts(void)
+{
+    fake_fail("fake: nobody sets RFLAGS.IF here");
+}
+
+void hw_write_cr2(uint64_t value)
+{
+    read_cr(FAKE_CR2, 2);
+    machine.cr[FAKE_CR2] = value;
+}
+
 void hw_disable_interrupts(void)
 {
     fake_log_event(FAKE_DISABLE_INTERRUPTS, 0, 0);

@@ -40,7 +40,7 @@ static void tell(void *context, enum severity severity, const char *what, const 
 
 static void check_values(const struct options *o)
 {
-    MUST(o->wake <= WAKE_BROADCAST && o->apic <= APIC_XAPIC && o->serial <= SERIAL_PORT);
+    MUST(o->wake <= WAKE_FIRMWARE && o->apic <= APIC_XAPIC && o->serial <= SERIAL_PORT);
     MUST(o->log <= LOG_DEBUG && o->end <= END_DEBUG_EXIT);
     MUST(o->init_us <= 10000000 || o->init_us == INIT_US_AUTO);
     MUST(o->sipi_us <= 10000000 && o->sipis <= 4 && o->retries <= 100);
@@ -79,7 +79,7 @@ static size_t write_number(char *text, size_t size, const char *key, uint32_t va
 // Writes all options as a text that sets them.
 static size_t write_options(const struct options *o, char *text, size_t size)
 {
-    static const char *const wake[] = {"parallel", "one-by-one", "broadcast"};
+    static const char *const wake[] = {"parallel", "one-by-one", "broadcast", "firmware"};
     static const char *const apic[] = {"auto", "x2apic", "xapic"};
     static const char *const serial[] = {"auto", "off"};
     static const char *const log[] = {"normal", "quiet", "debug"};

@@ -255,7 +255,7 @@ static void test_unknown_keys(void **state)
 }
 
 #define BAD(word, values) "error bad-value: reveille.cfg line 1: " word " is none of " values "\n"
-#define WAKE_VALUES       "parallel|one-by-one|broadcast"
+#define WAKE_VALUES       "parallel|one-by-one|broadcast|firmware"
 #define INIT_VALUES       "auto|0..10000000, in decimal"
 #define PORT_VALUES       "auto|off|0x100..0xfff8"
 #define MISSING(key, values)                                                     \
@@ -652,11 +652,11 @@ static void test_help(void **state)
         size_t length = strlen(contract_defaults[i]);
         assert_memory_equal(help.lines[i], contract_defaults[i], length);
         assert_int_equal(help.lines[i][length], ' ');
-        assert_true(strlen(help.lines[i]) > 56);
-        assert_int_equal(help.lines[i][54], ' ');
-        assert_int_not_equal(help.lines[i][55], ' ');
+        assert_true(strlen(help.lines[i]) > 59);
+        assert_int_equal(help.lines[i][57], ' ');
+        assert_int_not_equal(help.lines[i][58], ' ');
     }
-    assert_non_null(strstr(help.lines[0], " parallel|one-by-one|broadcast "));
+    assert_non_null(strstr(help.lines[0], " parallel|one-by-one|broadcast|firmware "));
     assert_non_null(strstr(help.lines[1], " auto|0..10000000 "));
     assert_non_null(strstr(help.lines[2], " 0..10000000 "));
     assert_non_null(strstr(help.lines[7], " all|1,3,5-8 "));

@@ -1,0 +1,222 @@
+// MP Services at work. Surprise: how firmware parks its processors is not told anywhere, so it is
+// tried. CR2 is nobody's while no page fault happens, firmware does not save it, and INIT clears it
+// (SDM vol. 3A, "Processor State After Reset"): a mark that is still there the next time was not
+// fetched by INIT.
+
+#include "firmware_aps.h"
+
+#include "hw.h"
+#include "line.h"
+#include "mp_services.h"
+
+#define TIMEOUT_US 10000000u // a hundred times what it takes with 255 processors under emulation
+#define CR2_MARK   0x5256454c4c455245ull
+
+static struct mp_services *services_of(const struct firmware *firmware)
+{
+    EFI_GUID guid = MP_SERVICES_GUID;
+    struct mp_services *services = NULL;
+
+    return EFI_ERROR(firmware->boot->LocateProtocol(&guid, NULL, (void **)&services)) ? NULL
+                                                                                      : services;
+}
+
+static EFI_STATUS run_everywhere(struct mp_services *services, void(EFIAPI *procedure)(void *),
+                                 void *argument)
+{
+    return services->startup_all_aps(services, procedure, FALSE, NULL, TIMEOUT_US, argument, NULL);
+}
+
+// ---- how they wait ----
+
+static void EFIAPI leave_mark(void *argument)
+{
+    struct firmware_aps *aps = argument;
+    hw_write_cr2(CR2_MARK);
+    atomic_fetch_add(&aps->ran, 1);
+}
+
+static void EFIAPI look_for_mark(void *argument)
+{
+    struct firmware_aps *aps = argument;
+    if (hw_read_cr2() == CR2_MARK)
+        atomic_fetch_add(&aps->unforgetting, 1);
+    hw_write_cr2(0);
+    atomic_fetch_add(&aps->ran, 1);
+}
+
+enum parking firmware_parking(const struct firmware *firmware, struct firmware_aps *aps)
+{
+    struct mp_services *services = services_of(firmware);
+    UINTN count = 0, enabled = 0;
+
+    atomic_store(&aps->ran, 0);
+    atomic_store(&aps->unforgetting, 0);
+    if (!services || EFI_ERROR(services->get_number_of_processors(services, &count, &enabled)))
+        return PARKING_UNKNOWN;
+    if (enabled < 2)
+        return PARKING_NOBODY;
+    if (EFI_ERROR(run_everywhere(services, leave_mark, aps)) ||
+        EFI_ERROR(run_everywhere(services, look_for_mark, aps)) ||
+        atomic_load(&aps->ran) != 2 * (enabled - 1))
+        return PARKING_UNKNOWN;
+    return atomic_load(&aps->unforgetting) == 0 ? PARKING_INIT : PARKING_OTHER;
+}
+
+const char *parking_word(enum parking parking)
+{
+    static const char *const words[] = {"unknown", "nobody", "init", "other"};
+    return words[parking];
+}
+
+// ---- its wake ----
+
+static uint32_t own_apic_id(const struct reveille *run)
+{
+    const bool x2apic = hw_rdmsr(MSR_IA32_APIC_BASE) & APIC_BASE_EXTD;
+    const struct apic apic = {.mmio_phys = APIC_MMIO_PHYS(run->machine.apic_base)};
+    return x2apic ? apic_x2apic.read_id(&apic) : apic_xapic.read_id(&apic);
+}
+
+static void EFIAPI visit(void *argument)
+{
+    const struct reveille *run = argument;
+    struct lcpu *self = arena_find(&run->arena, own_apic_id(run));
+    if (self)
+        ap_visit(self);
+}
+
+static void EFIAPI visit_again(void *argument)
+{
+    const struct reveille *run = argument;
+    struct lcpu *self = arena_find(&run->arena, own_apic_id(run));
+    if (self)
+        ap_visit_again(self);
+}
+
+void firmware_wake_round(struct reveille *run, uint64_t line_us, struct wake_result *result)
+{
+    struct mp_services *services = services_of(&run->firmware);
+    struct wake *wake = &run->wake;
+
+    *result = (struct wake_result){0};
+    wake_begin_round(wake);
+    for (uint32_t slot = 1; slot <= run->plan.want; slot++)
+        arena_account(&run->arena, slot)->tries = 1;
+    const uint64_t start = hw_tsc();
+    const EFI_STATUS status = services ? run_everywhere(services, visit, run) : EFI_UNSUPPORTED;
+    wake_end_round(wake, start, result);
+    if (EFI_ERROR(status)) {
+        report_problem(&run->log, SEVERITY_ERROR, "mp-services",
+                       "StartupAllAPs is absent, refused, or ran out of time");
+        return;
+    }
+    // APs must not print to firmware's screen: what they say is shown afterwards.
+    run->shown = run->journal.length;
+    run->console.sinks[SINK_FIRMWARE].write_line = NULL;
+    const uint32_t first = wake_open_turns(wake);
+    if (first != 0)
+        (void)run_everywhere(services, visit_again, run);
+    (void)wake_follow_turns(wake, first, line_us);
+    run_show_journal(run);
+}
+
+// ---- whether it gets them back ----
+
+static void EFIAPI come_back(void *argument)
+{
+    struct reveille *run = argument;
+    struct firmware_aps *aps = &run->firmware_aps;
+    const uint32_t apic_id = own_apic_id(run);
+    struct lcpu *self = arena_find(&run->arena, apic_id);
+
+    if (self)
+        atomic_store(&self->back, 1);
+    else if (atomic_load(&aps->strays) < RALLY_UNLISTED_MAX) {
+        const uint32_t at = atomic_fetch_add(&aps->strays, 1);
+        if (at < RALLY_UNLISTED_MAX)
+            aps->stray_ids[at] = apic_id;
+    }
+    atomic_fetch_add(&aps->ran, 1);
+}
+
+uint32_t firmware_takes_back(struct reveille *run)
+{
+    struct mp_services *services = services_of(&run->firmware);
+
+    atomic_store(&run->firmware_aps.ran, 0);
+    atomic_store(&run->firmware_aps.strays, 0);
+    if (services)
+        (void)run_everywhere(services, come_back, run);
+    return atomic_load(&run->firmware_aps.ran);
+}
+
+static bool stray_is_back(const struct firmware_aps *aps, uint32_t apic_id)
+{
+    const uint32_t strays = atomic_load(&aps->strays);
+    for (uint32_t i = 0; i < strays && i < RALLY_UNLISTED_MAX; i++) {
+        if (aps->stray_ids[i] == apic_id)
+            return true;
+    }
+    return false;
+}
+
+bool everybody_is_back(const struct reveille *run)
+{
+    const struct rally *rally = arena_rally(&run->arena);
+    const uint32_t unlisted = atomic_load(&rally->unlisted_count);
+
+    if (unlisted > RALLY_UNLISTED_MAX)
+        return false; // not all are known by name
+    for (uint32_t i = 0; i < unlisted; i++) {
+        const struct lcpu *lcpu = arena_find(&run->arena, rally->unlisted_ids[i]);
+        if (!(lcpu && atomic_load(&lcpu->back)) &&
+            !stray_is_back(&run->firmware_aps, rally->unlisted_ids[i]))
+            return false;
+    }
+    for (uint32_t slot = 1; slot <= run->plan.want; slot++) {
+        const struct lcpu *lcpu = &arena_lcpu(&run->arena, slot)->lcpu;
+        if (!atomic_load(&lcpu->back) && !stray_is_back(&run->firmware_aps, lcpu->apic_id))
+            return false;
+    }
+    return true;
+}
+
+// ---- its account ----
+
+static bool read_entry(struct mp_services *services, uint32_t handle, struct census_entry *entry)
+{
+    struct mp_information information = {0};
+
+    if (EFI_ERROR(services->get_processor_info(services, handle, &information)))
+        return false;
+    *entry = (struct census_entry){
+        .apic_id = (uint32_t)information.apic_id,
+        .handle = handle,
+        .bsp = information.status & MP_IS_BSP,
+        .enabled = information.status & MP_IS_ENABLED,
+        .healthy = information.status & MP_IS_HEALTHY,
+        .package = information.package,
+        .core = information.core,
+        .thread = information.thread,
+    };
+    return true;
+}
+
+void firmware_census(struct reveille *run, const struct wake *wake)
+{
+    struct mp_services *services = services_of(&run->firmware);
+    const size_t pages = run->machine.mp_services * sizeof(struct census_entry) / PAGE_BYTES + 1;
+    struct census_entry *entries = services ? memory_allocate(&run->firmware, pages) : NULL;
+    size_t count = 0;
+
+    if (!entries)
+        return;
+    for (uint32_t handle = 0; handle < run->machine.mp_services; handle++) {
+        if (read_entry(services, handle, &entries[count]))
+            count++;
+    }
+    (void)census_compare(entries, count, &run->machine, wake, &run->problems);
+    census_report(&run->console, entries, count, wake);
+    memory_free(&run->firmware, entries, pages);
+}

@@ -1,0 +1,147 @@
+// The result on the volume that the image was loaded from, and on no other. Surprise: a file is
+// made only as long as its text, but never shortened before the new text stands in it, so that a
+// machine that is switched off in between still has the old one or the new one.
+
+#include "run.h"
+
+#include "mem.h"
+
+#define CHUNK_BYTES 4096u
+
+struct writer {
+    EFI_FILE_HANDLE file;
+    EFI_STATUS status;
+    UINT64 written;
+    size_t used;
+    char chunk[CHUNK_BYTES];
+};
+
+static EFI_FILE_HANDLE open_root(const struct firmware *firmware)
+{
+    EFI_GUID guid = SIMPLE_FILE_SYSTEM_PROTOCOL;
+    EFI_FILE_IO_INTERFACE *volume = NULL;
+    EFI_FILE_HANDLE root = NULL;
+
+    if (!firmware->loaded->DeviceHandle ||
+        EFI_ERROR(firmware->boot->HandleProtocol(firmware->loaded->DeviceHandle, &guid,
+                                                 (void **)&volume)) ||
+        EFI_ERROR(volume->OpenVolume(volume, &root)))
+        return NULL;
+    return root;
+}
+
+static void flush(struct writer *writer)
+{
+    UINTN bytes = writer->used;
+
+    if (!EFI_ERROR(writer->status) && bytes > 0)
+        writer->status = writer->file->Write(writer->file, &bytes, writer->chunk);
+    if (!EFI_ERROR(writer->status) && bytes < writer->used)
+        writer->status = EFI_VOLUME_FULL;
+    writer->written += bytes;
+    writer->used = 0;
+}
+
+static void put(struct writer *writer, const char *text)
+{
+    for (; *text; text++) {
+        if (writer->used == CHUNK_BYTES)
+            flush(writer);
+        writer->chunk[writer->used++] = *text;
+    }
+}
+
+static bool is_record(const char *line)
+{
+    static const char word[] = "REVEILLE ";
+    for (size_t i = 0; word[i]; i++) {
+        if (line[i] != word[i])
+            return false;
+    }
+    return true;
+}
+
+// Cuts the file behind what was written.
+static void cut(struct writer *writer)
+{
+    static EFI_GUID guid = EFI_FILE_INFO_ID;
+    uint64_t memory[(sizeof(EFI_FILE_INFO) + 64 * sizeof(CHAR16)) / sizeof(uint64_t) + 1];
+    EFI_FILE_INFO *info = (EFI_FILE_INFO *)(void *)memory;
+    UINTN bytes = sizeof memory;
+
+    if (EFI_ERROR(writer->status) ||
+        EFI_ERROR(writer->file->GetInfo(writer->file, &guid, &bytes, info)) ||
+        info->FileSize == writer->written)
+        return;
+    info->FileSize = writer->written;
+    (void)writer->file->SetInfo(writer->file, &guid, bytes, info);
+}
+
+static EFI_STATUS save(EFI_FILE_HANDLE folder, CHAR16 *name, const struct journal *journal,
+                       bool records, struct writer *writer)
+{
+    size_t at = 0;
+    const char *line;
+
+    writer->used = 0;
+    writer->written = 0;
+    writer->status =
+        folder->Open(folder, &writer->file, name,
+                     EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE | EFI_FILE_MODE_CREATE, 0);
+    if (EFI_ERROR(writer->status))
+        return writer->status;
+    while ((line = journal_next(journal, &at)) != NULL) {
+        if (is_record(line) != records)
+            continue;
+        put(writer, line);
+        put(writer, "\r\n");
+    }
+    flush(writer);
+    cut(writer);
+    if (!EFI_ERROR(writer->status))
+        writer->status = writer->file->Flush(writer->file);
+    writer->file->Close(writer->file);
+    return writer->status;
+}
+
+static EFI_STATUS save_both(const struct firmware *firmware, const struct journal *journal,
+                            struct writer *writer)
+{
+    EFI_FILE_HANDLE root = open_root(firmware), folder = NULL;
+    CHAR16 folder_name[] = L"\\reveille", text_name[] = L"last.txt", record_name[] = L"last.rec";
+
+    if (!root)
+        return EFI_NO_MEDIA;
+    EFI_STATUS status = root->Open(root, &folder, folder_name,
+                                   EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE | EFI_FILE_MODE_CREATE,
+                                   EFI_FILE_DIRECTORY);
+    root->Close(root);
+    if (EFI_ERROR(status))
+        return status;
+    status = save(folder, text_name, journal, false, writer);
+    if (!EFI_ERROR(status))
+        status = save(folder, record_name, journal, true, writer);
+    folder->Close(folder);
+    return status;
+}
+
+bool stick_save(const struct firmware *firmware, const struct journal *journal,
+                const struct problems *problems)
+{
+    void *writer = NULL;
+    EFI_STATUS status = firmware->boot->AllocatePool(EfiLoaderData, sizeof(struct writer), &writer);
+
+    if (!EFI_ERROR(status)) {
+        status = save_both(firmware, journal, writer);
+        firmware->boot->FreePool(writer);
+    }
+    if (!EFI_ERROR(status))
+        return true;
+    problems->tell(
+        problems->context, SEVERITY_WARNING, "not-saved",
+        status == EFI_WRITE_PROTECTED ? "the volume is read-only: no \\reveille\\last.txt"
+        : status == EFI_VOLUME_FULL   ? "the volume is full: no \\reveille\\last.txt"
+        : status == EFI_NO_MEDIA      ? "not loaded from a file system: no \\reveille\\last.txt"
+                                      : "the volume refused it: no \\reveille\\last.txt");
+    return false;
+}

@@ -1,0 +1,143 @@
+// Comparing three accounts of one machine. Surprise: none of them is the truth. Firmware may have
+// disabled a processor that the MADT lists, and the MADT may be older than both.
+
+#include "census.h"
+
+#include "line.h"
+#include "sort.h"
+
+struct teller {
+    const struct problems *problems;
+    uint32_t told;
+};
+
+static void tell(struct teller *teller, const char *text, const struct census_entry *entry,
+                 uint32_t cpu)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(&line, "CPU %u, APIC ID %u: ", (uint64_t)cpu, (uint64_t)entry->apic_id);
+    line_add_text(&line, text);
+    teller->problems->tell(teller->problems->context, SEVERITY_WARNING, "mp-disagrees", line.text);
+    teller->told++;
+}
+
+static bool id_before(const struct sortable *sortable, size_t left, size_t right)
+{
+    const struct census_entry *entries = sortable->elements;
+    return entries[left].apic_id < entries[right].apic_id;
+}
+
+static void id_swap(const struct sortable *sortable, size_t left, size_t right)
+{
+    struct census_entry *entries = sortable->elements;
+    const struct census_entry moved = entries[left];
+    entries[left] = entries[right];
+    entries[right] = moved;
+}
+
+static struct census_entry *find(struct census_entry *entries, size_t count, uint32_t apic_id)
+{
+    size_t first = 0, end = count;
+
+    while (first < end) {
+        const size_t middle = first + (end - first) / 2;
+        if (entries[middle].apic_id == apic_id)
+            return &entries[middle];
+        if (entries[middle].apic_id < apic_id)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    return NULL;
+}
+
+static void compare_listing(struct teller *teller, const struct cpu *cpu, uint32_t index,
+                            uint32_t bsp_apic_id, struct census_entry *entry)
+{
+    const bool enabled = cpu->listing != CPU_DISABLED;
+
+    entry->listed = true;
+    if (enabled && !entry->enabled)
+        tell(teller, "enabled in the MADT, disabled by MP Services", entry, index);
+    if (!enabled && entry->enabled)
+        tell(teller, "disabled in the MADT, enabled by MP Services", entry, index);
+    if (entry->bsp != (entry->apic_id == bsp_apic_id))
+        tell(teller,
+             entry->bsp ? "MP Services calls it the BSP, and we run on another"
+                        : "we run on it, and MP Services does not call it the BSP",
+             entry, index);
+    if (!entry->healthy)
+        tell(teller, "MP Services says that it failed its self-test", entry, index);
+}
+
+static const struct lcpu *spoken(const struct wake *wake, uint32_t apic_id)
+{
+    const struct lcpu *lcpu = wake ? arena_find(wake->arena, apic_id) : NULL;
+    return lcpu && lcpu->location_known ? lcpu : NULL;
+}
+
+static void compare_location(struct teller *teller, const struct lcpu *own,
+                             const struct census_entry *entry)
+{
+    if (own->package != entry->package || own->core != entry->core || own->thread != entry->thread)
+        tell(teller, "its own CPUID names another package, core or thread than MP Services", entry,
+             own->index);
+}
+
+uint32_t census_compare(struct census_entry *entries, size_t count, const struct machine *machine,
+                        const struct wake *wake, const struct problems *problems)
+{
+    const struct inventory *inventory = &machine->inventory;
+    const struct sortable sortable = {.elements = entries, .before = id_before, .swap = id_swap};
+    struct teller teller = {problems, 0};
+
+    sort(&sortable, count);
+    for (uint32_t index = 0; index < inventory->count; index++) {
+        const struct cpu *cpu = &inventory->cpus[index];
+        struct census_entry *entry = find(entries, count, cpu->apic_id);
+        if (entry)
+            compare_listing(&teller, cpu, index, machine->bsp_apic_id, entry);
+        else if (cpu->listing != CPU_DISABLED)
+            tell(&teller, "enabled in the MADT, unknown to MP Services",
+                 &(struct census_entry){.apic_id = cpu->apic_id}, index);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct lcpu *own = spoken(wake, entries[i].apic_id);
+        if (!entries[i].listed)
+            tell(&teller, "known to MP Services by that number, and not in the MADT", &entries[i],
+                 entries[i].handle);
+        if (own)
+            compare_location(&teller, own, &entries[i]);
+    }
+    return teller.told;
+}
+
+void census_report(struct console *console, const struct census_entry *entries, size_t count,
+                   const struct wake *wake)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct census_entry *entry = &entries[i];
+        const struct lcpu *own = spoken(wake, entry->apic_id);
+        record_start(&line, buffer, sizeof buffer, "mp");
+        record_add_decimal(&line, "handle", entry->handle);
+        record_add_hex(&line, "apic", entry->apic_id);
+        record_add_decimal(&line, "bsp", entry->bsp);
+        record_add_decimal(&line, "enabled", entry->enabled);
+        record_add_decimal(&line, "healthy", entry->healthy);
+        record_add_decimal(&line, "package", entry->package);
+        record_add_decimal(&line, "core", entry->core);
+        record_add_decimal(&line, "thread", entry->thread);
+        if (own) {
+            record_add_decimal(&line, "own_package", own->package);
+            record_add_decimal(&line, "own_core", own->core);
+            record_add_decimal(&line, "own_thread", own->thread);
+        }
+        console_record(console, 0, &line);
+    }
+}
