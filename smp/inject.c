@@ -111,6 +111,11 @@ static uint32_t free_id(const struct inventory *inventory, uint32_t taken)
     uint32_t apic_id = XAPIC_ID_MAX;
     while (apic_id > 0 && (is_known(inventory, apic_id) || taken-- > 0))
         apic_id--;
+    if (apic_id > 0)
+        return apic_id;
+    // Every ID of eight bits is taken: one beyond them, above the broadcast ID.
+    for (apic_id = XAPIC_ID_MAX + 2; is_known(inventory, apic_id) || taken-- > 0;)
+        apic_id++;
     return apic_id;
 }
 

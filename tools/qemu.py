@@ -64,9 +64,11 @@ class Machine:
     options: str = ""  # for \reveille.cfg
     shell: str | None = None  # startup.nsh of a Shell; the image is then \reveille\BOOTX64.EFI only
     esp: pathlib.Path = BUILD / "esp"
+    files: dict = dataclasses.field(default_factory=dict)  # more for the ESP's root: name -> path
     stick: pathlib.Path | None = None  # a disk image on a USB stick, instead of the ESP
     serial: bool = True
     debug_exit: bool = True
+    goes_on: bool = False  # ev=end is not the end: a Shell, or somebody it starts, comes after it
     reset_ends: bool = True  # a reset of the guest ends QEMU, instead of starting the guest anew
     extra: tuple = ()  # further words for QEMU's command line
 
@@ -157,6 +159,8 @@ class Qemu:
         if not (m.esp / "EFI/BOOT/BOOTX64.EFI").exists():
             raise Failure(f"{m.esp}/EFI/BOOT/BOOTX64.EFI is not there: run make first")
         shutil.copytree(m.esp, esp)
+        for name, path in m.files.items():
+            shutil.copyfile(path, esp / name)
         if m.options or m.shell is None:
             (esp / "reveille.cfg").write_text(m.options + "\n")
         if m.shell is not None:
@@ -214,7 +218,7 @@ class Qemu:
             while (at := pending.find(b"\n")) >= 0:
                 line = bytes(pending[:at])
                 del pending[: at + 1]
-                if line.startswith(b"REVEILLE ev=end "):
+                if line.startswith(b"REVEILLE ev=end ") and not self.machine.goes_on:
                     until = min(self.deadline, time.monotonic() + GRACE_S)
                 yield from clean_line(line)
         if pending:

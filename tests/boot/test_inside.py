@@ -1,0 +1,289 @@
+"""exit=no: the wake while firmware lives, from the Shell, many times, and what firmware and Linux say
+afterwards.
+
+Surprise: x2APIC with firmware alive needs a firmware that runs in it. OVMF does so where a processor
+has an APIC ID above 254, so these machines have one processor with ID 299.
+"""
+
+import functools
+import re
+
+import pytest
+
+import linux
+import qemu
+import records
+from conftest import Result, run
+from test_matrix import MESSAGES, OWN
+
+IMAGE = r"\reveille\BOOTX64.EFI"
+
+
+def cpus(count, apic):
+    """Machine's words for `count` processors, with firmware in this APIC mode."""
+    if apic == "xapic":
+        return {"smp": str(count), "cpu": "qemu64"}
+    return {"smp": f"{count - 1},sockets=150,cores=2,threads=1,maxcpus=300",
+            "cpu": "qemu64,+x2apic",
+            "extra": ("-device", "intel-iommu,intremap=on,eim=on",
+                      "-device", "qemu64-x86_64-cpu,x2apic=on,socket-id=149,core-id=1,thread-id=0")}
+
+
+def shell(script, **machine):
+    """Runs a script in the Shell, on the image's volume."""
+    return run(shell="fs0:\n" + "\n".join(script) + "\n", debug_exit=False, goes_on=True, **machine)
+
+
+def sections(result):
+    """The log cut at each ev=start: a list of lists of records."""
+    runs = []
+    for record in result.records:
+        if record["ev"] == "start":
+            runs.append([])
+        if runs:
+            runs[-1].append(record)
+    return runs
+
+
+def of(section, event):
+    return [r for r in section if r["ev"] == event]
+
+
+def assert_given_back(section, aps):
+    giveback = of(section, "giveback")
+    assert len(giveback) == 1, section
+    told = {key: giveback[0][key] for key in ("parking", "aps", "back", "timer", "bsp", "freed")}
+    assert told == {"parking": "init", "aps": str(aps), "back": str(aps), "timer": "1",
+                    "bsp": "same", "freed": "1"}
+    assert not of(section, "warning"), section
+
+
+# ---- fifty runs, and then Linux ----
+
+OPTIONS = ["", "wake=broadcast", "wake=one-by-one sipis=2", "wake=firmware", "wake=broadcast rounds=3"]
+LINUX = r"\vmlinuz.efi " + linux.COMMAND_LINE
+NOTABLE = re.compile(r"mtrr|apic|tsc|warning|bug:|unexpected", re.IGNORECASE)
+
+
+def kernel_says(result):
+    """What the kernel says of MTRR, APIC and TSC, and its warnings, without times and addresses."""
+    said = set()
+    for line in result.lines:
+        if match := re.match(r"\[ *\d+\.\d+\] (.*)", line):
+            if NOTABLE.search(match[1]):
+                said.add(re.sub(r"0x[0-9a-f]+|\d+(\.\d+)?|[0-9A-F]{8,}", "N", match[1]))
+    return said
+
+
+@functools.lru_cache
+def alone(count, apic):
+    """Linux on this machine without us."""
+    return shell([LINUX], mem=1024, files={"vmlinuz.efi": linux.kernel()}, **cpus(count, apic))
+
+
+@pytest.mark.parametrize("count, apic", [(4, "xapic"), (4, "x2apic"), (16, "xapic"), (16, "x2apic")])
+def test_fifty_runs_and_linux(count, apic):
+    """Fifty runs in one Shell session by every strategy, then Linux with all processors, which says
+    nothing that it does not say without us."""
+    script = ["for %a run (1 10)",
+              *(f"{IMAGE} exit=no log=quiet {options}" for options in OPTIONS), "endfor", LINUX]
+    result = shell(script, mem=1024, files={"vmlinuz.efi": linux.kernel()}, **cpus(count, apic))
+    runs = sections(result)
+    assert len(runs) == 50, result.tail()
+    for section in runs:
+        assert of(section, "machine")[0]["apic"] == apic
+        assert_given_back(section, count - 1)
+        assert all(wake["up"] == str(count - 1) for wake in of(section, "wake")), section
+        assert of(section, "end")[0]["ok"] == "1"
+    brought = linux.brought_up(result.lines)
+    assert brought and brought[0] == count, result.tail()
+    assert kernel_says(result) - kernel_says(alone(count, apic)) == set()
+
+
+def test_no_leak_over_a_hundred_runs():
+    """The memory map by type is the same after twenty runs and after a hundred and twenty."""
+    script = [f"for %a run (1 20)\n{IMAGE} exit=no log=quiet\nendfor", "memmap",
+              f"for %a run (1 50)\n{IMAGE} exit=no log=quiet wake=broadcast\n"
+              f"{IMAGE} check=yes log=quiet\nendfor", "memmap", "reset -s"]
+    result = shell(script, cpu="qemu64")
+    assert len(sections(result)) == 120, result.tail()
+    pages = {}
+    for line in result.lines:
+        if match := re.match(r"\s*(\w+)\s*:\s+([\d,]+) Pages", line):
+            pages.setdefault(match[1], []).append(int(match[2].replace(",", "")))
+    assert {kind: len(counts) for kind, counts in pages.items()} == dict.fromkeys(pages, 2)
+    for kind in ("Reserved", "LoaderCode", "LoaderData", "BS_Code", "RT_Code", "RT_Data"):
+        assert pages[kind][0] == pages[kind][1], (kind, pages)
+    # The Shell itself keeps a line of history, or an environment, now and then: never a page a run.
+    assert abs(pages["Available"][0] - pages["Available"][1]) < 8, pages
+
+
+# ---- one run after another ----
+
+def test_inside_then_outside():
+    """exit=no, and then exit=yes in the same session: firmware leaves as if nothing had been."""
+    result = run(shell=f"fs0:\n{IMAGE} exit=no\n{IMAGE} exit=yes\n", cpu="qemu64", goes_on=True)
+    inside, outside = sections(result)
+    assert_given_back(inside, 3)
+    assert of(outside, "end")[0] == {"ev": "end", "ok": "1", "want": "3", "up": "3", "failed": "0"}
+    assert result.status == qemu.EXIT_OK
+    assert result.greetings() == [(1, 1), (2, 2), (3, 3)] * 2
+
+
+def test_the_result_is_a_file_at_once():
+    """Sentences and records, complete, the last run's only, and a status that scripts can test."""
+    result = shell([f"{IMAGE} exit=no cpus=1", "echo status %lasterror%", f"{IMAGE} exit=no",
+                    "echo TEXT", r"type \reveille\last.txt", "echo RECORDS",
+                    r"type \reveille\last.rec", "echo DONE",
+                    f"{IMAGE} exit=no inject=mute:2", "echo status %lasterror%",
+                    f"{IMAGE} exit=no cpus=77", "echo status %lasterror%", "reset -s"], cpu="qemu64")
+    lines = result.lines
+    # The Shell echoes its script: what it printed stands alone on its line.
+    text = lines[lines.index("TEXT") + 1:lines.index("RECORDS")]
+    rec = lines[lines.index("RECORDS") + 1:lines.index("DONE")]
+    assert "Hello from CPU 3! APIC ID: 3" in text and not any("REVEILLE" in line for line in text)
+    told = [r for r in records.parse_records(rec) if r]
+    assert told[0]["ev"] == "start" and told[-1] == {"ev": "end", "ok": "1", "want": "3", "up": "3",
+                                                   "failed": "0"}
+    assert [line for line in lines if line.startswith("status ")] == \
+        ["status 0x0", "status 0x7", "status 0x2"]
+
+
+def test_check_wakes_nobody():
+    result = shell([f"{IMAGE} check=yes", "echo status %lasterror%", f"{IMAGE} dry-run=yes",
+                    f"{IMAGE} -h", "echo help %lasterror%", "reset -s"], cpu="qemu64")
+    for section in sections(result)[:2]:
+        assert not of(section, "wake") and of(section, "trampoline")
+        assert len(of(section, "mp")) == 4
+        assert of(section, "end")[0]["ok"] == "1" and of(section, "end")[0]["want"] == "0"
+    assert not result.greetings()
+    assert "status 0x0" in result.lines and "help 0x0" in result.lines
+    assert any("exit=yes" in line for line in result.lines)
+
+
+def test_firmware_wakes_and_agrees():
+    """wake=firmware: the same greetings, and one table of what each side says."""
+    result = shell([f"{IMAGE} exit=no wake=firmware", "reset -s"], smp="4,sockets=2,cores=1,threads=2",
+                   cpu="qemu64")
+    assert result.greetings() == [(1, 1), (2, 2), (3, 3)]
+    assert [(r["package"], r["core"], r["thread"]) for r in result.all("mp")] == \
+        [("0", "0", "0"), ("0", "0", "1"), ("1", "0", "0"), ("1", "0", "1")]
+    for r in result.all("mp")[1:]:
+        assert (r["own_package"], r["own_core"], r["own_thread"]) == \
+            (r["package"], r["core"], r["thread"])
+    assert result.one("wake")["icr_writes"] == "0"
+    assert_given_back(sections(result)[0], 3)
+
+
+def test_a_disagreement_is_named():
+    """One core in each package: this firmware puts all of them into package 0, and CPUID does not."""
+    result = shell([f"{IMAGE} exit=no", "reset -s"], cpu="qemu64",
+                   smp="2,sockets=2,cores=1,threads=1")
+    if result.all("mp")[1]["package"] == "1":
+        pytest.skip("this firmware knows better")
+    assert result.one("warning")["what"] == "mp-disagrees"
+    assert "CPU 1, APIC ID 1" in result.one("warning")["detail"]
+
+
+@pytest.mark.parametrize("options, what", [("wake=firmware", "firmware-wake"),
+                                           ("exit=no wake=firmware inject=mute:1", "firmware-wake"),
+                                           ("exit=no inject=no-low-page", "no-low-page")])
+def test_refusals(options, what):
+    result = shell([f"{IMAGE} {options}", "echo went on", "reset -s"], cpu="qemu64")
+    assert what in [r["what"] for r in result.all("error")], result.tail()
+    assert not result.greetings() and "went on" in result.lines
+
+
+def test_x2apic_is_not_forced_on_firmware():
+    result = shell([f"{IMAGE} exit=no apic=x2apic", "reset -s"], cpu="qemu64,+x2apic")
+    assert result.one("error")["what"] == "apic-mode"
+    assert not result.greetings()
+
+
+# ---- faults ----
+
+@pytest.mark.parametrize("apic", ["xapic", "x2apic"])
+def test_every_fault_is_told_and_the_shell_still_works(apic):
+    """Each fault in a run of its own: the verdict is as ever, and firmware has all its processors back."""
+    faults = {**OWN, **MESSAGES}
+    script = [f"{IMAGE} exit=no log=quiet timeout_us=200000 inject={word}:2" for word in faults]
+    script += [f"{IMAGE} exit=no log=quiet timeout_us=200000 inject=bad-copy",
+               f"{IMAGE} exit=no log=quiet timeout_us=200000 inject=ghost",
+               f"{IMAGE} exit=no log=quiet wake=broadcast inject=unlisted:2",
+               f"{IMAGE} exit=no log=quiet", "reset -s"]
+    result = shell(script, **cpus(4, apic))
+    runs = sections(result)
+    assert len(runs) == len(faults) + 4, result.tail()
+    for (word, right), section in zip(faults.items(), runs):
+        told = next(r for r in of(section, "cpu") if r["cpu"] == "2")
+        assert (told["state"], told.get("cause")) == (right.state, right.cause), (word, told)
+        giveback = of(section, "giveback")[0]
+        assert (giveback["back"], giveback["bsp"], giveback["timer"]) == ("3", "same", "1"), word
+        assert giveback["freed"] == "1", (word, giveback)
+    copy, ghost, unlisted, after = runs[len(faults):]
+    assert {r.get("cause") for r in of(copy, "cpu")} == {None, "damaged-page"}
+    assert of(copy, "giveback")[0]["freed"] == "1"
+    # A processor that does not exist never comes back: its memory is kept, and that is said.
+    assert of(ghost, "giveback")[0]["freed"] == "0"
+    assert "not-back" in [r["what"] for r in of(ghost, "warning")]
+    assert [r["apic"] for r in of(unlisted, "cpu") if r["state"] == "unlisted"] == ["0x2"]
+    assert of(unlisted, "giveback")[0]["freed"] == "1"
+    assert of(after, "end")[0]["ok"] == "1"
+
+
+def test_a_reset_is_told_by_the_next_start():
+    """Wrong page tables reset the machine; the Shell comes again, and Reveille says what was."""
+    script = ["if exist once.txt then", f"{IMAGE} exit=no", "reset -s", "endif",
+              "echo once > once.txt", f"{IMAGE} exit=no inject=bad-cr3:2"]
+    result = shell(script, cpu="qemu64", reset_ends=False)
+    assert result.one("previous")["ended"] == "reset", result.tail()
+    assert result.one("end")["ok"] == "1"
+
+
+# ---- a person at the keyboard ----
+
+def press(vm, *keys):
+    vm.qmp("send-key", keys=[{"type": "qcode", "data": key} for key in keys])
+
+
+def watch(vm, seen):
+    """Reads on, adding to `seen`, and yields each record."""
+    for line in vm.lines():
+        seen.append(line)
+        if record := records.parse_record(line):
+            yield record
+
+
+def test_control_c_stops_the_rounds():
+    machine = qemu.Machine(cpu="qemu64", debug_exit=False, goes_on=True, shell=f"fs0:\n{IMAGE} "
+                           "exit=no log=quiet rounds=1000000\necho status %lasterror%\nreset -s\n")
+    seen, pressed = [], False
+    with qemu.Qemu(machine) as vm:
+        for record in watch(vm, seen):
+            if record["ev"] == "wake" and not pressed:
+                pressed = True
+                press(vm, "ctrl", "c")
+        result = Result(seen, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
+    assert "stopped-by-key" in [r["what"] for r in result.all("warning")], result.tail()
+    assert result.one("end")["ok"] == "1" and result.one("giveback")["freed"] == "1"
+    assert "status 0x15" in result.lines  # EFI_ABORTED
+
+
+def test_pages_wait_for_a_key():
+    """-b: after a page nothing more comes until a key does; q lets the rest through."""
+    machine = qemu.Machine(smp="16", cpu="qemu64", debug_exit=False, goes_on=True,
+                           shell=f"fs0:\n{IMAGE} exit=no -b\necho went on\nreset -s\n")
+    seen = []
+    with qemu.Qemu(machine) as vm:
+        lines = vm.lines()
+        for line in lines:
+            seen.append(line)
+            if line.startswith("Initialized CPU 15"):
+                break
+        vm.qmp("human-monitor-command", **{"command-line": "info status"})
+        waited = len(seen)
+        press(vm, "q")
+        for line in lines:
+            seen.append(line)
+    assert "went on" in seen and len(seen) > waited, seen[-20:]
+    assert any(line.startswith("REVEILLE ev=end ok=1") for line in seen)
