@@ -125,6 +125,39 @@ static void test_the_manuals_sequence(void **state)
     assert_int_equal(plan.sipis, 2);
 }
 
+// ---- while firmware lives ----
+
+// Its APIC mode is kept, since there is no safe way back to it.
+static void test_firmwares_mode_is_kept(void **state)
+{
+    (void)state;
+    options.exit = ANSWER_NO;
+    assert_int_equal(make(), STATUS_OK);
+    assert_ptr_equal(plan.apic, &apic_xapic);
+    machine.apic_base |= APIC_BASE_EXTD;
+    assert_int_equal(make(), STATUS_OK);
+    assert_ptr_equal(plan.apic, &apic_x2apic);
+    machine.apic_base &= ~(uint64_t)APIC_BASE_EXTD;
+    options.apic = APIC_X2APIC;
+    assert_int_equal(make(), STATUS_UNSUPPORTED);
+    assert_told(
+        0, "apic-mode",
+        "apic=x2apic with exit=no: firmware runs in xAPIC mode, and there is no safe way back to "
+        "it; use apic=auto, or exit=yes");
+}
+
+static void test_firmwares_wake(void **state)
+{
+    (void)state;
+    options.wake = WAKE_FIRMWARE;
+    assert_int_equal(make(), STATUS_INVALID);
+    assert_told(0, "firmware-wake", "wake=firmware works while firmware lives: add exit=no");
+    options.exit = ANSWER_NO;
+    assert_int_equal(make(), STATUS_OK);
+    options.inject_count = 1;
+    assert_int_equal(make(), STATUS_INVALID);
+}
+
 // ---- init_us ----
 
 static void test_init_auto_by_family(void **state)
@@ -490,6 +523,8 @@ int main(void)
         cmocka_unit_test_setup(test_defaults, set_up),
         cmocka_unit_test_setup(test_every_option_is_kept, set_up),
         cmocka_unit_test_setup(test_the_manuals_sequence, set_up),
+        cmocka_unit_test_setup(test_firmwares_mode_is_kept, set_up),
+        cmocka_unit_test_setup(test_firmwares_wake, set_up),
         cmocka_unit_test_setup(test_init_auto_by_family, set_up),
         cmocka_unit_test_setup(test_init_of_a_retry, set_up),
         cmocka_unit_test_setup(test_choice_of_the_apic, set_up),
