@@ -13,7 +13,8 @@ import records
 
 def verdict(end, status, timed_out, options=""):
     """Why a run was no success, or None. `end` is its ev=end record or None, `status` QEMU's exit
-    status, None if it had to be ended. Only an `end=` of the user's own excuses another status."""
+    status, None if it had to be ended. An `end=` of the user's own excuses another status, and so does
+    a run that returns to firmware, which is ended here."""
     if timed_out and end is None:
         return "the machine was still running when its time was over"
     if status == qemu.EXIT_REFUSED:
@@ -22,6 +23,8 @@ def verdict(end, status, timed_out, options=""):
         return f"the machine is gone without an ev=end record (QEMU exit status {status})"
     if end.get("ok") != "1":
         return f"not all came: {end.get('failed', '?')} of {end.get('want', '?')} failed"
+    if re.search(r"(?:^|\s)(?:exit=no|check=yes|dry-run=yes)(?:\s|$)", options):
+        return None
     asked = re.findall(r"(?:^|\s)end=(\S+)", options)[-1:]
     without_debug_exit = asked and asked[0] in ("halt", "poweroff", "reset")
     if status != qemu.EXIT_OK and not (without_debug_exit and not status):
