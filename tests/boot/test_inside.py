@@ -63,6 +63,9 @@ def assert_given_back(section, aps):
 OPTIONS = ["", "wake=broadcast", "wake=one-by-one sipis=2", "wake=firmware", "wake=broadcast rounds=3"]
 LINUX = r"\vmlinuz.efi " + linux.COMMAND_LINE
 NOTABLE = re.compile(r"mtrr|apic|tsc|warning|bug:|unexpected", re.IGNORECASE)
+# Against which clock Linux measures the TSC depends on how busy the host is; no code of ours touches the PIT.
+BY_THE_HOST = re.compile(r"tsc: (Unable to calibrate|using \w+ reference calibration|"
+                         r"PIT calibration matches|Fast TSC calibration|Detected|Refined)", re.IGNORECASE)
 
 
 def kernel_says(result):
@@ -70,7 +73,7 @@ def kernel_says(result):
     said = set()
     for line in result.lines:
         if match := re.match(r"\[ *\d+\.\d+\] (.*)", line):
-            if NOTABLE.search(match[1]):
+            if NOTABLE.search(match[1]) and not BY_THE_HOST.match(match[1]):
                 said.add(re.sub(r"0x[0-9a-f]+|\d+(\.\d+)?|[0-9A-F]{8,}", "N", match[1]))
     return said
 
