@@ -103,6 +103,22 @@ static enum keep give_back(struct reveille *run)
     return all ? KEEP_NOTHING : KEEP_WHAT_APS_TOUCH;
 }
 
+// A line that the journal had no room for was on the serial port alone.
+static void tell_left_out(struct reveille *run)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    if (run->journal.left_out == 0)
+        return;
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(&line,
+                    "%u lines found no room and stand on the serial port only; use log=quiet "
+                    "or fewer rounds",
+                    (uint64_t)run->journal.left_out);
+    report_problem(&run->log, SEVERITY_WARNING, "journal-full", line.text);
+}
+
 EFI_STATUS run_inside(struct reveille *run)
 {
     bsp_read(&run->firmware_bsp);
@@ -111,6 +127,7 @@ EFI_STATUS run_inside(struct reveille *run)
     note_drop(run->note);
     const enum keep keep = give_back(run);
     firmware_census(run, &run->wake);
+    tell_left_out(run);
     const bool saved = stick_save(&run->firmware, &run->journal, &run->problems);
     report_end(&run->console, &run->outcome);
     if (saved)
