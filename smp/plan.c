@@ -204,9 +204,11 @@ enum status plan_make(const struct machine *machine, const struct options *optio
 uint64_t plan_round_bound_us(const struct plan *plan)
 {
     const uint64_t sipis = plan->sipis == SIPIS_AUTO ? 2 : plan->sipis;
+    const uint64_t between = // with auto the wait goes on while APs come, up to the time-out
+        plan->sipis == SIPIS_AUTO ? plan->timeout_us : sipis * (uint64_t)plan->sipi_us;
     const uint64_t longest_init =
         plan->init_us > plan->init_retry_us ? plan->init_us : plan->init_retry_us;
-    const uint64_t sequence = longest_init + sipis * plan->sipi_us + plan->timeout_us;
+    const uint64_t sequence = longest_init + between + plan->timeout_us;
     const uint64_t in_turn = plan->wake == WAKE_ONE_BY_ONE ? plan->want : 1;
     const uint64_t sending = // a stuck xAPIC lets each message wait
         plan->apic == &apic_xapic ? (1 + sipis) * plan->want * APIC_IDLE_US : 0;

@@ -54,10 +54,16 @@ static void wait_us(const struct wake *wake, uint64_t us)
         hw_pause();
 }
 
-// Polls until the whole group has come, at most `us`. Counts on the shared counter while that says
-// no.
-static int poll_us(const struct wake *wake, const struct group *group, uint32_t expected,
-                   uint64_t us)
+// Has the whole group come? Asks the shared counter while that says no.
+static bool all_have_come(const struct wake *wake, const struct group *group, uint32_t arrived,
+                          uint32_t expected)
+{
+    return arrived >= expected && group_has_come(wake, group);
+}
+
+// Polls until the whole group has come, at most `us`.
+static bool poll_us(const struct wake *wake, const struct group *group, uint32_t expected,
+                    uint64_t us)
 {
     const struct rally *rally = arena_rally(wake->arena);
     const uint64_t ticks = clock_ticks(&wake->clock, us);
@@ -65,11 +71,42 @@ static int poll_us(const struct wake *wake, const struct group *group, uint32_t 
 
     for (;;) {
         const uint64_t waited = hw_tsc() - start;
-        if (atomic_load_explicit(&rally->arrived, memory_order_acquire) >= expected &&
-            group_has_come(wake, group))
-            return 1;
+        const uint32_t arrived = atomic_load_explicit(&rally->arrived, memory_order_acquire);
+        if (all_have_come(wake, group, arrived, expected))
+            return true;
         if (waited >= ticks)
-            return 0;
+            return false;
+        hw_pause();
+    }
+}
+
+// The same until nobody has come for `sipi_us`: who has not yet may only be behind the others. A
+// time in which this processor did not run, for a hypervisor or an SMI had it, was none of
+// watching, and the others may not have run either: of each look's distance to the last one a
+// sixteenth of `sipi_us` counts at most. Ends after the time-out in any case.
+static bool poll_while_they_come(const struct wake *wake, const struct group *group,
+                                 uint32_t expected)
+{
+    const struct rally *rally = arena_rally(wake->arena);
+    const uint64_t quiet_ticks = clock_ticks(&wake->clock, wake->plan->sipi_us);
+    const uint64_t most = quiet_ticks / 16 + 1;
+    const uint64_t bound = clock_ticks(&wake->clock, wake->plan->timeout_us);
+    const uint64_t start = hw_tsc();
+    uint64_t last = start, quiet = 0;
+    uint32_t seen = atomic_load_explicit(&rally->arrived, memory_order_acquire);
+
+    for (;;) {
+        const uint64_t now = hw_tsc();
+        const uint32_t arrived = atomic_load_explicit(&rally->arrived, memory_order_acquire);
+        if (all_have_come(wake, group, arrived, expected))
+            return true;
+        quiet += now - last < most ? now - last : most;
+        if (arrived != seen)
+            quiet = 0;
+        if (quiet >= quiet_ticks || now - start >= bound)
+            return false;
+        last = now;
+        seen = arrived;
         hw_pause();
     }
 }
@@ -210,7 +247,7 @@ static void run_sequence(struct wake *wake, struct group group, uint32_t expecte
             break;
         if (plan->sipis != SIPIS_AUTO)
             wait_us(wake, plan->sipi_us);
-        else if (poll_us(wake, &group, expected, plan->sipi_us))
+        else if (poll_while_they_come(wake, &group, expected))
             return;
         else
             group.address = GROUP_EACH; // the second STARTUP is for stragglers

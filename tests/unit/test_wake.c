@@ -526,6 +526,67 @@ static void test_broadcast_is_two_messages(void **state)
     }
 }
 
+// 63 APs, each 90 us behind the one before it: the last comes long after sipi_us, and nobody needs
+// a second STARTUP but one on whom the first was lost.
+static uint64_t broadcast_to_a_queue(uint32_t lost_on, uint32_t *startups)
+{
+    struct wake_result result;
+
+    fake_aps_open(&aps, 64);
+    aps.options.wake = WAKE_BROADCAST;
+    aps.options.timeout_us = 100000;
+    for (uint32_t cpu = 1; cpu < 64; cpu++)
+        aps.aps[cpu].to_c_ticks = cpu * 90ull * FAKE_TICKS_PER_US;
+    aps.aps[lost_on].lost_startups = lost_on > 0;
+    fake_aps_prepare(&aps);
+    wake_round(&aps.wake, &result);
+    assert_int_equal(result.up, 63);
+    assert_int_equal(result.retried, 0);
+    *startups = aps.aps[lost_on].startups;
+    fake_aps_close(&aps);
+    return result.icr_writes;
+}
+
+static void test_who_is_behind_the_others_gets_no_second_startup(void **state)
+{
+    uint32_t startups;
+
+    (void)state;
+    assert_int_equal(broadcast_to_a_queue(0, &startups), 2);
+    assert_int_equal(broadcast_to_a_queue(20, &startups), 3);
+    assert_int_equal(startups, 2);
+}
+
+// Somebody else has the processors for a millisecond, as a hypervisor does, just after the STARTUP.
+static void steal(struct fake_aps *machine, uint64_t now)
+{
+    (void)now;
+    if (machine->messages != 2)
+        return;
+    machine->watch = NULL;
+    for (size_t cpu = 1; cpu < machine->count; cpu++)
+        machine->aps[cpu].due += 1050 * FAKE_TICKS_PER_US;
+    fake_advance(1000 * FAKE_TICKS_PER_US);
+}
+
+static void test_stolen_time_is_no_time_of_watching(void **state)
+{
+    struct wake_result result;
+
+    (void)state;
+    fake_aps_open(&aps, 4);
+    aps.options.wake = WAKE_BROADCAST;
+    for (uint32_t cpu = 1; cpu < 4; cpu++)
+        aps.aps[cpu].to_protected_ticks = FAKE_TICKS_PER_US;
+    fake_aps_prepare(&aps);
+    aps.watch = steal;
+    wake_round(&aps.wake, &result);
+    assert_null(aps.watch);
+    assert_int_equal(result.up, 3);
+    assert_int_equal(result.icr_writes, 2);
+    assert_true(result.first_us > 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -543,6 +604,8 @@ int main(void)
         cmocka_unit_test(test_nobody_to_wake),
         cmocka_unit_test_setup_teardown(test_a_selection, NULL, tear_down),
         cmocka_unit_test(test_broadcast_is_two_messages),
+        cmocka_unit_test(test_who_is_behind_the_others_gets_no_second_startup),
+        cmocka_unit_test_setup_teardown(test_stolen_time_is_no_time_of_watching, NULL, tear_down),
     };
 
     return cmocka_run_group_tests(tests, set_up, NULL);
