@@ -557,11 +557,10 @@ static void test_who_is_behind_the_others_gets_no_second_startup(void **state)
     assert_int_equal(startups, 2);
 }
 
-// Somebody else has the processors for a millisecond, as a hypervisor does, just after the STARTUP.
+// Somebody else has the processors for a millisecond, as a hypervisor does, soon after the STARTUP.
 static void steal(struct fake_aps *machine, uint64_t now)
 {
-    (void)now;
-    if (machine->messages != 2)
+    if (machine->messages != 2 || now < machine->aps[1].last_message + 20 * FAKE_TICKS_PER_US)
         return;
     machine->watch = NULL;
     for (size_t cpu = 1; cpu < machine->count; cpu++)
@@ -577,7 +576,7 @@ static void test_stolen_time_is_no_time_of_watching(void **state)
     fake_aps_open(&aps, 4);
     aps.options.wake = WAKE_BROADCAST;
     for (uint32_t cpu = 1; cpu < 4; cpu++)
-        aps.aps[cpu].to_protected_ticks = FAKE_TICKS_PER_US;
+        aps.aps[cpu].to_protected_ticks = 100 * FAKE_TICKS_PER_US;
     fake_aps_prepare(&aps);
     aps.watch = steal;
     wake_round(&aps.wake, &result);
