@@ -52,7 +52,7 @@ PURE_C      := $(wildcard smp/*.c console/*.c trampoline/*.c)
 FAKE_C      := $(wildcard tests/fake/*.c)
 HOST_LIB    := $(B)/host/libreveille.a
 HOST_OBJ    := $(patsubst %.c,$(B)/host/%.o,$(PURE_C) $(FAKE_C) $(HOST_EFI_C)) \
-               $(B)/host/smp/fault_entry.o $(B)/image/trampoline/blob.o
+               $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/image/trampoline/blob.o
 UNIT        := $(patsubst tests/unit/%.c,$(B)/host/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZ        := $(patsubst tests/fuzz/%.c,$(B)/host/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 20
@@ -148,7 +148,7 @@ $(B)/image/%.o: %.c Makefile
 
 $(B)/image/%.o: %.S
 	@mkdir -p $(@D)
-	$(Q)$(CC) -c -g -Iinclude -MMD -MP -o $@ $<
+	$(Q)$(CC) -c -g -Iinclude -Ismp -MMD -MP -o $@ $<
 
 $(B)/BOOTX64.so: $(IMAGE_OBJ) efi/image.lds
 	$(Q)ld $(LDFLAGS) -o $@ $(GNUEFI_LIB)/crt0-efi-x86_64.o $(IMAGE_OBJ) $(GNUEFI_LIB)/libgnuefi.a
@@ -180,7 +180,7 @@ $(B)/host/%.o: %.c Makefile
 
 $(B)/host/%.o: %.S
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) -c -g -Iinclude -MMD -MP -o $@ $<
+	$(Q)$(HOSTCC) -c -g -Iinclude -Ismp -MMD -MP -o $@ $<
 
 $(HOST_LIB): $(HOST_OBJ)
 	$(Q)rm -f $@
@@ -196,7 +196,7 @@ $(B)/host/madt: $(B)/host/tools/madt.o $(HOST_LIB)
 $(B)/host/explain: $(B)/host/tools/explain.o $(HOST_LIB)
 	$(Q)$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^
 
-$(B)/host/fuzz/%: tests/fuzz/%.c $(PURE_C) $(FAKE_C) $(B)/host/smp/fault_entry.o $(B)/image/trampoline/blob.o
+$(B)/host/fuzz/%: tests/fuzz/%.c $(PURE_C) $(FAKE_C) $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/image/trampoline/blob.o
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) -g -O1 -std=gnu17 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 	    $(INCLUDES) -Itests/fake -DVERSION='"$(VERSION)"' -no-pie -o $@ $^

@@ -53,6 +53,7 @@ EFI_STATUS run_open(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABLE *s
     EFI_GUID loaded_image = LOADED_IMAGE_PROTOCOL;
 
     memset(run, 0, sizeof *run);
+    run->times.start = hw_tsc();
     run->firmware.handle = handle;
     run->firmware.system = system;
     run->firmware.boot = system->BootServices;
@@ -106,7 +107,7 @@ static enum status allocate_plan(struct reveille *run)
 {
     const size_t enabled = run->machine.inventory.enabled;
     const size_t bytes = enabled * (sizeof(struct lcpu_plan) + 2 * sizeof(uint32_t)) +
-                         run->options.rounds * sizeof(uint32_t);
+                         2 * run->options.rounds * sizeof(uint32_t);
     run->plan_pages = bytes / PAGE_BYTES + 1;
     struct lcpu_plan *lcpus = memory_allocate(&run->firmware, run->plan_pages);
 
@@ -118,6 +119,7 @@ static enum status allocate_plan(struct reveille *run)
     run->wake.missing = (uint32_t *)(void *)(lcpus + enabled);
     run->wake.values = run->wake.missing + enabled;
     run->rounds_us = run->wake.values + enabled;
+    run->medians_us = run->rounds_us + run->options.rounds;
     const enum status status =
         plan_make(&run->machine, &run->options, &run->problems, lcpus, &run->plan);
     return status != STATUS_OK ? status : inject_check(&run->options, &run->plan, &run->problems);
@@ -216,6 +218,7 @@ static enum status prepare(struct reveille *run)
         return status;
     run->parameters = prepare_parameters(&run->machine, &run->plan, &run->arena, &run->tables);
     report_lcpus(&run->console, &run->arena);
+    report_memory(&run->console, &run->arena);
     if (run->machine.low_page == 0)
         return STATUS_OK; // the page is firmware's until the exit
     if ((status = address_space_place(&run->machine, &run->arena, &run->problems, &run->tables)) !=
@@ -227,6 +230,7 @@ static enum status prepare(struct reveille *run)
 enum status run_prepare(struct reveille *run)
 {
     const enum status status = prepare(run);
+    run->times.prepared = hw_tsc();
     return status == STATUS_OK && run->options.exit == ANSWER_NO ? run_check_return(run) : status;
 }
 

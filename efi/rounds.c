@@ -7,6 +7,8 @@
 #include "hw.h"
 #include "inject.h"
 #include "mem.h"
+#include "option_sweep.h"
+#include "prepare.h"
 #include "shell.h"
 
 // One greeting at the slowest baud rate, twice over: 2 * 80 characters * 10 bits / 1200 baud,
@@ -90,9 +92,18 @@ static void inject(struct reveille *run)
         memcpy(run->wake.page_view, &halt, sizeof halt);
 }
 
-static void prepare_wake(struct reveille *run)
+// An AP waits for its turn to greet as long as a round and everybody's greeting can take.
+static void set_patience(struct reveille *run)
 {
     struct rally *rally = arena_rally(&run->arena);
+    const uint64_t us = plan_round_bound_us(&run->plan) + run->arena.count * GREETING_US;
+
+    rally->late_us = run->plan.timeout_us + run->plan.timeout_us / 4;
+    rally->turn_wait_ticks = clock_ticks(&run->machine.clock, us);
+}
+
+static void prepare_wake(struct reveille *run)
+{
     struct wake *wake = &run->wake;
 
     wake->plan = &run->plan;
@@ -107,11 +118,24 @@ static void prepare_wake(struct reveille *run)
         .idle_ticks = clock_ticks(&wake->clock, APIC_IDLE_US),
     };
     wake->apic.operations->enable(&wake->apic);
-    rally->ticks_per_us = clock_ticks(&wake->clock, 1);
-    rally->late_us = run->plan.timeout_us + run->plan.timeout_us / 4;
-    rally->turn_wait_ticks =
-        clock_ticks(&wake->clock, plan_round_bound_us(&run->plan) + run->arena.count * GREETING_US);
-    inject(run);
+    arena_rally(&run->arena)->ticks_per_us = clock_ticks(&wake->clock, 1);
+    set_patience(run);
+}
+
+// The machine's limit, on the same page; then the page is the trampoline's again.
+static void measure_null(struct reveille *run)
+{
+    struct null_times times;
+    size_t relocations;
+
+    for (enum null_mode mode = NULL_REAL; mode <= NULL_LONG && run->plan.want > 0; mode++) {
+        null_measure(&run->wake, mode, &times);
+        report_null(&run->console, &run->wake, mode, &times);
+    }
+    if (prepare_page(&run->machine, &run->arena, &run->trampoline, &run->parameters,
+                     (uintptr_t)ap_main, &run->problems, &run->tables, run->wake.page_view,
+                     &relocations) != STATUS_OK)
+        run->options.sweep.count = run->plan.rounds = 0; // told; who starts there would be lost
 }
 
 static void run_round(struct reveille *run, struct wake_result *result)
@@ -143,23 +167,81 @@ static bool is_stopped(struct reveille *run, uint32_t round)
     return true;
 }
 
-void run_wake(struct reveille *run)
+static void add_to_sweep(const struct wake_result *result, uint32_t want, struct sweep_result *sum)
+{
+    const uint32_t first_try = result->up - result->retried;
+
+    sum->lost += want - first_try;
+    sum->first_try = first_try < sum->first_try ? first_try : sum->first_try;
+    sum->up = result->up < sum->up ? result->up : sum->up;
+    if (result->up > 0 && result->first_us < sum->first_us)
+        sum->first_us = (uint32_t)result->first_us;
+    sum->icr_writes = result->icr_writes > sum->icr_writes ? result->icr_writes : sum->icr_writes;
+}
+
+// All rounds of one setting.
+static void run_rounds(struct reveille *run, struct sweep_result *sum)
 {
     struct wake *wake = &run->wake;
+    const uint32_t want = (uint32_t)run->plan.want;
 
-    run_open_window(run);
-    prepare_wake(run);
-    run_close_window(run);
-    report_starting(&run->console, &run->plan);
+    *sum = (struct sweep_result){.first_try = want, .up = want, .first_us = UINT32_MAX};
     for (uint32_t round = 1; round <= run->plan.rounds; round++) {
         struct wake_result result;
-        run_keep_note(run, NOTE_WAKING, round);
+        run_keep_note(run, NOTE_WAKING, wake->generation + 1);
         run_round(run, &result);
         report_wake(&run->console, wake, &result, &run->firmware_times);
         run->rounds_us[round - 1] = (uint32_t)result.last_us;
+        run->medians_us[round - 1] = (uint32_t)result.median_us;
+        add_to_sweep(&result, want, sum);
         if (is_stopped(run, round))
             break;
     }
+}
+
+// Every setting in turn, and what is best. A value that the plan cannot take is told, and stands as
+// one at which nobody came.
+static void run_sweep(struct reveille *run)
+{
+    const struct sweep *sweep = &run->options.sweep;
+    size_t setting = 0;
+
+    for (; setting < sweep->count && !run->stopped; setting++) {
+        struct sweep_result *result = &run->sweep_results[setting];
+        struct options options;
+        sweep_options(&run->options, setting, &options);
+        if (plan_make(&run->machine, &options, &run->problems, run->plan.lcpus, &run->plan) !=
+            STATUS_OK)
+            break;
+        set_patience(run);
+        run_rounds(run, result);
+        result->median_us = spread_of(run->medians_us, run->plan.rounds);
+        result->last_us = spread_of(run->rounds_us, run->plan.rounds);
+        report_sweep(&run->console, &run->wake, sweep, setting, result);
+    }
+    struct sweep done = *sweep;
+    done.count = setting;
+    report_sweep_end(&run->console, &done, run->sweep_results);
+}
+
+void run_wake(struct reveille *run)
+{
+    struct wake *wake = &run->wake;
+    struct sweep_result sum;
+
+    run->times.left = hw_tsc();
+    run_open_window(run);
+    prepare_wake(run);
+    if (run->options.bench == BENCH_NULL)
+        measure_null(run);
+    inject(run);
+    run_close_window(run);
+    report_starting(&run->console, &run->plan);
+    if (run->options.sweep.count > 0)
+        run_sweep(run);
+    else
+        run_rounds(run, &sum);
+    run->times.woken = hw_tsc();
     run_keep_note(run, NOTE_REPORTING, run->plan.rounds);
     run_open_window(run);
     wake_await_late(wake);

@@ -46,8 +46,11 @@ struct reveille {
     struct problems problems;
     struct machine machine;
     struct plan plan;
-    size_t plan_pages;   // of its list, and of the next
-    uint32_t *rounds_us; // each round's last arrival
+    size_t plan_pages;    // of its list, and of the next
+    uint32_t *rounds_us;  // each round's last arrival
+    uint32_t *medians_us; // and each round's median
+    struct sweep_result sweep_results[SWEEP_MAX];
+    struct run_times times;
     struct arena arena;
     struct page_tables tables;
     struct trampoline trampoline;

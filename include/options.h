@@ -14,6 +14,8 @@ enum apic_choice { APIC_AUTO, APIC_X2APIC, APIC_XAPIC };
 enum serial_choice { SERIAL_AUTO, SERIAL_OFF, SERIAL_PORT };
 enum log_level { LOG_NORMAL, LOG_QUIET, LOG_DEBUG };
 enum compare_choice { COMPARE_NONE, COMPARE_FIRMWARE };
+enum bench_choice { BENCH_NONE, BENCH_NULL };
+enum sweep_key { SWEEP_INIT_US, SWEEP_SIPI_US, SWEEP_SIPIS, SWEEP_WAKE };
 enum answer { ANSWER_NO, ANSWER_YES };
 enum screen_choice { SCREEN_AUTO, SCREEN_OFF, SCREEN_MODE };
 enum save_choice { SAVE_RAM, SAVE_NONE, SAVE_NVRAM };
@@ -33,6 +35,16 @@ struct cpu_range {
 // a list with more separate ones at any moment is an error that says so.
 #define CPU_RANGES_MAX 64u
 
+// One option that takes one value after another in a single run (`sweep=`), as parsed for its own
+// key.
+#define SWEEP_MAX 32u
+
+struct sweep {
+    enum sweep_key key;
+    size_t count; // 0: none
+    uint32_t values[SWEEP_MAX];
+};
+
 struct options {
     enum wake_strategy wake;
     uint32_t init_us;    // INIT_US_AUTO, or 0..10,000,000
@@ -49,6 +61,8 @@ struct options {
     enum log_level log;
     enum end_choice end;
     enum compare_choice compare;
+    enum bench_choice bench; // what to measure besides
+    struct sweep sweep;
     enum answer exit;  // leave boot services
     enum answer check; // stop before anything is woken
     enum answer force;

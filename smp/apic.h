@@ -25,6 +25,11 @@
 #define ICR_TO_DESTINATION   (0u << 18)
 #define ICR_TO_ALL_BUT_SELF  (3u << 18)
 
+// The two messages of a wake; `vector` is the number of the page where a processor starts.
+#define ICR_INIT (ICR_VECTOR(0) | ICR_DELIVERY_INIT | ICR_PHYSICAL | ICR_ASSERT | ICR_EDGE)
+#define ICR_STARTUP(vector) \
+    (ICR_VECTOR(vector) | ICR_DELIVERY_STARTUP | ICR_PHYSICAL | ICR_ASSERT | ICR_EDGE)
+
 struct apic;
 
 struct apic_operations {

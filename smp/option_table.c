@@ -7,6 +7,7 @@
 #include "mem.h"
 #include "option_cpus.h"
 #include "option_faults.h"
+#include "option_sweep.h"
 #include "option_text.h"
 
 #define CHOICES_MAX 5u
@@ -26,6 +27,7 @@ enum value_kind {
     VALUE_PORT,   // or a number in hexadecimal, with 0x
     VALUE_CPUS,   // or a list of CPU indices and ranges of them
     VALUE_FAULTS, // or a list of faults to inject
+    VALUE_SWEEP,  // or another key and values of its own
 };
 
 struct choice {
@@ -142,6 +144,17 @@ static const struct option_key keys[] = {
      .offset = FIELD(compare),
      .choices = {{"none", COMPARE_NONE}, {"firmware", COMPARE_FIRMWARE}},
      .meaning = "firmware: time its StartupAllAPs as well"},
+    {.name = "bench",
+     .initial = "none",
+     .kind = VALUE_WORD,
+     .offset = FIELD(bench),
+     .choices = {{"none", BENCH_NONE}, {"null", BENCH_NULL}},
+     .meaning = "null: time trampolines that only count"},
+    {.name = "sweep",
+     .initial = "none",
+     .kind = VALUE_SWEEP,
+     .choices = {{"none", 0}},
+     .meaning = "all rounds with each of these values"},
     {.name = "exit",
      .initial = "yes",
      .kind = VALUE_WORD,
@@ -293,6 +306,8 @@ static void add_values(struct line *line, const struct option_key *key)
         line_add_format(line, "%s1,3,5-8", separator);
     } else if (key->kind == VALUE_FAULTS) {
         line_add_format(line, "%sFAULT[:CPU][,...]", separator);
+    } else if (key->kind == VALUE_SWEEP) {
+        line_add_format(line, "%sinit_us:0,10,100", separator);
     }
 }
 
@@ -323,6 +338,8 @@ static void read_value(const struct option_key *key, struct text value,
                 options->cpus_count = choice->value;
             } else if (key->kind == VALUE_FAULTS) {
                 options->inject_count = choice->value;
+            } else if (key->kind == VALUE_SWEEP) {
+                options->sweep.count = choice->value;
             } else {
                 store(key, choice->value, options);
             }
@@ -334,6 +351,8 @@ static void read_value(const struct option_key *key, struct text value,
         option_read_cpus(value, report, options);
     } else if (key->kind == VALUE_FAULTS) {
         option_read_faults(value, report, options);
+    } else if (key->kind == VALUE_SWEEP) {
+        option_read_sweep(value, report, &options->sweep);
     } else if (key->kind == VALUE_WORD || !read_number(key, value, &number)) {
         tell_bad_value(key, value, report);
     } else if (key->kind == VALUE_PORT) {
@@ -342,6 +361,19 @@ static void read_value(const struct option_key *key, struct text value,
     } else {
         store(key, number, options);
     }
+}
+
+bool option_read_scalar(struct text name, struct text value, uint32_t *number)
+{
+    const struct option_key *key = find_key(name);
+
+    for (const struct choice *choice = key->choices; choice->word != NULL; choice++) {
+        if (text_equals(value, choice->word)) {
+            *number = choice->value;
+            return true;
+        }
+    }
+    return key->kind == VALUE_NUMBER && read_number(key, value, number);
 }
 
 static void tell_missing_value(const struct option_key *key, struct option_report *report)

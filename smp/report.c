@@ -4,6 +4,7 @@
 
 #include "examine.h"
 #include "fault.h"
+#include "option_sweep.h"
 #include "sort.h"
 
 struct report_line {
@@ -174,6 +175,134 @@ void report_wake(struct console *console, const struct wake *wake, const struct 
         record_add_decimal(line, "unsent", result->unsent);
     if (times->warm_us > 0 && wake->generation == plan->rounds)
         add_ratio(line, times->warm_us, result->last_us);
+    console_record(console, 0, line);
+}
+
+void report_null(struct console *console, const struct wake *wake, enum null_mode mode,
+                 const struct null_times *times)
+{
+    struct report_line out;
+
+    struct line *line = record(&out, "null");
+    record_add_text(line, "mode", mode == NULL_REAL ? "real" : "long");
+    record_add_decimal(line, "cpus", wake->plan->want);
+    record_add_decimal(line, "up", times->up);
+    record_add_decimal(line, "cold_us", times->cold_us);
+    record_add_decimal(line, "warm_min_us", times->warm_us.min);
+    record_add_decimal(line, "warm_median_us", times->warm_us.median);
+    record_add_decimal(line, "warm_max_us", times->warm_us.max);
+    console_record(console, 0, line);
+}
+
+// A value as the user would type it.
+static const char *sweep_value(const struct sweep *sweep, size_t setting, char digits[11])
+{
+    uint32_t value = sweep->values[setting];
+    size_t at = 10;
+
+    if (sweep->key == SWEEP_WAKE)
+        return wake_word((enum wake_strategy)value);
+    if ((sweep->key == SWEEP_INIT_US && value == INIT_US_AUTO) ||
+        (sweep->key == SWEEP_SIPIS && value == SIPIS_AUTO))
+        return "auto";
+    digits[at] = '\0';
+    do {
+        digits[--at] = (char)('0' + value % 10);
+    } while ((value /= 10) > 0);
+    return digits + at;
+}
+
+void report_sweep(struct console *console, const struct wake *wake, const struct sweep *sweep,
+                  size_t setting, const struct sweep_result *result)
+{
+    char digits[11];
+    struct report_line out;
+
+    struct line *line = record(&out, "sweep");
+    record_add_text(line, "key", sweep_word(sweep->key));
+    record_add_text(line, "value", sweep_value(sweep, setting, digits));
+    record_add_decimal(line, "rounds", wake->plan->rounds);
+    record_add_decimal(line, "want", wake->plan->want);
+    record_add_decimal(line, "first_try", result->first_try);
+    record_add_decimal(line, "up", result->up);
+    record_add_decimal(line, "lost", result->lost);
+    record_add_decimal(line, "first_us", result->first_us);
+    record_add_decimal(line, "median_us", result->median_us.median);
+    record_add_decimal(line, "last_us", result->last_us.median);
+    record_add_decimal(line, "slowest_us", result->last_us.max);
+    record_add_decimal(line, "icr_writes", result->icr_writes);
+    console_record(console, 0, line);
+}
+
+// Is the setting `left` to be preferred? Words among numbers (auto) are no number.
+static bool is_better(const struct sweep *sweep, const struct sweep_result *results, size_t left,
+                      size_t right)
+{
+    if (sweep->key == SWEEP_WAKE)
+        return results[left].last_us.median < results[right].last_us.median;
+    return sweep->values[left] < sweep->values[right];
+}
+
+static bool is_candidate(const struct sweep *sweep, const struct sweep_result *result,
+                         size_t setting)
+{
+    const bool word = (sweep->key == SWEEP_INIT_US && sweep->values[setting] == INIT_US_AUTO) ||
+                      (sweep->key == SWEEP_SIPIS && sweep->values[setting] == SIPIS_AUTO);
+    return !word && result->lost == 0;
+}
+
+void report_sweep_end(struct console *console, const struct sweep *sweep,
+                      const struct sweep_result *results)
+{
+    const bool of_words = sweep->key == SWEEP_WAKE;
+    const char *best_word = of_words ? "fastest" : "smallest";
+    size_t best = SWEEP_MAX;
+    char digits[11];
+    struct report_line out;
+
+    for (size_t i = 0; i < sweep->count; i++) {
+        if (is_candidate(sweep, &results[i], i) &&
+            (best == SWEEP_MAX || is_better(sweep, results, i, best)))
+            best = i;
+    }
+    const char *value = best < SWEEP_MAX ? sweep_value(sweep, best, digits) : "none";
+    struct line *line = record(&out, "sweep-result");
+    record_add_text(line, "key", sweep_word(sweep->key));
+    record_add_text(line, best_word, value);
+    console_record(console, 0, line);
+    line = sentence(&out);
+    if (best < SWEEP_MAX)
+        line_add_format(line, "The %s %s at which nobody was ever lost: %s", best_word,
+                        sweep_word(sweep->key), value);
+    else
+        line_add_format(line, "With every value of %s somebody was lost at the first try",
+                        sweep_word(sweep->key));
+    console_say(console, 0, line);
+}
+
+void report_memory(struct console *console, const struct arena *arena)
+{
+    const size_t per_cpu = sizeof(struct lcpu_page) + GUARD_BYTES + STACK_BYTES;
+    struct report_line out;
+
+    struct line *line = record(&out, "memory");
+    record_add_decimal(line, "cpus", arena->count);
+    record_add_decimal(line, "per_cpu_bytes", per_cpu);
+    record_add_decimal(line, "total_bytes", arena->bytes);
+    record_add_decimal(line, "low_bytes", PAGE_BYTES);
+    console_record(console, 0, line);
+}
+
+void report_times(struct console *console, const struct clock *clock, const struct run_times *times)
+{
+    struct report_line out;
+
+    struct line *line = record(&out, "times");
+    record_add_decimal(line, "prepare_us", clock_us(clock, times->prepared - times->start));
+    record_add_decimal(line, "leave_us", clock_us(clock, times->left - times->prepared));
+    record_add_decimal(line, "wake_us", clock_us(clock, times->woken - times->left));
+    record_add_decimal(line, "report_us", clock_us(clock, times->reported - times->woken));
+    record_add_decimal(line, "total_us", clock_us(clock, times->reported - times->start));
     console_record(console, 0, line);
 }
 

@@ -6,6 +6,7 @@
 
 #include "console.h"
 #include "machine.h"
+#include "null.h"
 #include "plan.h"
 #include "trampoline.h"
 #include "wake.h"
@@ -40,6 +41,36 @@ void report_firmware(struct console *console, const struct machine *machine,
 // one.
 void report_wake(struct console *console, const struct wake *wake, const struct wake_result *result,
                  const struct firmware_times *times);
+
+// ev=null: what the null trampolines took.
+void report_null(struct console *console, const struct wake *wake, enum null_mode mode,
+                 const struct null_times *times);
+
+// One setting of a sweep, over all its rounds.
+struct sweep_result {
+    uint32_t first_try, up;  // in the worst round: came with the first sequence, came at all
+    uint64_t lost;           // over all rounds: did not come with the first sequence
+    uint32_t first_us;       // the earliest arrival of all
+    struct spread median_us; // of the rounds' medians
+    struct spread last_us;   // of the rounds' last arrivals
+    uint64_t icr_writes;     // in the round that needed most
+};
+void report_sweep(struct console *console, const struct wake *wake, const struct sweep *sweep,
+                  size_t setting, const struct sweep_result *result);
+
+// The end of a sweep: the smallest number, or the fastest strategy, at which nobody was ever lost.
+void report_sweep_end(struct console *console, const struct sweep *sweep,
+                      const struct sweep_result *results);
+
+// ev=memory: what the processors' records, stacks and tables take.
+void report_memory(struct console *console, const struct arena *arena);
+
+// ev=times: from the image's first instruction to the end of each part, just before ev=end.
+struct run_times {
+    uint64_t start, prepared, left, woken, reported; // TSC
+};
+void report_times(struct console *console, const struct clock *clock,
+                  const struct run_times *times);
 
 // ev=rounds: the first round's last arrival (cold) and the spread of the others' (warm). Only with
 // rounds= beyond 1. Sorts the list.

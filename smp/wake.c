@@ -46,7 +46,7 @@ static int group_has_come(const struct wake *wake, const struct group *group)
     return 1;
 }
 
-static void wait_us(const struct wake *wake, uint64_t us)
+void wake_wait_us(const struct wake *wake, uint64_t us)
 {
     const uint64_t ticks = clock_ticks(&wake->clock, us);
     const uint64_t start = hw_tsc();
@@ -142,8 +142,7 @@ static bool send_to(struct wake *wake, uint32_t slot, uint32_t command)
 // more.
 static void send_startup(struct wake *wake, const struct group *group)
 {
-    const uint32_t startup = ICR_VECTOR(wake->page_phys / PAGE_BYTES) | ICR_DELIVERY_STARTUP |
-                             ICR_PHYSICAL | ICR_ASSERT | ICR_EDGE;
+    const uint32_t startup = ICR_STARTUP(wake->page_phys / PAGE_BYTES);
 
     if (group->address == GROUP_ALL) {
         send_one(wake, 0, startup | ICR_TO_ALL_BUT_SELF);
@@ -159,8 +158,6 @@ static void send_startup(struct wake *wake, const struct group *group)
 // would only be put to sleep again.
 static void send_init(struct wake *wake, const struct group *group, uint32_t try)
 {
-    const uint32_t init = ICR_VECTOR(0) | ICR_DELIVERY_INIT | ICR_PHYSICAL | ICR_ASSERT | ICR_EDGE;
-
     for (size_t i = 0; i < group->count; i++) {
         struct account *account = arena_account(wake->arena, group->slots[i]);
         struct lcpu *lcpu = &arena_lcpu(wake->arena, group->slots[i])->lcpu;
@@ -173,10 +170,10 @@ static void send_init(struct wake *wake, const struct group *group, uint32_t try
         atomic_store_explicit(&lcpu->fault.valid, 0, memory_order_relaxed);
         memset(lcpu->trap, 0, sizeof lcpu->trap);
         if (group->address == GROUP_EACH)
-            account->held = send_to(wake, group->slots[i], init);
+            account->held = send_to(wake, group->slots[i], ICR_INIT);
     }
     if (group->address == GROUP_ALL)
-        send_one(wake, 0, init | ICR_TO_ALL_BUT_SELF);
+        send_one(wake, 0, ICR_INIT | ICR_TO_ALL_BUT_SELF);
 }
 
 // An AP may have come after it was looked at and before its INIT reached it. By now it is held, and
@@ -235,7 +232,7 @@ static void run_sequence(struct wake *wake, struct group group, uint32_t expecte
     if (group_has_come(wake, &group))
         return;
     send_init(wake, &group, try);
-    wait_us(wake, try == 1 ? plan->init_us : plan->init_retry_us);
+    wake_wait_us(wake, try == 1 ? plan->init_us : plan->init_retry_us);
     if (try > 1)
         forget_the_held(wake, &group);
     for (uint32_t sent = 1; sent <= sipis; sent++) {
@@ -246,7 +243,7 @@ static void run_sequence(struct wake *wake, struct group group, uint32_t expecte
         if (sent == sipis)
             break;
         if (plan->sipis != SIPIS_AUTO)
-            wait_us(wake, plan->sipi_us);
+            wake_wait_us(wake, plan->sipi_us);
         else if (poll_while_they_come(wake, &group, expected))
             return;
         else
@@ -365,12 +362,10 @@ void wake_await_late(struct wake *wake)
 
 void wake_hold(struct wake *wake)
 {
-    const uint32_t init = ICR_VECTOR(0) | ICR_DELIVERY_INIT | ICR_PHYSICAL | ICR_ASSERT | ICR_EDGE;
-
     // A broadcast woke more than are listed, and only another reaches them.
     if (wake->plan->wake == WAKE_BROADCAST)
-        send_one(wake, 0, init | ICR_TO_ALL_BUT_SELF);
+        send_one(wake, 0, ICR_INIT | ICR_TO_ALL_BUT_SELF);
     for (uint32_t slot = 1; slot <= wake->plan->want && wake->plan->wake != WAKE_BROADCAST; slot++)
-        send_one(wake, lcpu_of(wake, slot)->apic_id, init | ICR_TO_DESTINATION);
-    wait_us(wake, PLAN_INIT_MANUAL_US);
+        send_one(wake, lcpu_of(wake, slot)->apic_id, ICR_INIT | ICR_TO_DESTINATION);
+    wake_wait_us(wake, PLAN_INIT_MANUAL_US);
 }

@@ -55,6 +55,9 @@ void wake_await_late(struct wake *wake);
 // STARTUP, with nothing of ours in use. Waits as long as the manual wants after an INIT.
 void wake_hold(struct wake *wake);
 
+// Spins. Rounded up, so that no wait is shorter than asked.
+void wake_wait_us(const struct wake *wake, uint64_t us);
+
 // The parts of a round, for whoever wakes by other messages than ours: clears what the last round
 // left; then counts who has come, with times since `start`, a TSC value. `result` is added to.
 void wake_begin_round(struct wake *wake);

@@ -19,8 +19,8 @@
 #define ICR_BUSY           0x00001000u
 #define ICR_SHORTHAND      0x000c0000u
 #define ICR_ALL_BUT_SELF   0x000c0000u
-#define ICR_INIT           0x00004500u // assert, edge, physical, vector 0
-#define ICR_STARTUP        0x00004600u
+#define MESSAGE_INIT           0x00004500u // assert, edge, physical, vector 0
+#define MESSAGE_STARTUP        0x00004600u
 #define ICR_STARTUP_VECTOR 0x000000ffu
 
 #define CLOCK_START 123456789u
@@ -225,9 +225,9 @@ static void hear_startup(struct fake_aps *aps, struct fake_ap *ap, uint32_t vect
 
 static void hear(struct fake_aps *aps, struct fake_ap *ap, uint32_t message)
 {
-    if (message == ICR_INIT)
+    if (message == MESSAGE_INIT)
         hear_init(aps, ap);
-    else if ((message & ~ICR_STARTUP_VECTOR) == ICR_STARTUP)
+    else if ((message & ~ICR_STARTUP_VECTOR) == MESSAGE_STARTUP)
         hear_startup(aps, ap, message & ICR_STARTUP_VECTOR);
     else
         fake_fail("fake: no such message in the manual's sequence: %#x", message);

@@ -66,6 +66,11 @@ static void render(const struct options *o, char *text, size_t size)
     SHOW(o->serial == SERIAL_PORT, "serial:%x ", o->serial_port)
     SHOW(o->log != LOG_NORMAL, "log:%d ", (int)o->log)
     SHOW(o->end != END_AUTO, "end:%d ", (int)o->end)
+    SHOW(o->bench != BENCH_NONE, "bench:%d ", (int)o->bench)
+    SHOW(o->sweep.count > 0, "sweep:%d", (int)o->sweep.key)
+    for (size_t i = 0; i < o->sweep.count; i++) {
+        SHOW(true, ",%u%s", o->sweep.values[i], i + 1 == o->sweep.count ? " " : "")
+    }
     SHOW(o->help, "help ")
 #undef SHOW
 }
@@ -183,6 +188,13 @@ static void test_good_values(void **state)
         {"end=poweroff", "end:2 ", ""},
         {"end=reset", "end:3 ", ""},
         {"end=debug-exit", "end:4 ", ""},
+        {"bench=null", "bench:1 ", ""},
+        {"sweep=init_us:0", "sweep:0,0 ", ""},
+        {"sweep=init_us:0,10,auto", "sweep:0,0,10,4294967295 ", ""},
+        {"sweep=sipi_us:200,0", "sweep:1,200,0 ", ""},
+        {"sweep=sipis:auto,1,4", "sweep:2,0,1,4 ", ""},
+        {"sweep=wake:broadcast,parallel", "sweep:3,2,0 ", ""},
+        {"sweep=sipis:1 sweep=none", "", ""},
         {"help", "help ", ""},
         {"-h", "help ", ""},
         {"-?", "help ", ""},
@@ -262,6 +274,11 @@ static void test_unknown_keys(void **state)
     "error missing-value: reveille.cfg line 1: " key " has no value: write " key \
     "=VALUE without blanks, VALUE being " values "\n"
 
+#define SWEEP(item, wrong) \
+    "error bad-value: reveille.cfg line 1: sweep=: \"" item "\" is " wrong "\n"
+#define NO_SWEEP "no sweep: write KEY:VALUE,VALUE with init_us, sipi_us, sipis or wake"
+#define NO_VALUE "no value that this key takes: see help"
+
 static void test_bad_values(void **state)
 {
     (void)state;
@@ -305,6 +322,22 @@ static void test_bad_values(void **state)
         {"log=verbose", "", BAD("log=verbose", "normal|quiet|debug")},
         {"end=\x1b[2J", "", BAD("end=?[2J", "auto|halt|poweroff|reset|debug-exit")},
         {"log=quiet\xc2\xa0", "", BAD("log=quiet??", "normal|quiet|debug")},
+        {"sweep", "", MISSING("sweep", "none|init_us:0,10,100")},
+        {"sweep=init_us", "", SWEEP("init_us", NO_SWEEP)},
+        {"sweep=:1", "", SWEEP(":1", NO_SWEEP)},
+        {"sweep=rounds:1,2", "", SWEEP("rounds:1,2", NO_SWEEP)},
+        {"sweep=init_us:", "", SWEEP("", NO_VALUE)},
+        {"sweep=init_us:1,", "", SWEEP("", NO_VALUE)},
+        {"sweep=init_us:1,,x", "", SWEEP("", NO_VALUE) SWEEP("x", NO_VALUE)},
+        {"sweep=init_us:10000001", "", SWEEP("10000001", NO_VALUE)},
+        {"sweep=sipi_us:auto", "", SWEEP("auto", NO_VALUE)},
+        {"sweep=sipis:5", "", SWEEP("5", NO_VALUE)},
+        {"sweep=init_us:7,07", "", SWEEP("07", "named twice")},
+        {"sweep=wake:firmware", "",
+         SWEEP("firmware", "no message of ours: use wake=firmware in a run of its own")},
+        {"sweep=sipi_us:0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,"
+         "28,29,30,31,32",
+         "", SWEEP("32", "one value too many: 32 can be named")},
         // A bad value leaves what was there, and a good one later does not excuse it.
         {"rounds=7 rounds=x rounds=", "rounds:7 ",
          BAD("rounds=x", "1..1000000, in decimal") MISSING("rounds", "1..1000000")},
@@ -634,11 +667,12 @@ static void collect(void *context, const char *line)
 }
 
 static const char *const contract_defaults[] = {
-    "wake=parallel", "init_us=auto", "sipi_us=200",  "sipis=auto",  "timeout_us=1000000",
-    "retries=1",     "apic=auto",    "cpus=all",     "rounds=1",    "serial=auto",
-    "log=normal",    "end=auto",     "compare=none", "exit=yes",    "check=no",
-    "dry-run=no",    "force=no",     "screen=auto",  "rotate=auto", "save=ram",
-    "harvest=auto",  "again=no",     "wait=0",       "inject=none",
+    "wake=parallel", "init_us=auto", "sipi_us=200",  "sipis=auto", "timeout_us=1000000",
+    "retries=1",     "apic=auto",    "cpus=all",     "rounds=1",   "serial=auto",
+    "log=normal",    "end=auto",     "compare=none", "bench=none", "sweep=none",
+    "exit=yes",      "check=no",     "dry-run=no",   "force=no",   "screen=auto",
+    "rotate=auto",   "save=ram",     "harvest=auto", "again=no",   "wait=0",
+    "inject=none",
 };
 #define CONTRACT_KEYS (sizeof(contract_defaults) / sizeof(contract_defaults[0]))
 

@@ -1,0 +1,58 @@
+// The null trampolines: the shortest way from STARTUP to a halt, in real mode and in long mode.
+// Copied data, reached by no jump of the image's. All they share lies in the same page, so nothing
+// has to be patched.
+
+#include "handoff.h"
+#include "null.h"
+
+#define MSR_EFER 0xc0000080
+#define CR0_LONG 0x80010033 // PG WP NE ET MP PE
+
+    .section .rodata.null, "a"
+    .code16
+    .globl null_real, null_real_end, null_long, null_long_end, null_long_target
+    .hidden null_real, null_real_end, null_long, null_long_end, null_long_target
+
+null_real:
+    cli
+    mov     %cs, %ax
+    mov     %ax, %ds
+    rdtsc
+    mov     %eax, NULL_STAMP
+    mov     %edx, NULL_STAMP + 4
+    lock incl NULL_COUNT
+1:  hlt
+    jmp     1b
+null_real_end:
+    .org    null_real + NULL_PARAMETERS // or the build stops here
+
+// From real mode to long mode in one step: PE and PG together.
+null_long:
+    cli
+    mov     %cs, %ax
+    mov     %ax, %ds
+    lgdtl   NULL_GDTR
+    mov     NULL_WINDOW, %ebx
+    mov     NULL_CR4, %eax
+    mov     %eax, %cr4
+    mov     NULL_CR3, %eax
+    mov     %eax, %cr3
+    mov     $MSR_EFER, %ecx
+    mov     NULL_EFER, %eax
+    xor     %edx, %edx
+    wrmsr
+    mov     $CR0_LONG, %eax
+    mov     %eax, %cr0
+    ljmpl   *NULL_TARGET
+    .code64
+null_long_target:
+    mov     %ebx, %ebx                  // the upper half is undefined after the switch
+    rdtsc
+    mov     %eax, NULL_STAMP(%rbx)
+    mov     %edx, NULL_STAMP + 4(%rbx)
+    lock incl NULL_COUNT(%rbx)
+1:  hlt
+    jmp     1b
+null_long_end:
+    .org    null_long + NULL_PARAMETERS
+    .section .note.GNU-stack, "", @progbits
