@@ -59,7 +59,7 @@ FUZZ_SECONDS ?= 20
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run test image debug host explain help setup unit fuzz clang clean
+.PHONY: all run test bench image debug host explain help setup unit fuzz clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -75,6 +75,12 @@ test:
 	@tools/setup build run test
 	@$(MAKE) --no-print-directory all host image
 	@$(PYTHON) tools/test.py
+
+## make bench      wakes side by side: null, Reveille, firmware, Linux; SIZES= RUNS= BENCH=long BASE= RESUME=1
+bench:
+	@tools/setup build bench
+	@$(MAKE) --no-print-directory all
+	@$(PYTHON) tools/bench.py
 
 ## make image      build/reveille.img: GPT with a FAT ESP, ready for dd
 image: $(B)/reveille.img

@@ -1,0 +1,163 @@
+"""make bench: wakes side by side on one kind of machine, and the table and plot of them.
+
+Every size is booted RUNS times, each time as: Reveille with its defaults (null trampolines,
+firmware's StartupAllAPs and every strategy in one run), Reveille with the manual's delays, and
+Debian's own kernels. Variables: SIZES="4 64", RUNS=5, BENCH=long (288 and 512, too), BASE=COMMIT
+(the same by that commit's image, turn by turn), RESUME=1 (boots that are kept in runs.json are not
+repeated).
+Surprise: one boot at a time, on purpose. Two would take each other's processor.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+
+import bench_report
+import linux
+import qemu
+import records
+
+HOME = qemu.ROOT / "build/bench"
+CPU = "qemu64,+x2apic"  # family 15: init_us=auto is 10 us. `max` says family 6 of AMD: 10 ms
+STRATEGIES = ("parallel", "broadcast", "one-by-one")
+ROUNDS = 6
+SIZES, LONG_SIZES = (2, 4, 16, 64, 255), (288, 512)
+FEWER_RUNS = {255: 3, 288: 1, 512: 1}  # a boot takes minutes there
+LINUX_RUNS = {255: 1, 288: 1, 512: 1}
+ICOUNT_SIZES = (4, 16)
+ICOUNT = ("-icount", "shift=3,sleep=off", "-rtc", "clock=vm")
+
+
+@dataclasses.dataclass
+class Patient(qemu.Machine):
+    """A machine whose guest may be an operating system."""
+
+    def timeout_s(self):
+        return 300 + 4 * self.most_cpus()
+
+
+def strategies_of(run):
+    """Another one first in each run, since only the first of a boot is cold."""
+    first = run % len(STRATEGIES)
+    return STRATEGIES[first:] + STRATEGIES[:first]
+
+
+def reveille(size, options, esp=None, extra=()):
+    """One boot; its records."""
+    machine = Patient(smp=str(size), cpu=CPU, mem=1024 + 2 * size, options=f"log=quiet {options}",
+                      extra=extra, **({"esp": esp} if esp else {}))
+    with qemu.Qemu(machine) as vm:
+        return records.parse_records(list(vm.lines()))
+
+
+def linux_us(size, flavour):
+    """Microseconds from "Bringing up" to "Brought up" of a kernel, None if it did not get there."""
+    script = "fs0:\n\\vmlinuz.efi " + linux.COMMAND_LINE + "\n"
+    machine = Patient(smp=str(size), cpu=CPU, mem=1024 + 8 * size, shell=script, debug_exit=False,
+                      goes_on=True, files={"vmlinuz.efi": linux.kernel(flavour)})
+    lines = []
+    with qemu.Qemu(machine) as vm:
+        for line in vm.lines():
+            lines.append(line)
+            if "smp: Brought up" in line:
+                break
+    found = linux.brought_up(lines)
+    return {"cpus": found[0], "us": found[1]} if found else None
+
+
+class Runs:
+    """What was measured, kept after each boot."""
+
+    def __init__(self, resume):
+        self.path = HOME / "runs.json"
+        self.kept = json.loads(self.path.read_text()) if resume and self.path.exists() else {}
+
+    def measure(self, key, boot, *arguments, **more):
+        if key in self.kept:
+            return
+        start = time.monotonic()
+        self.kept[key] = boot(*arguments, **more)
+        self.path.write_text(json.dumps(self.kept))
+        print(f"bench: {key}: {time.monotonic() - start:.0f} s", flush=True)
+
+
+def defaults(run):
+    order = strategies_of(run)
+    return f"bench=null compare=firmware rounds={ROUNDS} sweep=wake:{','.join(order)}"
+
+
+def manual(run):
+    return (f"init_us=10000 sipi_us=200 sipis=2 rounds={ROUNDS} "
+            f"sweep=wake:{','.join(strategies_of(run))}")
+
+
+def build_base(commit):
+    """The ESP of another commit, built in a work tree of its own."""
+    tree = HOME / "base"
+    git = ["git", "-C", str(qemu.ROOT)]
+    if tree.exists():
+        subprocess.run([*git, "worktree", "remove", "--force", str(tree)], check=True)
+    subprocess.run([*git, "worktree", "add", "--detach", str(tree), commit], check=True,
+                   capture_output=True)
+    subprocess.run(["make", "-C", str(tree), "B=build", "all"], check=True,
+                   stdout=subprocess.DEVNULL)
+    return tree / "build/esp"
+
+
+def measure_size(runs, size, count, base):
+    runs.measure(f"{size}/0/plain", reveille, size, "log=normal")
+    for run in range(count):
+        runs.measure(f"{size}/{run}/defaults", reveille, size, defaults(run))
+        if base:
+            runs.measure(f"{size}/{run}/base", reveille, size, defaults(run), esp=base)
+        runs.measure(f"{size}/{run}/manual", reveille, size, manual(run))
+        if run < LINUX_RUNS.get(size, count):
+            for flavour in linux.FLAVOURS:
+                runs.measure(f"{size}/{run}/linux-{flavour}", linux_us, size, flavour)
+
+
+def host():
+    """The machine, without its name."""
+    model = next((line.split(":", 1)[1].strip()
+                  for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.machine())
+    version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True,
+                             check=True).stdout.splitlines()[0]
+    return {"processor": model, "cores": os.cpu_count(), "qemu": version,
+            "date": time.strftime("%Y-%m-%d"),
+            "kernels": {flavour: linux.version(flavour) for flavour in linux.FLAVOURS}}
+
+
+def main():
+    e = os.environ
+    sizes = [int(n) for n in e.get("SIZES", "").split()] or list(SIZES)
+    if e.get("BENCH") == "long":
+        sizes += [n for n in LONG_SIZES if n not in sizes]
+    count = int(e.get("RUNS") or 5)
+    HOME.mkdir(parents=True, exist_ok=True)
+    runs = Runs(e.get("RESUME") == "1")
+    base = build_base(e["BASE"]) if e.get("BASE") else None
+    for size in sizes:
+        measure_size(runs, size, min(count, FEWER_RUNS.get(size, count)), base)
+    for size in (n for n in ICOUNT_SIZES if n in sizes):
+        for run in range(2):
+            runs.measure(f"{size}/{run}/icount", reveille, size, defaults(0), extra=ICOUNT)
+    report = bench_report.markdown(runs.kept, host(), e.get("BASE"))
+    (HOME / "bench.md").write_text(report)
+    bench_report.plot(runs.kept, HOME)
+    print(report)
+    print(f"bench: {HOME.relative_to(qemu.ROOT)}/bench.md, bench.svg, runs.json")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (qemu.Failure, ValueError, subprocess.CalledProcessError) as e:
+        sys.exit(f"bench: {e}")
+    except KeyboardInterrupt:
+        sys.exit(130)
