@@ -336,6 +336,10 @@ void wake_round(struct wake *wake, struct wake_result *result)
 
     *result = (struct wake_result){0};
     wake->unsent = 0;
+    // The last STARTUP of the round before may still be on its way, and must not start whom this
+    // round's INIT has just reset.
+    if (wake->generation > 0)
+        wake_wait_us(wake, wake->plan->sipi_us);
     wake_begin_round(wake);
     const uint64_t start = hw_tsc();
     uint64_t last_sent = start;

@@ -146,7 +146,7 @@ def main():
         measure_size(runs, size, min(count, FEWER_RUNS.get(size, count)), base)
     for size in (n for n in ICOUNT_SIZES if n in sizes):
         for run in range(2):
-            runs.measure(f"{size}/{run}/icount", reveille, size, defaults(0), extra=ICOUNT)
+            runs.measure(f"{size}/{run}/icount", reveille, size, "wake=broadcast", extra=ICOUNT)
     report = bench_report.markdown(runs.kept, host(), e.get("BASE"))
     (HOME / "bench.md").write_text(report)
     bench_report.plot(runs.kept, HOME)

@@ -586,6 +586,24 @@ static void test_stolen_time_is_no_time_of_watching(void **state)
     assert_true(result.first_us > 1000);
 }
 
+// Between the last STARTUP of a round and the first INIT of the next one lies sipi_us: a STARTUP on
+// its way would start whom the INIT has just reset, long before its wait is over.
+static void test_rounds_keep_their_distance(void **state)
+{
+    struct wake_result result;
+
+    (void)state;
+    fake_aps_open(&aps, 2);
+    aps.options.sipis = 2;
+    aps.options.sipi_us = SIPI_US;
+    aps.options.init_us = 10;
+    fake_aps_prepare(&aps);
+    wake_round(&aps.wake, &result);
+    const uint64_t first = aps.aps[1].last_message;
+    wake_round(&aps.wake, &result);
+    assert_true(aps.aps[1].last_message - first >= (SIPI_US + 10 + SIPI_US) * FAKE_TICKS_PER_US);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -604,6 +622,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_selection, NULL, tear_down),
         cmocka_unit_test(test_broadcast_is_two_messages),
         cmocka_unit_test(test_who_is_behind_the_others_gets_no_second_startup),
+        cmocka_unit_test_setup_teardown(test_rounds_keep_their_distance, NULL, tear_down),
         cmocka_unit_test_setup_teardown(test_stolen_time_is_no_time_of_watching, NULL, tear_down),
     };
 
