@@ -40,7 +40,8 @@ LDFLAGS      := -nostdlib -shared -Bsymbolic -znocombreloc -zmax-page-size=4096 
 
 IMAGE_C   := $(wildcard efi/*.c smp/*.c console/*.c trampoline/*.c hw/*.c)
 IMAGE_S   := $(wildcard smp/*.S)
-IMAGE_OBJ := $(IMAGE_C:%.c=$(B)/image/%.o) $(IMAGE_S:%.S=$(B)/image/%.o) $(B)/image/trampoline/blob.o
+FONTS     := $(wildcard $(foreach size,8x16 12x24 16x32,/usr/share/consolefonts/spleen-$(size).psfu.gz))
+IMAGE_OBJ := $(B)/image/console/font_data.o $(IMAGE_C:%.c=$(B)/image/%.o) $(IMAGE_S:%.S=$(B)/image/%.o) $(B)/image/trampoline/blob.o
 
 # The host: the same sources under ASan and UBSan, with a fake machine behind the seam. Of efi/ what can be
 # tried against a fake firmware.
@@ -52,7 +53,7 @@ PURE_C      := $(wildcard smp/*.c console/*.c trampoline/*.c)
 FAKE_C      := $(wildcard tests/fake/*.c)
 HOST_LIB    := $(B)/host/libreveille.a
 HOST_OBJ    := $(patsubst %.c,$(B)/host/%.o,$(PURE_C) $(FAKE_C) $(HOST_EFI_C)) \
-               $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/image/trampoline/blob.o
+               $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/host/console/font_data.o $(B)/image/trampoline/blob.o
 UNIT        := $(patsubst tests/unit/%.c,$(B)/host/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZ        := $(patsubst tests/fuzz/%.c,$(B)/host/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 20
@@ -142,6 +143,20 @@ $(B)/image/trampoline/blob.o: trampoline/blob.S trampoline/image_layout.h $(B)/t
 	@mkdir -p $(@D)
 	$(Q)$(CC) -c -g -Itrampoline -Wa,-I$(B)/trampoline -o $@ $<
 
+# ---- the font ----
+
+$(B)/font_data.c: tools/font.py Makefile
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) tools/font.py $(FONTS) > $@
+
+$(B)/image/console/font_data.o: $(B)/font_data.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(IMAGE_CFLAGS) -c -o $@ $<
+
+$(B)/host/console/font_data.o: $(B)/font_data.c
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(HOST_CFLAGS) -c -o $@ $<
+
 # ---- the image ----
 
 $(B)/image/efi/%.o: efi/%.c Makefile
@@ -202,7 +217,10 @@ $(B)/host/madt: $(B)/host/tools/madt.o $(HOST_LIB)
 $(B)/host/explain: $(B)/host/tools/explain.o $(HOST_LIB)
 	$(Q)$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^
 
-$(B)/host/fuzz/%: tests/fuzz/%.c $(PURE_C) $(FAKE_C) $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/image/trampoline/blob.o
+$(B)/host/render: $(B)/host/tools/render.o $(HOST_LIB)
+	$(Q)$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^
+
+$(B)/host/fuzz/%: $(B)/font_data.c tests/fuzz/%.c $(PURE_C) $(FAKE_C) $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/image/trampoline/blob.o
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) -g -O1 -std=gnu17 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 	    $(INCLUDES) -Itests/fake -DVERSION='"$(VERSION)"' -no-pie -o $@ $^

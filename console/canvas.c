@@ -1,0 +1,161 @@
+// Pixels. Every shape ends in fill_target: a rectangle, cut to the target, turned, and written line
+// by line as the panel is wired.
+
+#include "canvas.h"
+
+// A run of ones: where it begins and how long it is. Bits 0 if the mask is none.
+static struct channel channel_of(uint32_t mask)
+{
+    struct channel channel = {0, 0};
+
+    if (mask == 0)
+        return channel;
+    while ((mask & 1) == 0) {
+        mask >>= 1;
+        channel.shift++;
+    }
+    while (mask & 1) {
+        mask >>= 1;
+        channel.bits++;
+    }
+    if (mask != 0)
+        channel.bits = 0;
+    return channel;
+}
+
+bool framebuffer_is_sane(const struct framebuffer *framebuffer)
+{
+    const uint32_t red = framebuffer->red_mask, green = framebuffer->green_mask,
+                   blue = framebuffer->blue_mask;
+
+    if (framebuffer->phys == 0 || framebuffer->phys % sizeof(uint32_t) != 0 ||
+        framebuffer->width == 0 || framebuffer->height == 0 ||
+        framebuffer->pitch_pixels < framebuffer->width ||
+        framebuffer->phys + framebuffer->bytes < framebuffer->phys)
+        return false;
+    if ((red & green) | (red & blue) | (green & blue) || channel_of(red).bits == 0 ||
+        channel_of(green).bits == 0 || channel_of(blue).bits == 0)
+        return false;
+    return (uint64_t)framebuffer->pitch_pixels * framebuffer->height <=
+           framebuffer->bytes / sizeof(uint32_t);
+}
+
+void canvas_open(struct canvas *canvas)
+{
+    *canvas = (struct canvas){.count = 0};
+}
+
+bool canvas_add(struct canvas *canvas, const struct framebuffer *framebuffer, void *pixels,
+                uint32_t rotate)
+{
+    const bool turned = rotate == 90 || rotate == 270;
+    const uint32_t width = turned ? framebuffer->height : framebuffer->width;
+    const uint32_t height = turned ? framebuffer->width : framebuffer->height;
+
+    if (canvas->count == CANVAS_TARGETS || !framebuffer_is_sane(framebuffer))
+        return false;
+    canvas->targets[canvas->count++] = (struct canvas_target){
+        .pixels = pixels,
+        .width = framebuffer->width,
+        .height = framebuffer->height,
+        .pitch = framebuffer->pitch_pixels,
+        .rotate = rotate,
+        .red = channel_of(framebuffer->red_mask),
+        .green = channel_of(framebuffer->green_mask),
+        .blue = channel_of(framebuffer->blue_mask),
+    };
+    canvas->width = canvas->count == 1 || width < canvas->width ? width : canvas->width;
+    canvas->height = canvas->count == 1 || height < canvas->height ? height : canvas->height;
+    return true;
+}
+
+// Eight bits of a colour, in as many as the panel has.
+static uint32_t put_channel(struct channel channel, uint32_t value)
+{
+    return channel.bits >= 8 ? value << (channel.bits - 8) << channel.shift
+                             : value >> (8 - channel.bits) << channel.shift;
+}
+
+static uint32_t pixel_of(const struct canvas_target *target, color wanted)
+{
+    return put_channel(target->red, wanted >> 16 & 0xff) |
+           put_channel(target->green, wanted >> 8 & 0xff) |
+           put_channel(target->blue, wanted & 0xff);
+}
+
+struct box {
+    uint32_t x, y, width, height;
+};
+
+// From logical coordinates to the panel's.
+static struct box turn(const struct canvas_target *target, struct box box)
+{
+    switch (target->rotate) {
+    case 90: // the logical top is the panel's right edge
+        return (struct box){target->width - box.y - box.height, box.x, box.height, box.width};
+    case 180:
+        return (struct box){target->width - box.x - box.width, target->height - box.y - box.height,
+                            box.width, box.height};
+    case 270:
+        return (struct box){box.y, target->height - box.x - box.width, box.height, box.width};
+    default:
+        return box;
+    }
+}
+
+// The box lies within the canvas, and so within every target.
+static void fill_target(const struct canvas_target *target, struct box logical, uint32_t pixel)
+{
+    const struct box box = turn(target, logical);
+
+    for (uint32_t y = box.y; y < box.y + box.height; y++) {
+        volatile uint32_t *line =
+            (volatile uint32_t *)(void *)target->pixels + (size_t)y * target->pitch + box.x;
+        for (uint32_t x = 0; x < box.width; x++)
+            line[x] = pixel;
+    }
+}
+
+void canvas_fill(const struct canvas *canvas, uint32_t x, uint32_t y, uint32_t width,
+                 uint32_t height, color fill)
+{
+    if (x >= canvas->width || y >= canvas->height)
+        return;
+    const struct box box = {x, y, width < canvas->width - x ? width : canvas->width - x,
+                            height < canvas->height - y ? height : canvas->height - y};
+    for (size_t i = 0; i < canvas->count; i++)
+        fill_target(&canvas->targets[i], box, pixel_of(&canvas->targets[i], fill));
+}
+
+static bool glyph_pixel(const struct font *font, const uint8_t *glyph, uint32_t x, uint32_t y)
+{
+    const uint32_t row_bytes = (font->width + 7u) / 8u;
+    return glyph[y * row_bytes + x / 8] >> (7 - x % 8) & 1;
+}
+
+void canvas_glyph(const struct canvas *canvas, const struct font *font, uint32_t scale, uint32_t x,
+                  uint32_t y, char character, color ink, color paper)
+{
+    const uint32_t bytes = (font->width + 7u) / 8u * font->height;
+    const bool known = character >= FONT_FIRST && character <= FONT_LAST;
+    const uint8_t *glyph = font->glyphs + (known ? (uint32_t)(character - FONT_FIRST) : 0) * bytes;
+
+    // Runs of one colour, line by line.
+    for (uint32_t row = 0; row < font->height; row++) {
+        for (uint32_t from = 0, to; from < font->width; from = to) {
+            const bool inked = glyph_pixel(font, glyph, from, row);
+            for (to = from + 1; to < font->width && glyph_pixel(font, glyph, to, row) == inked;)
+                to++;
+            canvas_fill(canvas, x + from * scale, y + row * scale, (to - from) * scale, scale,
+                        inked ? ink : paper);
+        }
+    }
+}
+
+uint32_t canvas_text(const struct canvas *canvas, const struct font *font, uint32_t scale,
+                     uint32_t x, uint32_t y, const char *text, color ink, color paper)
+{
+    for (; *text; text++, x += font->width * scale)
+        canvas_glyph(canvas, font, scale, x, y, *text, ink, paper);
+    return x;
+}

@@ -1,0 +1,334 @@
+// Tiles as large as the area allows. Surprise: there is no formula for how large that is, since
+// packages and cores take gaps; sizes are tried from the largest down, by the same walk that draws.
+
+#include "wall.h"
+
+#include "palette.h"
+
+#define TILE_MOST  144u
+#define TILE_LEAST 3u
+#define QUIET_ZONE 4u // modules; ISO/IEC 18004
+
+static const struct look {
+    color fill, ink;
+    char sign;
+    const char *word;
+} looks[WALL_STATES] = {
+    [WALL_ASLEEP] = {TILE_ASLEEP, INK_TEXT, '.', "asleep"},
+    [WALL_REAL] = {TILE_REAL, INK_TEXT, 'r', "real"},
+    [WALL_PROTECTED] = {TILE_PROTECTED, INK_TEXT, 'p', "protected"},
+    [WALL_LONG] = {TILE_LONG, INK_PAPER, 'l', "long"},
+    [WALL_UP] = {TILE_UP, INK_PAPER, '^', "up"},
+    [WALL_GREETED] = {TILE_GREETED, INK_PAPER, '+', "greeted"},
+    [WALL_FAILED] = {TILE_FAILED, INK_PAPER, '!', "failed"},
+    [WALL_UNLISTED] = {TILE_UNLISTED, INK_PAPER, '?', "unlisted"},
+    [WALL_BSP] = {INK_TEXT, INK_PAPER, '*', "BSP"},
+};
+
+// What a processor was in before it reached each stage.
+static const enum wall_state before_stage[WALL_STAGES] = {WALL_ASLEEP, WALL_REAL, WALL_PROTECTED,
+                                                          WALL_LONG};
+
+void wall_plan(const struct canvas *canvas, struct wall_layout *layout)
+{
+    const struct type type = screen_type(canvas);
+    const uint32_t rows = canvas->height / type.height;
+    const uint32_t text_rows = rows * 2 / 5 > 8 ? rows * 2 / 5 : rows < 8 ? rows : 8;
+    const uint32_t margin = type.width;
+
+    *layout = (struct wall_layout){.text_height = text_rows * type.height};
+    const uint32_t lower = canvas->height - layout->text_height;
+    layout->headline_top = layout->text_height + type.height / 2;
+    layout->legend_top = canvas->height - type.height - type.height / 2;
+    layout->code_side = lower / 2 < canvas->width / 3 ? lower / 2 : canvas->width / 3;
+    layout->code_left = canvas->width - layout->code_side;
+    layout->code_top = canvas->height - layout->code_side;
+    layout->left = margin;
+    layout->top = layout->headline_top + 5 * type.height / 2;
+    layout->width = layout->code_left > 2 * margin ? layout->code_left - 2 * margin : 0;
+    layout->height = layout->legend_top > layout->top + type.height / 2
+                         ? layout->legend_top - type.height / 2 - layout->top
+                         : 0;
+}
+
+// ---- sitting ----
+
+static bool sits_before(const struct wall_cpu *left, const struct wall_cpu *right)
+{
+    if (left->package != right->package)
+        return left->package < right->package;
+    if (left->core != right->core)
+        return left->core < right->core;
+    return left->thread != right->thread ? left->thread < right->thread
+                                         : left->index < right->index;
+}
+
+// Shell sort: in place, and nearly sorted lists cost nothing.
+static void seat(struct wall_cpu *cpus, size_t count)
+{
+    for (size_t gap = count / 2; gap > 0; gap /= 2) {
+        for (size_t i = gap; i < count; i++) {
+            const struct wall_cpu moved = cpus[i];
+            size_t j = i;
+            for (; j >= gap && sits_before(&moved, &cpus[j - gap]); j -= gap)
+                cpus[j] = cpus[j - gap];
+            cpus[j] = moved;
+        }
+    }
+}
+
+// How packages stand apart: each on rows of its own while there are few, else by a gap.
+enum packages { PACKAGES_ONE_CPU_EACH, PACKAGES_BY_ROWS, PACKAGES_BY_GAPS };
+
+#define PACKAGES_BY_ROWS_MOST 8u
+
+struct walk {
+    const struct wall_layout *layout;
+    enum packages packages;
+    uint32_t width, height; // of a tile
+    uint32_t gap;           // between cores; threads have a quarter of it, packages half a tile
+    uint32_t x, y;
+};
+
+static struct walk start_walk(const struct wall_layout *layout, uint32_t width,
+                              enum packages packages)
+{
+    return (struct walk){
+        .layout = layout,
+        .packages = packages,
+        .width = width,
+        .height = width * 3 / 4 > 2 ? width * 3 / 4 : 2,
+        .gap = width / 8 > 1 ? width / 8 : 1,
+    };
+}
+
+static bool same_core(const struct wall_cpu *left, const struct wall_cpu *right)
+{
+    return left->package == right->package && left->core == right->core;
+}
+
+// The width of the core that begins at `at`, 0 if another's thread stands before it.
+static uint32_t core_width(const struct walk *walk, const struct wall_cpu *cpus, size_t count,
+                           size_t at)
+{
+    size_t threads = 1;
+
+    if (at > 0 && same_core(&cpus[at - 1], &cpus[at]))
+        return 0;
+    while (at + threads < count && same_core(&cpus[at], &cpus[at + threads]))
+        threads++;
+    return (uint32_t)threads * (walk->width + walk->gap / 4);
+}
+
+// Moves to the place of tile `at`. False: beyond the area.
+static bool step(struct walk *walk, const struct wall_cpu *cpus, size_t count, size_t at)
+{
+    const struct wall_layout *layout = walk->layout;
+    const uint32_t core = core_width(walk, cpus, count, at);
+    bool wrap = false;
+
+    if (at > 0) {
+        const bool package = cpus[at - 1].package != cpus[at].package;
+        walk->x += walk->width;
+        if (package && walk->packages == PACKAGES_BY_GAPS)
+            walk->x += walk->width / 2;
+        else
+            walk->x += core > 0 ? walk->gap : walk->gap / 4;
+        wrap = package && walk->packages == PACKAGES_BY_ROWS;
+        if (wrap)
+            walk->y += walk->gap;
+    }
+    // A core stays together where it fits at all.
+    if (wrap || walk->x + walk->width > layout->width ||
+        (core <= layout->width && walk->x + core > layout->width + walk->gap / 4 && walk->x > 0)) {
+        walk->x = 0;
+        walk->y += walk->height + walk->gap;
+    }
+    return walk->width <= layout->width && walk->y + walk->height <= layout->height;
+}
+
+static uint32_t largest_tile(const struct wall_layout *layout, const struct wall_cpu *cpus,
+                             size_t count, enum packages packages)
+{
+    for (uint32_t width = TILE_MOST; width > TILE_LEAST; width -= width > 16 ? 2 : 1) {
+        struct walk walk = start_walk(layout, width, packages);
+        size_t i = 0;
+        while (i < count && step(&walk, cpus, count, i))
+            i++;
+        if (i == count)
+            return width;
+    }
+    return TILE_LEAST;
+}
+
+// ---- drawing ----
+
+static size_t decimal(uint32_t value, char text[11])
+{
+    char digits[10];
+    size_t count = 0, length = 0;
+
+    do {
+        digits[count++] = (char)('0' + value % 10);
+    } while ((value /= 10) > 0);
+    while (count > 0)
+        text[length++] = digits[--count];
+    text[length] = '\0';
+    return length;
+}
+
+// The largest type of which `columns` by `rows` characters fit; no font where none does.
+static struct type type_for(uint32_t width, uint32_t height, uint32_t columns, uint32_t rows)
+{
+    struct type best = {NULL, 0, 0, 0};
+
+    for (size_t i = 0; i < FONT_COUNT; i++) {
+        const uint32_t wide = width / (fonts[i].width * columns);
+        const uint32_t high = height / (fonts[i].height * rows);
+        const uint32_t scale = wide < high ? wide : high;
+        if (scale >= 1 && fonts[i].height * scale > best.height)
+            best = (struct type){&fonts[i], scale, fonts[i].width * scale, fonts[i].height * scale};
+    }
+    return best;
+}
+
+// From the first message to C, a piece for each stage, by the slowest of all.
+static void draw_bar(const struct canvas *canvas, const struct wall_cpu *cpu, uint32_t x,
+                     uint32_t y, uint32_t width, uint32_t height, uint32_t slowest)
+{
+    uint32_t from = 0;
+
+    canvas_fill(canvas, x, y, width, height, INK_PAPER);
+    for (size_t stage = 0; stage < WALL_STAGES && slowest > 0; stage++) {
+        if (cpu->us[stage] == 0)
+            break;
+        const uint64_t to = (uint64_t)cpu->us[stage] * width / slowest;
+        const uint32_t end = to > from ? (uint32_t)to : from + 1;
+        if (end > width)
+            break;
+        canvas_fill(canvas, x + from, y, end - from, height, looks[before_stage[stage]].fill);
+        from = end;
+    }
+}
+
+static void draw_tile(const struct canvas *canvas, const struct wall_cpu *cpu, uint32_t x,
+                      uint32_t y, uint32_t width, uint32_t height, uint32_t slowest)
+{
+    const struct look *look = &looks[cpu->state];
+    const uint32_t bar = height >= 12 ? height / 6 : 0;
+    const uint32_t face = height - bar;
+    char text[16];
+    const size_t digits = decimal(cpu->index, text);
+
+    canvas_fill(canvas, x, y, width, face, look->fill);
+    if (bar > 0)
+        draw_bar(canvas, cpu, x, y + face, width, bar, slowest);
+    text[digits] = look->sign;
+    text[digits + 1] = cpu->state == WALL_FAILED ? looks[cpu->reached].sign : '\0';
+    text[digits + 2] = '\0';
+    const uint32_t signs = cpu->state == WALL_FAILED ? 2 : 1;
+    const struct type both = type_for(width, face, (uint32_t)digits + signs, 1);
+    const struct type alone = type_for(width, face, 1, 1);
+    if (both.font) {
+        const uint32_t wide = ((uint32_t)digits + signs) * both.width;
+        (void)canvas_text(canvas, both.font, both.scale, x + (width - wide) / 2,
+                          y + (face - both.height) / 2, text, look->ink, look->fill);
+    } else if (alone.font) {
+        canvas_glyph(canvas, alone.font, alone.scale, x + (width - alone.width) / 2,
+                     y + (face - alone.height) / 2, look->sign, look->ink, look->fill);
+    } else if (cpu->state != WALL_GREETED && cpu->state != WALL_BSP && width >= 6) {
+        // Too small for a sign: a notch tells it from those that are well, whatever the colour.
+        canvas_fill(canvas, x + width / 3, y + face / 3, (width + 2) / 3, (face + 2) / 3,
+                    look->ink);
+    }
+}
+
+// The words for what stands on the wall.
+static void draw_legend(const struct canvas *canvas, const struct wall_layout *layout,
+                        const bool *present)
+{
+    const struct type type = screen_type(canvas);
+    uint32_t x = layout->left;
+
+    // First what became of them, then the pieces of the bars.
+    for (size_t i = 0; i < WALL_STATES; i++) {
+        const size_t state = (i + WALL_UP) % WALL_STATES;
+        const char sign[] = {' ', looks[state].sign, ' ', '\0'};
+        uint32_t length = 0;
+        while (looks[state].word[length])
+            length++;
+        if (!present[state] || x + (length + 4) * type.width > layout->code_left)
+            continue;
+        x = canvas_text(canvas, type.font, type.scale, x, layout->legend_top, sign,
+                        looks[state].ink, looks[state].fill);
+        x = canvas_text(canvas, type.font, type.scale, x + type.width / 2, layout->legend_top,
+                        looks[state].word, INK_TEXT, INK_PAPER);
+        x += type.width;
+    }
+}
+
+static void draw_headline(const struct canvas *canvas, const struct wall_layout *layout,
+                          const char *headline, bool good)
+{
+    uint32_t length = 0;
+
+    while (headline[length])
+        length++;
+    if (length == 0 || layout->top <= layout->headline_top)
+        return;
+    const struct type type = type_for(canvas->width - 2 * layout->left,
+                                      (layout->top - layout->headline_top) * 9 / 10, length, 1);
+    if (type.font)
+        (void)canvas_text(canvas, type.font, type.scale, layout->left, layout->headline_top,
+                          headline, good ? INK_GOOD : INK_BAD, INK_PAPER);
+}
+
+void wall_draw(const struct canvas *canvas, const struct wall_layout *layout, struct wall_cpu *cpus,
+               size_t count, const char *headline, bool good)
+{
+    bool present[WALL_STATES] = {false};
+    uint32_t slowest = 0;
+    size_t packages = count > 0;
+
+    canvas_fill(canvas, 0, layout->text_height, canvas->width, canvas->height - layout->text_height,
+                INK_PAPER);
+    draw_headline(canvas, layout, headline, good);
+    seat(cpus, count);
+    for (size_t i = 0; i < count; i++) {
+        present[cpus[i].state] = true;
+        if (i > 0 && cpus[i].package != cpus[i - 1].package)
+            packages++;
+        for (size_t stage = 0; stage < WALL_STAGES; stage++) {
+            present[before_stage[stage]] |= cpus[i].us[stage] > 0;
+            slowest = cpus[i].us[stage] > slowest ? cpus[i].us[stage] : slowest;
+        }
+    }
+    const enum packages apart = packages == count                   ? PACKAGES_ONE_CPU_EACH
+                                : packages <= PACKAGES_BY_ROWS_MOST ? PACKAGES_BY_ROWS
+                                                                    : PACKAGES_BY_GAPS;
+    struct walk walk = start_walk(layout, largest_tile(layout, cpus, count, apart), apart);
+    for (size_t i = 0; i < count && step(&walk, cpus, count, i); i++)
+        draw_tile(canvas, &cpus[i], layout->left + walk.x, layout->top + walk.y, walk.width,
+                  walk.height, slowest);
+    draw_legend(canvas, layout, present);
+}
+
+void wall_draw_code(const struct canvas *canvas, const struct wall_layout *layout, uint32_t modules,
+                    bool (*is_dark)(const void *context, uint32_t x, uint32_t y),
+                    const void *context)
+{
+    const uint32_t scale = layout->code_side / (modules + 2 * QUIET_ZONE);
+    const uint32_t side = (modules + 2 * QUIET_ZONE) * scale;
+    const uint32_t left = canvas->width - side, top = canvas->height - side;
+
+    if (scale == 0)
+        return;
+    canvas_fill(canvas, left, top, side, side, 0xffffff);
+    for (uint32_t y = 0; y < modules; y++) {
+        for (uint32_t x = 0; x < modules; x++) {
+            if (is_dark(context, x, y))
+                canvas_fill(canvas, left + (x + QUIET_ZONE) * scale, top + (y + QUIET_ZONE) * scale,
+                            scale, scale, INK_PAPER);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+// render WIDTH HEIGHT ROTATE CPUS FAILED > picture.ppm: the last screen as it would look, on this
+// machine. For whoever changes console/wall.c or console/screen.c and wants to see it.
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "screen.h"
+#include "wall.h"
+
+static void write_ppm(const uint32_t *pixels, uint32_t width, uint32_t height)
+{
+    printf("P6 %u %u 255\n", width, height);
+    for (size_t i = 0; i < (size_t)width * height; i++) {
+        putchar((int)(pixels[i] >> 16 & 0xff));
+        putchar((int)(pixels[i] >> 8 & 0xff));
+        putchar((int)(pixels[i] & 0xff));
+    }
+}
+
+static bool checkered(const void *context, uint32_t x, uint32_t y)
+{
+    (void)context;
+    return (x * 7 + y * 13 + x * y) % 3 == 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 6) {
+        fprintf(stderr, "render WIDTH HEIGHT ROTATE CPUS FAILED > picture.ppm\n");
+        return 2;
+    }
+    const uint32_t width = (uint32_t)atoi(argv[1]), height = (uint32_t)atoi(argv[2]);
+    const uint32_t count = (uint32_t)atoi(argv[4]), failed = (uint32_t)atoi(argv[5]);
+    uint32_t *pixels = calloc((size_t)width * height, sizeof *pixels);
+    struct wall_cpu *cpus = calloc(count, sizeof *cpus);
+    const struct framebuffer framebuffer = {
+        4, (uint64_t)width * height * 4, width, height, width, 0xff0000, 0xff00, 0xff};
+    struct canvas canvas;
+    struct wall_layout layout;
+    struct screen screen;
+    char headline[80];
+
+    canvas_open(&canvas);
+    if (!pixels || !cpus || !canvas_add(&canvas, &framebuffer, pixels, (uint32_t)atoi(argv[3])))
+        return 1;
+    wall_plan(&canvas, &layout);
+    void *cells = malloc(screen_bytes(&canvas, layout.text_height) + 1);
+    screen_open(&screen, &canvas, layout.text_height, cells);
+    for (uint32_t i = 0; i < count; i++) {
+        char line[80];
+        const bool lost = i > 0 && failed > 0 && i % (count / failed ? count / failed : 1) == 1;
+        cpus[i] = (struct wall_cpu){
+            .index = i,
+            .package = i / 64,
+            .core = i / 2,
+            .thread = i % 2,
+            .state = i == 0 ? WALL_BSP
+                     : lost ? WALL_FAILED
+                            : WALL_GREETED,
+            .reached = WALL_LONG,
+            .us = {500 + i * 7, 560 + i * 7, 600 + i * 7, lost ? 0 : 640 + i * 9},
+        };
+        snprintf(line, sizeof line,
+                 lost ? "CPU %u failed: it met an exception" : "Hello from CPU %u!", i);
+        screen_write_line(&screen, line);
+    }
+    screen_paint(&screen);
+    snprintf(headline, sizeof headline, "%u of %u processors came", count - 1 - failed, count - 1);
+    wall_draw(&canvas, &layout, cpus, count, headline, failed == 0);
+    wall_draw_code(&canvas, &layout, 33, checkered, NULL);
+    write_ppm(pixels, width, height);
+    free(cells);
+    free(cpus);
+    free(pixels);
+    return 0;
+}
