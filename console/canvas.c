@@ -52,7 +52,7 @@ bool canvas_add(struct canvas *canvas, const struct framebuffer *framebuffer, vo
     const uint32_t width = turned ? framebuffer->height : framebuffer->width;
     const uint32_t height = turned ? framebuffer->width : framebuffer->height;
 
-    if (canvas->count == CANVAS_TARGETS || !framebuffer_is_sane(framebuffer))
+    if (canvas->count == FRAMEBUFFERS_MAX || !framebuffer_is_sane(framebuffer))
         return false;
     canvas->targets[canvas->count++] = (struct canvas_target){
         .pixels = pixels,
@@ -82,10 +82,6 @@ static uint32_t pixel_of(const struct canvas_target *target, color wanted)
            put_channel(target->green, wanted >> 8 & 0xff) |
            put_channel(target->blue, wanted & 0xff);
 }
-
-struct box {
-    uint32_t x, y, width, height;
-};
 
 // From logical coordinates to the panel's.
 static struct box turn(const struct canvas_target *target, struct box box)

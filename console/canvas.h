@@ -10,10 +10,12 @@
 #include "font.h"
 #include "framebuffer.h"
 
-#define CANVAS_TARGETS 4u
-
 // 0xRRGGBB.
 typedef uint32_t color;
+
+struct box {
+    uint32_t x, y, width, height; // pixels
+};
 
 struct canvas_target {
     uint8_t *pixels;
@@ -25,7 +27,7 @@ struct canvas_target {
 };
 
 struct canvas {
-    struct canvas_target targets[CANVAS_TARGETS];
+    struct canvas_target targets[FRAMEBUFFERS_MAX];
     size_t count;
     uint32_t width, height; // logical; the smallest of all targets
 };
@@ -38,7 +40,7 @@ bool framebuffer_is_sane(const struct framebuffer *framebuffer);
 void canvas_open(struct canvas *canvas);
 
 // Adds a sane frame buffer, seen at `pixels` (its physical address where that is mapped as such).
-// `rotate` is 0, 90, 180 or 270. False: there are CANVAS_TARGETS already, or it is not sane.
+// `rotate` is 0, 90, 180 or 270. False: there are FRAMEBUFFERS_MAX already, or it is not sane.
 bool canvas_add(struct canvas *canvas, const struct framebuffer *framebuffer, void *pixels,
                 uint32_t rotate);
 

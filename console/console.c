@@ -95,6 +95,16 @@ void console_set_rate(struct console *console, uint64_t ticks_per_us)
     uart_set_rate(&console->uart, ticks_per_us);
 }
 
+void console_flush(struct console *console)
+{
+    for (size_t i = 0; i < CONSOLE_SINKS; i++) {
+        const struct console_sink *sink = &console->sinks[i];
+        if (sink->write_line != NULL && sink->flush != NULL) {
+            sink->flush(sink->context);
+        }
+    }
+}
+
 void console_say(struct console *console, uint32_t cpu, const struct line *line)
 {
     if (console->log != LOG_QUIET) {

@@ -17,6 +17,7 @@
 struct console_sink {
     void (*write_line)(void *context, const char *text);
     void *context;
+    void (*flush)(void *context); // shows what was written so far; NULL: it is shown at once
 };
 
 // Each sink has a place of its own, so that attaching one never displaces another.
@@ -36,6 +37,9 @@ void console_start(struct console *console, enum log_level log, uint64_t ticks_p
 
 // Sets the waits anew once the TSC's rate is known better.
 void console_set_rate(struct console *console, uint64_t ticks_per_us);
+
+// Shows on every sink what was written so far. For the BSP alone, outside of what is timed.
+void console_flush(struct console *console);
 
 // A sentence for people: dropped with log=quiet.
 void console_say(struct console *console, uint32_t cpu, const struct line *line);

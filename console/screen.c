@@ -114,8 +114,10 @@ void screen_write_line(void *context, const char *text)
     } while (*text);
 }
 
-void screen_paint(struct screen *screen)
+void screen_paint(void *context)
 {
+    struct screen *screen = context;
+
     for (uint32_t y = 0; y < screen->rows; y++) {
         for (uint32_t x = 0; x < screen->columns; x++) {
             const size_t at = (size_t)y * screen->columns + x;

@@ -50,4 +50,4 @@ void screen_open(struct screen *screen, const struct canvas *canvas, uint32_t he
 void screen_write_line(void *screen, const char *text);
 
 // Draws what has changed since the last time. For one processor at a time.
-void screen_paint(struct screen *screen);
+void screen_paint(void *screen);

@@ -192,27 +192,37 @@ static struct type type_for(uint32_t width, uint32_t height, uint32_t columns, u
     return best;
 }
 
-// From the first message to C, a piece for each stage, by the slowest of all.
-static void draw_bar(const struct canvas *canvas, const struct wall_cpu *cpu, uint32_t x,
-                     uint32_t y, uint32_t width, uint32_t height, uint32_t slowest)
+// The time that bars show: from the first of all that came to real mode to the last that reached
+// anything. What lies before is the wait after INIT, the same for all.
+struct span {
+    uint32_t from, to; // microseconds
+};
+
+// A piece for each stage, as long as the processor was on its way to it.
+static void draw_bar(const struct canvas *canvas, const struct wall_cpu *cpu, struct box box,
+                     struct span span)
 {
+    const uint32_t whole = span.to > span.from ? span.to - span.from : 1;
     uint32_t from = 0;
 
-    canvas_fill(canvas, x, y, width, height, INK_PAPER);
-    for (size_t stage = 0; stage < WALL_STAGES && slowest > 0; stage++) {
-        if (cpu->us[stage] == 0)
-            break;
-        const uint64_t to = (uint64_t)cpu->us[stage] * width / slowest;
-        const uint32_t end = to > from ? (uint32_t)to : from + 1;
-        if (end > width)
-            break;
-        canvas_fill(canvas, x + from, y, end - from, height, looks[before_stage[stage]].fill);
+    canvas_fill(canvas, box.x, box.y, box.width, box.height, INK_PAPER);
+    for (size_t stage = 0; stage < WALL_STAGES && cpu->us[stage] != 0; stage++) {
+        const uint32_t us = cpu->us[stage] > span.from ? cpu->us[stage] - span.from : 0;
+        const uint64_t to = (uint64_t)us * box.width / whole;
+        if (to <= from)
+            continue;
+        const uint32_t end = to < box.width ? (uint32_t)to : box.width;
+        canvas_fill(canvas, box.x + from, box.y, end - from, box.height,
+                    looks[before_stage[stage]].fill);
         from = end;
     }
+    // Where it ended, however thin.
+    if (cpu->us[0] != 0)
+        canvas_fill(canvas, box.x + (from > 2 ? from - 2 : 0), box.y, 2, box.height, TILE_UP);
 }
 
 static void draw_tile(const struct canvas *canvas, const struct wall_cpu *cpu, uint32_t x,
-                      uint32_t y, uint32_t width, uint32_t height, uint32_t slowest)
+                      uint32_t y, uint32_t width, uint32_t height, struct span span)
 {
     const struct look *look = &looks[cpu->state];
     const uint32_t bar = height >= 12 ? height / 6 : 0;
@@ -222,7 +232,7 @@ static void draw_tile(const struct canvas *canvas, const struct wall_cpu *cpu, u
 
     canvas_fill(canvas, x, y, width, face, look->fill);
     if (bar > 0)
-        draw_bar(canvas, cpu, x, y + face, width, bar, slowest);
+        draw_bar(canvas, cpu, (struct box){x, y + face, width, bar}, span);
     text[digits] = look->sign;
     text[digits + 1] = cpu->state == WALL_FAILED ? looks[cpu->reached].sign : '\0';
     text[digits + 2] = '\0';
@@ -287,7 +297,7 @@ void wall_draw(const struct canvas *canvas, const struct wall_layout *layout, st
                size_t count, const char *headline, bool good)
 {
     bool present[WALL_STATES] = {false};
-    uint32_t slowest = 0;
+    struct span span = {UINT32_MAX, 0};
     size_t packages = count > 0;
 
     canvas_fill(canvas, 0, layout->text_height, canvas->width, canvas->height - layout->text_height,
@@ -300,8 +310,10 @@ void wall_draw(const struct canvas *canvas, const struct wall_layout *layout, st
             packages++;
         for (size_t stage = 0; stage < WALL_STAGES; stage++) {
             present[before_stage[stage]] |= cpus[i].us[stage] > 0;
-            slowest = cpus[i].us[stage] > slowest ? cpus[i].us[stage] : slowest;
+            span.to = cpus[i].us[stage] > span.to ? cpus[i].us[stage] : span.to;
         }
+        if (cpus[i].us[0] > 0 && cpus[i].us[0] < span.from)
+            span.from = cpus[i].us[0];
     }
     const enum packages apart = packages == count                   ? PACKAGES_ONE_CPU_EACH
                                 : packages <= PACKAGES_BY_ROWS_MOST ? PACKAGES_BY_ROWS
@@ -309,7 +321,7 @@ void wall_draw(const struct canvas *canvas, const struct wall_layout *layout, st
     struct walk walk = start_walk(layout, largest_tile(layout, cpus, count, apart), apart);
     for (size_t i = 0; i < count && step(&walk, cpus, count, i); i++)
         draw_tile(canvas, &cpus[i], layout->left + walk.x, layout->top + walk.y, walk.width,
-                  walk.height, slowest);
+                  walk.height, span);
     draw_legend(canvas, layout, present);
 }
 

@@ -20,6 +20,7 @@ _Noreturn void run_end(struct reveille *run)
     note_drop(run->note);
     report_end(&run->console, &run->outcome);
     arena_rally(&run->arena)->bsp_stopped = NULL; // the end is told once
+    display_finish(run);
     end_run(&run->firmware, &run->machine, &run->options, &run->console,
             run->outcome.ok ? EXIT_OK : EXIT_FAILED);
 }
@@ -53,6 +54,8 @@ void run_leave(struct reveille *run)
     uart_drain(&run->console.uart);
     run->firmware.boot->SetWatchdogTimer(0, 0, 0, NULL); // firmware resets after five minutes
     run->console.sinks[SINK_FIRMWARE].write_line = NULL;
+    if (run->display.memory)
+        graphics_clear(run);
     run_keep_note(run, NOTE_LEAVING, 0);
     const enum status status = memory_read_map(&run->firmware) == STATUS_OK
                                    ? leave_firmware(&run->firmware, &attempts)

@@ -39,11 +39,13 @@ static void open_console(struct reveille *run)
     if (memory) {
         run->journal_pages = JOURNAL_PAGES;
         journal_open(&run->journal, memory, JOURNAL_PAGES * PAGE_BYTES);
-        console->sinks[SINK_JOURNAL] = (struct console_sink){journal_write_line, &run->journal};
+        console->sinks[SINK_JOURNAL] =
+            (struct console_sink){.write_line = journal_write_line, .context = &run->journal};
     }
     run->screens.pause = run->options.pause;
     text_screens_open(&run->firmware, !console->uart.present, &run->screens);
-    console->sinks[SINK_FIRMWARE] = (struct console_sink){text_screens_write, &run->screens};
+    console->sinks[SINK_FIRMWARE] =
+        (struct console_sink){.write_line = text_screens_write, .context = &run->screens};
     run->log = (struct problem_log){.console = console};
     run->problems = (struct problems){report_problem, &run->log};
 }
@@ -137,6 +139,8 @@ static enum status allocate_arena(struct reveille *run)
         run->arena.phys = (uintptr_t)run->note + PAGE_BYTES;
         note_drop(run->note);
         arena_prepare(&run->arena, run->plan.lcpus, ap_main, &run->console);
+        if (run->display.memory && run->machine.processor.pat)
+            arena_rally(&run->arena)->pat = PAT_WITH_COMBINING;
         return STATUS_OK;
     }
     line_start(&line, buffer, sizeof buffer);
@@ -199,11 +203,15 @@ static enum status prepare(struct reveille *run)
     if ((status = gather(&run->firmware, &run->options, &run->problems, &run->machine)) !=
         STATUS_OK)
         return status;
+    run->firmware.pat = run->machine.processor.pat ? hw_rdmsr(MSR_IA32_PAT) : 0;
     console_set_rate(&run->console, clock_ticks(&run->machine.clock, 1));
     if ((status = look_back(run)) != STATUS_OK)
         return status;
+    if (run->options.screen != SCREEN_OFF)
+        graphics_gather(run);
     if ((status = allocate_plan(run)) != STATUS_OK)
         return status;
+    display_open(run);
     grow_journal(run);
     report_machine(&run->console, &run->machine, &run->plan);
     if (run->options.compare == COMPARE_FIRMWARE)
@@ -271,6 +279,7 @@ void run_free(struct reveille *run, enum keep keep)
     memory_free(firmware, run->machine.inventory.cpus, run->machine.inventory_pages);
     memory_free(firmware, run->machine.ram, run->machine.ram_pages);
     memory_free(firmware, firmware->map, firmware->map_capacity / PAGE_BYTES);
+    display_close(run);
     run->console.sinks[SINK_JOURNAL].write_line = NULL;
     if (run->journal_pages > 0)
         memory_free(firmware, run->journal.text, run->journal_pages);

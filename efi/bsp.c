@@ -42,6 +42,8 @@ void bsp_take_over(struct reveille *run)
     if (run->machine.processor.no_execute)
         hw_wrmsr(MSR_EFER, hw_rdmsr(MSR_EFER) | EFER_NXE);
     hw_write_cr4(run->firmware.cr4 & ~(uint64_t)CR4_PGE); // no global entry of firmware's survives
+    if (arena_rally(&run->arena)->pat != 0)
+        hw_wrmsr(MSR_IA32_PAT, arena_rally(&run->arena)->pat);
     hw_write_cr3(run->tables.pool_phys);
     hw_write_tables(&tables);
 }

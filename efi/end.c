@@ -6,6 +6,7 @@
 
 #include "hw.h"
 #include "line.h"
+#include "page_table.h"
 
 #define DEBUG_EXIT_PORT 0xf4u   // -device isa-debug-exit,iobase=0xf4,iosize=4
 #define DEBUG_EXIT_US   200000u // many turns of QEMU's main loop
@@ -31,6 +32,8 @@ static void return_to_firmware_tables(const struct firmware *firmware)
     struct hw_tables tables = firmware->tables;
 
     tables.task = 0; // its TSS, if there is one, is busy still, and LTR would fault
+    if (firmware->pat != 0)
+        hw_wrmsr(MSR_IA32_PAT, firmware->pat);
     hw_write_cr3(firmware->cr3);
     hw_write_cr4(firmware->cr4);
     hw_write_tables(&tables);
@@ -62,12 +65,14 @@ _Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
         type = EfiResetCold;
     if (end == END_POWEROFF || end == END_RESET) {
         say(console, end == END_RESET ? "Resetting the machine" : "Powering the machine off");
+        console_flush(console);
         uart_drain(&console->uart);
         return_to_firmware_tables(firmware);
         firmware->system->RuntimeServices->ResetSystem(type, EFI_SUCCESS, 0, NULL);
         say(console, "Firmware did not do it; switch the machine off by hand");
     } else {
         say(console, "The end: this machine is halted; switch it off by hand");
+        console_flush(console);
     }
     uart_drain(&console->uart);
     hw_halt();

@@ -25,6 +25,7 @@ struct firmware {
     UINTN map_capacity, map_bytes, map_key, descriptor_bytes;
     // The firmware's own address space and tables, to go back to for runtime services.
     uint64_t cr3, cr4;
+    uint64_t pat; // 0: there is none
     struct hw_tables tables;
     bool left; // boot services are gone
 };

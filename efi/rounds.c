@@ -191,6 +191,8 @@ static void run_rounds(struct reveille *run, struct sweep_result *sum)
         run_keep_note(run, NOTE_WAKING, wake->generation + 1);
         run_round(run, &result);
         report_wake(&run->console, wake, &result, &run->firmware_times);
+        if (!firmware_lives(run))
+            console_flush(&run->console);
         run->rounds_us[round - 1] = (uint32_t)result.last_us;
         run->medians_us[round - 1] = (uint32_t)result.median_us;
         add_to_sweep(&result, want, sum);
@@ -237,6 +239,8 @@ void run_wake(struct reveille *run)
     inject(run);
     run_close_window(run);
     report_starting(&run->console, &run->plan);
+    if (!firmware_lives(run))
+        console_flush(&run->console);
     if (run->options.sweep.count > 0)
         run_sweep(run);
     else

@@ -7,8 +7,10 @@
 #include "journal.h"
 #include "plan.h"
 #include "report.h"
+#include "screen.h"
 #include "trampoline.h"
 #include "wake.h"
+#include "wall.h"
 
 // The BSP's state, as far as a wake changes it.
 struct bsp_state {
@@ -33,12 +35,24 @@ struct firmware_aps {
     uint32_t stray_ids[RALLY_UNLISTED_MAX];
 };
 
+// The screen after the exit.
+struct display {
+    struct canvas canvas;
+    struct wall_layout layout;
+    struct screen screen;
+    struct wall_cpu *cells; // room for so many
+    size_t room;
+    void *memory; // the cells, then the text's shadow; NULL: there is no screen
+    size_t pages;
+};
+
 // Everything a run knows, from its first line to its last.
 struct reveille {
     struct firmware firmware;
     struct options options;
     struct console console;
     struct text_screens screens;
+    struct display display;
     struct journal journal;
     size_t journal_pages;
     size_t shown; // of the journal, on firmware's screens
@@ -139,6 +153,18 @@ _Noreturn void run_end(struct reveille *run);
 // inside.c: the run with exit=no, after run_prepare: wake, report, and give all back.
 enum status run_check_return(struct reveille *run);
 EFI_STATUS run_inside(struct reveille *run);
+
+// graphics.c: the frame buffers that firmware has, into run->machine; in another mode only if the
+// options name one. And all outputs black, before the exit.
+void graphics_gather(struct reveille *run);
+void graphics_clear(const struct reveille *run);
+
+// display.c: the console's screen, if there is a frame buffer and firmware will be left: lines are
+// collected from now on, and shown whenever the console is flushed after the exit. At the end the
+// wall is drawn below them.
+void display_open(struct reveille *run);
+void display_close(struct reveille *run);
+void display_finish(struct reveille *run);
 
 // stick.c: the journal as files on the volume that the image was loaded from: \\reveille\\last.txt
 // has the sentences, last.rec the records. False, after telling, if that cannot be.

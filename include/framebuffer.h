@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#define FRAMEBUFFERS_MAX 4u
+
 // One pixel is 32 bits; a mask says which of them are a colour's.
 struct framebuffer {
     uint64_t phys;          // of the first pixel; may lie above 4 GiB

@@ -206,7 +206,8 @@ struct rally {
     void (*bsp_stopped)(
         void *context); // BSP: where it goes on after a fault of its own; NULL: halts
     void *bsp_context;
-    uint8_t line2_rest[16];
+    uint64_t pat; // BSP: IA32_PAT of every processor; 0: as it is
+    uint8_t line2_rest[8];
     _Atomic uint32_t
         unlisted_count; // processors that found no record of theirs, counted by themselves
     uint32_t unlisted_ids[RALLY_UNLISTED_MAX];

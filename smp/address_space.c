@@ -14,6 +14,15 @@ static void tell(const struct problems *problems, const char *what, const struct
     problems->tell(problems->context, SEVERITY_ERROR, what, line->text);
 }
 
+// The pages that hold a frame buffer.
+static struct range pages_of(const struct framebuffer *framebuffer)
+{
+    const uint64_t from = framebuffer->phys / PAGE_BYTES * PAGE_BYTES;
+    const uint64_t bytes = (uint64_t)framebuffer->pitch_pixels * framebuffer->height * 4;
+    const uint64_t end = (framebuffer->phys + bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    return (struct range){from, end - from};
+}
+
 size_t address_space_bound(const struct machine *machine, size_t count)
 {
     struct page_tables shape = {
@@ -24,6 +33,10 @@ size_t address_space_bound(const struct machine *machine, size_t count)
     size_t pages = 1;
     for (size_t i = 0; i < machine->ram_count; i++)
         pages += page_tables_bound(&shape, machine->ram[i].phys, machine->ram[i].bytes);
+    for (size_t i = 0; i < machine->framebuffer_count; i++) {
+        const struct range pixels = pages_of(&machine->framebuffers[i]);
+        pages += page_tables_bound(&shape, pixels.phys, pixels.bytes) + 2 * 4; // and its two ends
+    }
     // Guard pages break every 2 MiB of the stacks into small pages, and their 1 GiB pages as well.
     const uint64_t stacks = (uint64_t)count * (GUARD_BYTES + STACK_BYTES);
     pages += 2 * (stacks / (2 * MIB) + 2);
@@ -113,6 +126,14 @@ enum status address_space_build(const struct machine *machine, const struct aren
         (status = map(tables, "data", image->data.phys, &image->data, PAGE_WRITE, problems)) ||
         (status = map(tables, "APIC", apic.phys, &apic, PAGE_WRITE | PAGE_UNCACHED, problems)))
         return status;
+    for (size_t i = 0; i < machine->framebuffer_count; i++) {
+        const struct range pixels = pages_of(&machine->framebuffers[i]);
+        const enum page_rights how =
+            machine->processor.pat ? PAGE_WRITE | PAGE_COMBINING : PAGE_WRITE | PAGE_UNCACHED;
+        if ((status = map(tables, "a frame buffer", pixels.phys, &pixels, how, problems)) !=
+            STATUS_OK)
+            return status;
+    }
     for (size_t slot = 0; slot < arena->count; slot++) {
         const uint64_t guard = arena_stack(arena, slot) - GUARD_BYTES;
         if ((status = unmap(tables, "a guard page", guard, GUARD_BYTES, problems)) != STATUS_OK)
@@ -134,7 +155,14 @@ enum status address_space_place(const struct machine *machine, const struct aren
 
 // One claim about all pages of a piece of the address space: they lead to the same piece of
 // physical memory, in this way.
-enum claim_kind { CLAIM_UNMAPPED, CLAIM_READABLE, CLAIM_WRITABLE, CLAIM_DEVICE, CLAIM_EXECUTABLE };
+enum claim_kind {
+    CLAIM_UNMAPPED,
+    CLAIM_READABLE,
+    CLAIM_WRITABLE,
+    CLAIM_DEVICE,
+    CLAIM_COMBINING,
+    CLAIM_EXECUTABLE,
+};
 
 struct claim {
     const char *name;
@@ -149,7 +177,7 @@ static bool holds(const struct page_tables *tables, const struct page_walk *walk
 
     if (kind == CLAIM_UNMAPPED || !walk->mapped || walk->phys != phys)
         return kind == CLAIM_UNMAPPED && !walk->mapped;
-    if (walk->uncached != (kind == CLAIM_DEVICE))
+    if (walk->uncached != (kind == CLAIM_DEVICE) || walk->combining != (kind == CLAIM_COMBINING))
         return false;
     if (kind == CLAIM_EXECUTABLE)
         return walk->executable && !walk->writable;
@@ -159,8 +187,8 @@ static bool holds(const struct page_tables *tables, const struct page_walk *walk
 static enum status prove(const struct page_tables *tables, const struct claim *claim,
                          const struct problems *problems)
 {
-    static const char *const wanted[] = {"unmapped", "read only", "writable", "uncached",
-                                         "executable"};
+    static const char *const wanted[] = {"unmapped", "read only",       "writable",
+                                         "uncached", "write-combining", "executable"};
     char buffer[LINE_BYTES];
     struct line line;
 
@@ -242,6 +270,14 @@ enum status address_space_prove(const struct machine *machine, const struct aren
     };
     enum status status = prove_all(tables, shared, sizeof shared / sizeof shared[0], problems);
 
+    for (size_t i = 0; i < machine->framebuffer_count; i++) {
+        const struct range pixels = pages_of(&machine->framebuffers[i]);
+        const struct claim claim = {"a frame buffer",
+                                    machine->processor.pat ? CLAIM_COMBINING : CLAIM_DEVICE,
+                                    pixels.phys, pixels.phys, pixels.bytes};
+        if (prove(tables, &claim, problems) != STATUS_OK)
+            status = STATUS_INVALID;
+    }
     for (size_t slot = 0; slot < arena->count; slot++) {
         if (prove_own(tables, arena, slot, problems) != STATUS_OK)
             status = STATUS_INVALID;

@@ -6,6 +6,7 @@
 #include "console.h"
 #include "control.h"
 #include "hw.h"
+#include "page_table.h"
 #include "topology.h"
 #include "wake.h"
 
@@ -82,6 +83,9 @@ static void check_in(struct lcpu *self, uint32_t generation)
 static void greet_in_turn(struct lcpu *self, uint32_t generation)
 {
     uint32_t turn = self->index;
+
+    if (self->rally->pat != 0)
+        hw_wrmsr(MSR_IA32_PAT, self->rally->pat);
 
     if (!self->greet)
         return;

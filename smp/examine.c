@@ -84,3 +84,12 @@ struct evidence examine(const struct wake *wake, uint32_t slot)
     }
     return evidence;
 }
+
+uint32_t evidence_stage(const struct evidence *evidence)
+{
+    if (evidence->greeted)
+        return STAGE_GREETED;
+    if (evidence->stage != STAGE_NONE)
+        return evidence->stage;
+    return evidence->mark_shared ? STAGE_NONE : evidence->mark;
+}

@@ -6,3 +6,6 @@
 
 // All that is known about the AP in this slot, after the wake.
 struct evidence examine(const struct wake *wake, uint32_t slot);
+
+// The furthest stage that it shows, by its record or by a mark that is its own alone.
+uint32_t evidence_stage(const struct evidence *evidence);

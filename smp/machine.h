@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "clock.h"
+#include "framebuffer.h"
 #include "inventory.h"
 #include "processor.h"
 
@@ -43,7 +44,9 @@ struct machine {
 
     struct range *ram; // everything that the memory map calls memory, merged, ascending
     size_t ram_count;
-    size_t ram_pages; // of the list itself
+    size_t ram_pages;                                  // of the list itself
+    struct framebuffer framebuffers[FRAMEBUFFERS_MAX]; // distinct and sane; drawn on after the exit
+    size_t framebuffer_count;
     struct image image;
     uint32_t low_page; // physical address of the trampoline's page; 0: none yet
 };

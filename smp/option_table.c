@@ -27,6 +27,7 @@ enum value_kind {
     VALUE_PORT,   // or a number in hexadecimal, with 0x
     VALUE_CPUS,   // or a list of CPU indices and ranges of them
     VALUE_FAULTS, // or a list of faults to inject
+    VALUE_SIZE,   // or pixels across and down
     VALUE_SWEEP,  // or another key and values of its own
 };
 
@@ -181,7 +182,7 @@ static const struct option_key keys[] = {
      .meaning = "yes: wake even if firmware may hang"},
     {.name = "screen",
      .initial = "auto",
-     .kind = VALUE_WORD,
+     .kind = VALUE_SIZE,
      .offset = FIELD(screen),
      .choices = {{"auto", SCREEN_AUTO}, {"off", SCREEN_OFF}},
      .meaning = "frame buffers as they are; off: none"},
@@ -289,6 +290,22 @@ static bool read_number(const struct option_key *key, struct text value, uint32_
     return true;
 }
 
+// "1280x800".
+static bool read_size(struct text value, struct options *options)
+{
+    const size_t cross = text_find(value, 'x');
+    uint64_t width, height;
+
+    if (cross == value.units || !text_to_number(text_slice(value, 0, cross), 10, &width) ||
+        !text_to_number(text_slice(value, cross + 1, value.units - cross - 1), 10, &height) ||
+        width == 0 || width > UINT16_MAX || height == 0 || height > UINT16_MAX) {
+        return false;
+    }
+    options->screen_width = (uint16_t)width;
+    options->screen_height = (uint16_t)height;
+    return true;
+}
+
 // "parallel|one-by-one", "auto|1..4", "auto|off|0x100..0xfff8", "all|1,3,5-8".
 static void add_values(struct line *line, const struct option_key *key)
 {
@@ -306,6 +323,8 @@ static void add_values(struct line *line, const struct option_key *key)
         line_add_format(line, "%s1,3,5-8", separator);
     } else if (key->kind == VALUE_FAULTS) {
         line_add_format(line, "%sFAULT[:CPU][,...]", separator);
+    } else if (key->kind == VALUE_SIZE) {
+        line_add_format(line, "%s1280x800", separator);
     } else if (key->kind == VALUE_SWEEP) {
         line_add_format(line, "%sinit_us:0,10,100", separator);
     }
@@ -351,9 +370,12 @@ static void read_value(const struct option_key *key, struct text value,
         option_read_cpus(value, report, options);
     } else if (key->kind == VALUE_FAULTS) {
         option_read_faults(value, report, options);
+    } else if (key->kind == VALUE_SIZE && read_size(value, options)) {
+        store(key, SCREEN_MODE, options);
     } else if (key->kind == VALUE_SWEEP) {
         option_read_sweep(value, report, &options->sweep);
-    } else if (key->kind == VALUE_WORD || !read_number(key, value, &number)) {
+    } else if (key->kind == VALUE_WORD || key->kind == VALUE_SIZE ||
+               !read_number(key, value, &number)) {
         tell_bad_value(key, value, report);
     } else if (key->kind == VALUE_PORT) {
         store(key, SERIAL_PORT, options);

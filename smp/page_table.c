@@ -184,6 +184,9 @@ static uint64_t page_flags(const struct page_tables *tables, enum page_rights ri
     if ((rights & PAGE_UNCACHED) != 0) {
         flags |= ENTRY_NO_CACHE | ENTRY_WRITE_THRU;
     }
+    if ((rights & PAGE_COMBINING) != 0) {
+        flags |= ENTRY_WRITE_THRU;
+    }
     return flags;
 }
 
@@ -223,7 +226,8 @@ enum status page_tables_map(struct page_tables *tables, uint64_t virt, uint64_t 
     uint32_t write_exec = PAGE_WRITE | PAGE_EXEC;
 
     if (!virt_range_valid(tables, virt, bytes) || !phys_range_valid(tables, phys, bytes) ||
-        (rights & write_exec) == write_exec || (rights & ~(write_exec | PAGE_UNCACHED)) != 0) {
+        (rights & write_exec) == write_exec ||
+        (rights & ~(write_exec | PAGE_UNCACHED | PAGE_COMBINING)) != 0) {
         return STATUS_INVALID;
     }
     uint64_t flags = page_flags(tables, rights);
@@ -280,6 +284,7 @@ struct page_walk page_tables_walk(const struct page_tables *tables, uint64_t vir
             walk.mapped = true;
             walk.phys = table_phys + virt % level_bytes(walk.level);
             walk.uncached = (entry & ENTRY_NO_CACHE) != 0 && (entry & ENTRY_WRITE_THRU) != 0;
+            walk.combining = !walk.uncached && (entry & ENTRY_WRITE_THRU) != 0;
             return walk;
         }
         walk.level--;

@@ -11,11 +11,17 @@
 #include "status.h"
 
 enum page_rights {
-    PAGE_READ = 0,          // read only, not executable
-    PAGE_WRITE = 1 << 0,    // writable, not executable
-    PAGE_EXEC = 1 << 1,     // executable, read only; never together with PAGE_WRITE
-    PAGE_UNCACHED = 1 << 2, // PCD and PWT: device memory
+    PAGE_READ = 0,           // read only, not executable
+    PAGE_WRITE = 1 << 0,     // writable, not executable
+    PAGE_EXEC = 1 << 1,      // executable, read only; never together with PAGE_WRITE
+    PAGE_UNCACHED = 1 << 2,  // PCD and PWT: device memory
+    PAGE_COMBINING = 1 << 3, // PWT alone: PAT entry 1, which is to hold PAT_WITH_COMBINING
 };
+
+// IA32_PAT as after reset, but for entry 1, which is write-combining instead of write-through. To
+// be the same on every processor that uses the tables. (SDM vol. 3A, "Page Attribute Table".)
+#define MSR_IA32_PAT       0x277u
+#define PAT_WITH_COMBINING 0x0007040600070106ull
 
 // Where tables are built. The pool is page-aligned and belongs to the caller; pool_phys is its
 // physical address (the same number on the target, anything below 4 GiB in tests).
@@ -61,7 +67,7 @@ struct page_walk {
     bool mapped;
     uint32_t level; // where the walk ended: 1 (page), 2 (2 MiB), 3 (1 GiB), or where it failed
     uint64_t phys;
-    bool writable, executable, uncached;
+    bool writable, executable, uncached, combining;
 };
 
 // Walks the tables for one virtual address: rights are those of all levels together.

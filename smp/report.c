@@ -416,15 +416,6 @@ static const char *helped_by(const struct account *account, const struct lcpu *l
     return account->startups > 1 && lcpu->tsc_real >= account->startup_tsc ? "startup" : NULL;
 }
 
-static uint32_t furthest_stage(const struct evidence *evidence)
-{
-    if (evidence->greeted)
-        return STAGE_GREETED;
-    if (evidence->stage != STAGE_NONE)
-        return evidence->stage;
-    return evidence->mark_shared ? STAGE_NONE : evidence->mark;
-}
-
 static void report_wanted(struct console *console, const struct wake *wake, uint32_t slot,
                           const struct cpu *cpu, struct outcome *outcome)
 {
@@ -436,7 +427,7 @@ static void report_wanted(struct console *console, const struct wake *wake, uint
 
     struct line *line =
         cpu_record(&out, account->cpu, cpu, cause == CAUSE_NONE ? "online" : "failed");
-    record_add_text(line, "stage", stage_word(furthest_stage(&evidence)));
+    record_add_text(line, "stage", stage_word(evidence_stage(&evidence)));
     record_add_decimal(line, "tries", account->tries);
     if (account->up && helped_by(account, lcpu))
         record_add_text(line, "retry", helped_by(account, lcpu));

@@ -341,7 +341,7 @@ void wake_round(struct wake *wake, struct wake_result *result)
     if (wake->generation > 0)
         wake_wait_us(wake, wake->plan->sipi_us);
     wake_begin_round(wake);
-    const uint64_t start = hw_tsc();
+    const uint64_t start = wake->started = hw_tsc();
     uint64_t last_sent = start;
     for (uint32_t try = 1; try <= wake->plan->retries + 1 && wake->missing_count > 0; try++) {
         run_pass(wake, try, &last_sent);

@@ -28,6 +28,7 @@ struct wake {
     uint32_t page_phys;   // and where the APs start
     uint32_t decoy_page;  // a page of HLT instructions, for inject=bad-vector; else 0
     uint32_t generation;  // of the current round; counts up from 1
+    uint64_t started;     // TSC just before that round's first message
     uint32_t *missing;    // the caller's memory for plan->want slots
     uint32_t *values;     // and for as many numbers, to find their median
     size_t missing_count; // after a round: who did not come

@@ -1,0 +1,88 @@
+// The screen after the exit: a canvas on every frame buffer that firmware had, text above, the wall
+// below. Surprise: lines are collected in RAM long before the first one is drawn, so what was said
+// while firmware lived stands on the screen too.
+
+#include "run.h"
+
+#include "mem.h"
+#include "wall_cells.h"
+
+// Room for processors that no table lists, beside those of the plan and the BSP.
+#define CELLS_MORE (RALLY_UNLISTED_MAX + 1u)
+
+static uint32_t rotation(const struct options *options, const struct framebuffer *framebuffer)
+{
+    if (options->rotate != ROTATE_AUTO)
+        return options->rotate;
+    return framebuffer->height > framebuffer->width ? 90 : 0; // as such panels are built in
+}
+
+void display_open(struct reveille *run)
+{
+    struct display *display = &run->display;
+    const struct machine *machine = &run->machine;
+
+    canvas_open(&display->canvas);
+    for (size_t i = 0; i < machine->framebuffer_count; i++) {
+        const struct framebuffer *framebuffer = &machine->framebuffers[i];
+        (void)canvas_add(&display->canvas, framebuffer, (void *)(uintptr_t)framebuffer->phys,
+                         rotation(&run->options, framebuffer));
+    }
+    if (display->canvas.count == 0 || run->options.exit == ANSWER_NO ||
+        run->options.check == ANSWER_YES)
+        return;
+    wall_plan(&display->canvas, &display->layout);
+    const size_t shadow = screen_bytes(&display->canvas, display->layout.text_height);
+    display->room = run->plan.want + CELLS_MORE;
+    display->pages = (shadow + display->room * sizeof *display->cells) / PAGE_BYTES + 1;
+    display->memory = memory_allocate(&run->firmware, display->pages);
+    if (!display->memory) {
+        report_problem(&run->log, SEVERITY_WARNING, "no-screen",
+                       "no memory for the screen's shadow: nothing is shown after the exit");
+        return;
+    }
+    display->cells = display->memory;
+    screen_open(&display->screen, &display->canvas, display->layout.text_height,
+                display->cells + display->room);
+    display->screen.records = run->options.log == LOG_DEBUG;
+    run->console.sinks[SINK_SCREEN] =
+        (struct console_sink){screen_write_line, &display->screen, screen_paint};
+}
+
+void display_close(struct reveille *run)
+{
+    run->console.sinks[SINK_SCREEN].write_line = NULL;
+    if (run->display.memory)
+        memory_free(&run->firmware, run->display.memory, run->display.pages);
+}
+
+static const char *headline(const struct outcome *outcome, struct line *line, char *buffer,
+                            size_t bytes)
+{
+    line_start(line, buffer, bytes);
+    if (outcome->failed > 0)
+        line_add_format(line, "%u of %u processors did not come", (uint64_t)outcome->failed,
+                        (uint64_t)outcome->want);
+    else if (!outcome->ok)
+        line_add_text(line, "The run was cut short");
+    else if (outcome->want == 1)
+        line_add_text(line, "The processor came");
+    else
+        line_add_format(line, "All %u processors came", (uint64_t)outcome->want);
+    return line->text;
+}
+
+void display_finish(struct reveille *run)
+{
+    struct display *display = &run->display;
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    if (!display->memory || !run->window_is_open)
+        return;
+    console_flush(&run->console);
+    const size_t count = wall_cells(&run->machine, run->wake.generation > 0 ? &run->wake : NULL,
+                                    display->cells, display->room);
+    wall_draw(&display->canvas, &display->layout, display->cells, count,
+              headline(&run->outcome, &line, buffer, sizeof buffer), run->outcome.ok);
+}
