@@ -223,11 +223,11 @@ enum status page_tables_start(struct page_tables *tables)
 enum status page_tables_map(struct page_tables *tables, uint64_t virt, uint64_t phys,
                             uint64_t bytes, enum page_rights rights)
 {
-    uint32_t write_exec = PAGE_WRITE | PAGE_EXEC;
+    uint32_t write_exec = PAGE_WRITE | PAGE_EXEC, types = PAGE_UNCACHED | PAGE_COMBINING;
 
     if (!virt_range_valid(tables, virt, bytes) || !phys_range_valid(tables, phys, bytes) ||
-        (rights & write_exec) == write_exec ||
-        (rights & ~(write_exec | PAGE_UNCACHED | PAGE_COMBINING)) != 0) {
+        (rights & write_exec) == write_exec || (rights & types) == types ||
+        (rights & ~(write_exec | types)) != 0) {
         return STATUS_INVALID;
     }
     uint64_t flags = page_flags(tables, rights);

@@ -53,8 +53,8 @@ enum status page_tables_start(struct page_tables *tables);
 // Maps [virt, virt + bytes) to phys with the given rights; all three page-aligned, bytes not 0.
 // Overrides what was mapped there before; a large page in the way is split. The last call wins, so
 // a wide range is mapped first and holes are cut into it later. Returns STATUS_OK, STATUS_INVALID
-// (alignment, WRITE with EXEC, beyond phys_bits, not canonical), STATUS_NO_SPACE (then each page of
-// the range is as before or as asked, and no other is touched).
+// (alignment, WRITE with EXEC, two memory types, beyond phys_bits, not canonical), STATUS_NO_SPACE
+// (then each page of the range is as before or as asked, and no other is touched).
 enum status page_tables_map(struct page_tables *tables, uint64_t virt, uint64_t phys,
                             uint64_t bytes, enum page_rights rights);
 

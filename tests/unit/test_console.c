@@ -122,7 +122,7 @@ static void check_levels(enum log_level log, const char *expected, const char *e
     struct wire wire;
 
     set_up(&console, &wire, log);
-    console.sinks[SINK_FIRMWARE] = (struct console_sink){write_sink, &wire};
+    console.sinks[SINK_FIRMWARE] = (struct console_sink){write_sink, &wire, NULL};
     put(console_say, &console, 0, "say");
     put(console_debug, &console, 0, "debug");
     put(console_record, &console, 0, "record");
@@ -148,7 +148,7 @@ static void test_sink_without_port(void **state)
     (void)state;
     set_up(&console, &wire, LOG_NORMAL);
     console.uart.present = false;
-    console.sinks[SINK_FIRMWARE] = (struct console_sink){write_sink, &wire};
+    console.sinks[SINK_FIRMWARE] = (struct console_sink){write_sink, &wire, NULL};
     put(console_say, &console, 0, "on the screen");
     assert_string_equal(wire.sink, "on the screen|");
     assert_string_equal(wire.text, "");
@@ -324,7 +324,7 @@ static void test_goes_on_when_the_port_dies(void **state)
 
     (void)state;
     set_up(&console, &wire, LOG_NORMAL);
-    console.sinks[SINK_FIRMWARE] = (struct console_sink){write_sink, &wire};
+    console.sinks[SINK_FIRMWARE] = (struct console_sink){write_sink, &wire, NULL};
     fake_set_cell(FAKE_PORT8, PORT + 5, 0x00);
     fake_hook(FAKE_PORT8, PORT + 5, PORT + 5, NULL, NULL, NULL);
     put(console_say, &console, 0, "one");
