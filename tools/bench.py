@@ -28,7 +28,7 @@ STRATEGIES = ("parallel", "broadcast", "one-by-one")
 ROUNDS = 6
 SIZES, LONG_SIZES = (2, 4, 16, 64, 255), (288, 512)
 FEWER_RUNS = {255: 3, 288: 1, 512: 1}  # a boot takes minutes there
-LINUX_RUNS = {255: 1, 288: 1, 512: 1}
+LINUX_RUNS = {255: 0, 288: 0, 512: 0}  # 6.1 did not bring up 255 within 22 minutes of TCG
 ICOUNT_SIZES = (4, 16)
 ICOUNT = ("-icount", "shift=3,sleep=off", "-rtc", "clock=vm")
 
