@@ -95,6 +95,22 @@ static void scroll(struct screen *screen)
     screen->row = screen->rows - 1;
 }
 
+// How much of a text goes into one row: all of it, or up to a blank in the row's last third.
+static size_t piece(const char *text, size_t columns)
+{
+    size_t length = 0;
+
+    while (length < columns && text[length])
+        length++;
+    if (!text[length])
+        return length;
+    for (size_t at = length; at > columns * 2 / 3; at--) {
+        if (text[at] == ' ')
+            return at;
+    }
+    return length;
+}
+
 void screen_write_line(void *context, const char *text)
 {
     struct screen *screen = context;
@@ -108,8 +124,12 @@ void screen_write_line(void *context, const char *text)
         if (screen->row == screen->rows)
             scroll(screen);
         struct cell *row = screen->wanted + (size_t)screen->row * screen->columns;
-        for (uint32_t x = 0; x < screen->columns && *text; x++)
-            row[x] = (struct cell){*text++, tone};
+        const size_t length = piece(text, screen->columns);
+        for (size_t x = 0; x < length; x++)
+            row[x] = (struct cell){text[x], tone};
+        text += length;
+        while (length > 0 && *text == ' ')
+            text++;
         screen->row++;
     } while (*text);
 }

@@ -67,6 +67,7 @@ class Machine:
     files: dict = dataclasses.field(default_factory=dict)  # more for the ESP's root: name -> path
     stick: pathlib.Path | None = None  # a disk image on a USB stick, instead of the ESP
     serial: bool = True
+    vga: str = "std"
     debug_exit: bool = True
     goes_on: bool = False  # ev=end is not the end: a Shell, or somebody it starts, comes after it
     reset_ends: bool = True  # a reset of the guest ends QEMU, instead of starting the guest anew
@@ -179,7 +180,7 @@ class Qemu:
 
     def _command_line(self, stopped):
         m = self.machine
-        words = ["qemu-system-x86_64", "-nodefaults", "-vga", "std", "-display", "none",
+        words = ["qemu-system-x86_64", "-nodefaults", "-vga", m.vga, "-display", "none",
                  "-nic", "none", "-machine", m.machine, "-accel", m.accel,
                  "-cpu", m.cpu, "-smp", m.smp, "-m", str(m.mem), *self._firmware(), *self._disk(),
                  "-qmp", f"unix:{self.qmp_path},server=on,wait=off"]

@@ -1,0 +1,127 @@
+"""The screen after the exit, as somebody sees it who has no serial port: pictures of the guest, read
+by glyphs and by colours. The pictures stay in build/screens/."""
+
+import collections
+import time
+
+import pytest
+
+import qemu
+import records
+from picture import FAILED, GREETED, INK_TEXT, UNKNOWN, Picture
+
+END = "The end: this machine is halted"
+LOOK_S = 0.5
+
+
+def look(vm, name, **which):
+    path = vm.home / f"{name}.ppm"
+    vm.qmp("screendump", filename=str(path), **which)
+    return Picture.read(path)
+
+
+def last_picture(vm, name, upright=False, **which):
+    """The last screen: the one that says so, once it no longer changes."""
+    before = None
+    while time.monotonic() < vm.deadline:
+        picture = look(vm, name, **which)
+        picture = picture.upright() if upright else picture
+        if picture.pixels == before and any(END in row for row in picture.text()):
+            picture.png(qemu.BUILD / f"screens/{name}.png")
+            return picture
+        before = picture.pixels
+        time.sleep(LOOK_S)
+    picture.png(qemu.BUILD / f"screens/{name}.png")
+    raise AssertionError(f"no last screen; see build/screens/{name}.png")
+
+
+def machine(**words):
+    chosen = qemu.from_environment()
+    options = "end=halt " + words.pop("options", "")
+    return qemu.Qemu(qemu.Machine(accel=chosen.accel, ovmf=chosen.ovmf, serial=False,
+                                  debug_exit=False, options=options, **words))
+
+
+def assert_text(picture, *sentences):
+    text = picture.text()
+    assert not any(UNKNOWN in row for row in text), "\n".join(text)
+    for sentence in sentences:
+        assert any(sentence in row for row in text), "\n".join(text)
+
+
+@pytest.mark.parametrize("count", [4, 16, 64, 255])
+def test_the_wall(count):
+    with machine(smp=str(count)) as vm:
+        picture = last_picture(vm, f"wall-{count}")
+    assert_text(picture, f"Hello from CPU {count - 1}! APIC ID: {count - 1}", END)
+    assert collections.Counter(picture.tiles()) == {INK_TEXT: 1, GREETED: count - 1}
+
+
+def test_who_failed_and_why():
+    with machine(smp="16", options="inject=hang-long:2,ud-protected:7 retries=0") as vm:
+        picture = last_picture(vm, "wall-failed")
+    assert_text(picture, "CPU 2 failed: ", "CPU 7 failed: ")
+    tiles = picture.tiles()
+    assert collections.Counter(tiles) == {INK_TEXT: 1, GREETED: 13, FAILED: 2}
+    assert [i for i, tile in enumerate(tiles) if tile == FAILED] == [2, 7]
+
+
+@pytest.mark.parametrize("name, words, size", [
+    ("vga-640x480", {"options": "screen=640x480"}, (640, 480)),
+    ("vga-2560x1440", {"options": "screen=2560x1440"}, (2560, 1440)),
+    ("ramfb", {"vga": "none", "extra": ("-device", "ramfb")}, None),
+    ("panel-1920x1080", {"vga": "none", "extra": ("-device", "VGA,edid=on,xres=1920,yres=1080")},
+     (1920, 1080)),
+])
+def test_other_sizes(name, words, size):
+    with machine(**words) as vm:
+        picture = last_picture(vm, name)
+    assert size is None or (picture.width, picture.height) == size
+    assert_text(picture, "Hello from CPU 3! APIC ID: 3", "Leaving firmware")
+    assert collections.Counter(picture.tiles()) == {INK_TEXT: 1, GREETED: 3}
+
+
+@pytest.mark.parametrize("options", ["", "rotate=90"])
+def test_a_portrait_panel(options):
+    extra = ("-device", "VGA,edid=on,xres=800,yres=1280")
+    with machine(vga="none", extra=extra, options=options) as vm:
+        picture = last_picture(vm, "portrait", upright=True)
+    assert (picture.width, picture.height) == (1280, 800)
+    assert_text(picture, "Hello from CPU 3! APIC ID: 3")
+    assert collections.Counter(picture.tiles()) == {INK_TEXT: 1, GREETED: 3}
+
+
+def test_two_screens_show_the_same():
+    extra = ("-device", "VGA,id=first", "-device", "secondary-vga,id=second")
+    with machine(vga="none", extra=extra) as vm:
+        first = last_picture(vm, "first", device="first")
+        second = last_picture(vm, "second", device="second")
+    assert first.text() == second.text()
+    if (first.width, first.height) == (second.width, second.height):
+        assert first.pixels == second.pixels
+
+
+@pytest.mark.parametrize("vga, extra", [("none", ()), ("none", ("-device", "virtio-gpu-pci"))])
+def test_without_a_frame_buffer(boot, vga, extra):
+    result = boot(vga=vga, extra=extra)
+    assert result.one("end")["ok"] == "1"
+    assert result.status == qemu.EXIT_OK
+    drawn = [record for record in result.all("screen") if "skipped" not in record]
+    assert drawn == []
+
+
+def test_screen_off_draws_nothing():
+    with qemu.Qemu(qemu.Machine(options="screen=off end=halt", debug_exit=False)) as vm:
+        for line in vm.lines():
+            if line.startswith("The end:"):
+                break
+        picture = look(vm, "off")
+    assert not {GREETED, FAILED} & set(picture.tiles())  # the picture is firmware's
+    assert not any(END in row for row in picture.text())
+
+
+def test_records_tell_the_screens(boot):
+    result = boot(options="log=quiet")
+    screen = result.one("screen")
+    assert records.number(screen["width"]) >= 640
+    assert records.number(screen["base"]) > 1 << 20
