@@ -39,7 +39,9 @@ void wall_plan(const struct canvas *canvas, struct wall_layout *layout)
     *layout = (struct wall_layout){.text_height = text_rows * type.height};
     const uint32_t lower = canvas->height - layout->text_height;
     layout->headline_top = layout->text_height + type.height / 2;
-    layout->legend_top = canvas->height - type.height - type.height / 2;
+    // Where there is no room for a legend it lies below the canvas.
+    layout->legend_top =
+        lower >= 2 * type.height ? canvas->height - type.height - type.height / 2 : canvas->height;
     layout->code_side = lower / 2 < canvas->width / 3 ? lower / 2 : canvas->width / 3;
     layout->code_left = canvas->width - layout->code_side;
     layout->code_top = canvas->height - layout->code_side;

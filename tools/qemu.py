@@ -67,7 +67,7 @@ class Machine:
     files: dict = dataclasses.field(default_factory=dict)  # more for the ESP's root: name -> path
     stick: pathlib.Path | None = None  # a disk image on a USB stick, instead of the ESP
     serial: bool = True
-    vga: str = "std"
+    vga: str = "std"  # as behind QEMU's -vga
     debug_exit: bool = True
     goes_on: bool = False  # ev=end is not the end: a Shell, or somebody it starts, comes after it
     reset_ends: bool = True  # a reset of the guest ends QEMU, instead of starting the guest anew

@@ -11,7 +11,7 @@ import records
 from picture import FAILED, GREETED, INK_TEXT, UNKNOWN, Picture
 
 END = "The end: this machine is halted"
-LOOK_S = 0.5
+LOOK_S = 2  # reading a picture takes the machine's processor from the guest
 
 
 def look(vm, name, **which):
@@ -81,10 +81,9 @@ def test_other_sizes(name, words, size):
     assert collections.Counter(picture.tiles()) == {INK_TEXT: 1, GREETED: 3}
 
 
-@pytest.mark.parametrize("options", ["", "rotate=90"])
-def test_a_portrait_panel(options):
+def test_a_portrait_panel():
     extra = ("-device", "VGA,edid=on,xres=800,yres=1280")
-    with machine(vga="none", extra=extra, options=options) as vm:
+    with machine(vga="none", extra=extra) as vm:
         picture = last_picture(vm, "portrait", upright=True)
     assert (picture.width, picture.height) == (1280, 800)
     assert_text(picture, "Hello from CPU 3! APIC ID: 3")
