@@ -1,15 +1,36 @@
 // The journal: every line that was written, kept in memory that the caller gives, to be shown or
-// saved later. A sink of the console, so one writer at a time, on any processor.
+// saved later. A sink of the console, so one writer at a time, on any processor. It may lie in
+// memory that a warm reset does not clear: then it is sealed after every line, so that the next
+// start finds what was said, up to the last whole line. Surprise: there are two seals, written in
+// turn, since a machine may go down while one is being written.
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+// What proves a kept journal. Whatever does not agree with it is not there.
+struct journal_seal {
+    uint64_t magic;
+    uint64_t phys;     // where it was written: a copy elsewhere is not it
+    uint64_t length;   // of the text
+    uint32_t text_crc; // CRC-32 of so much text
+    uint32_t again;    // 1: the run asked for the start that finds this
+    uint32_t turn;     // the later of the two seals has the larger one
+    uint32_t crc;      // CRC-32 of all before
+};
+
+// The memory of a kept journal begins with these; the text follows.
+struct journal_head {
+    struct journal_seal seals[2];
+};
+
 struct journal {
     char *text; // lines, each ended by NUL
     size_t capacity, length;
-    uint32_t left_out; // lines that found no room
+    uint32_t left_out;         // lines that found no room
+    struct journal_head *head; // NULL: not to be found after a reset
+    struct journal_seal seal;  // the last one written
 };
 
 // Starts empty.
@@ -18,9 +39,26 @@ void journal_open(struct journal *journal, void *memory, size_t bytes);
 // Goes on in other memory, at least as large as what is kept; the old memory is the caller's again.
 void journal_move(struct journal *journal, void *memory, size_t bytes);
 
+// The same with a head: bytes for the head more. Sealed from now on.
+void journal_keep(struct journal *journal, void *memory, size_t bytes, bool again);
+
 // Keeps a line, as a console_sink does: `journal` is a struct journal.
 void journal_write_line(void *journal, const char *text);
 
 // The line at *at, which moves on to the next; NULL behind the last. Start with *at = 0, or with
 // the length that the journal had at some moment.
 const char *journal_next(const struct journal *journal, size_t *at);
+
+// The newer good seal of a head that lies here; NULL if there is none. Its length is not believed
+// until the caller has seen that so much can be read.
+const struct journal_seal *journal_seal_of(const struct journal_head *head);
+
+// Opens the kept text behind the head for reading, if it is what the seal says.
+bool journal_reopen(struct journal *journal, struct journal_head *head,
+                    const struct journal_seal *seal);
+
+// From now on nothing is found there.
+void journal_drop(struct journal_head *head);
+
+// Is the last line ev=end, so that nothing is missing?
+bool journal_is_complete(const struct journal *journal);

@@ -50,7 +50,13 @@ void run_leave(struct reveille *run)
 {
     uint32_t attempts;
 
+    CHAR16 name[] = L"last";
+
+    if (run->options.again == ANSWER_YES)
+        run_ask_for_another_start(run);
     say(run, "Leaving firmware");
+    if (run->options.save != SAVE_NONE) // a run that dies leaves at least this
+        (void)stick_save(&run->firmware, &run->journal, name, &run->problems);
     uart_drain(&run->console.uart);
     run->firmware.boot->SetWatchdogTimer(0, 0, 0, NULL); // firmware resets after five minutes
     run->console.sinks[SINK_FIRMWARE].write_line = NULL;

@@ -37,6 +37,7 @@ static void open_console(struct reveille *run)
     }
     void *memory = memory_allocate(&run->firmware, JOURNAL_PAGES);
     if (memory) {
+        run->journal_memory = memory;
         run->journal_pages = JOURNAL_PAGES;
         journal_open(&run->journal, memory, JOURNAL_PAGES * PAGE_BYTES);
         console->sinks[SINK_JOURNAL] =
@@ -89,19 +90,23 @@ static enum status look_back(struct reveille *run)
     return STATUS_UNSUPPORTED;
 }
 
-// Room for this machine and these rounds. Without it the run goes on, and says what was left out.
+// Room for this machine and these rounds, where the next start finds it. Without it the run goes
+// on, and says what was left out.
 static void grow_journal(struct reveille *run)
 {
     const size_t wanted = JOURNAL_PAGES + run->machine.inventory.count / CPUS_PER_PAGE +
                           run->options.rounds / ROUNDS_PER_PAGE;
     const size_t pages = wanted < JOURNAL_PAGES_MAX ? wanted : JOURNAL_PAGES_MAX;
-    void *memory = run->journal_pages > 0 ? memory_allocate(&run->firmware, pages) : NULL;
+    void *memory = run->journal_pages > 0 ? last_run_allocate(&run->firmware, pages) : NULL;
 
     if (!memory)
         return;
-    void *old = run->journal.text;
-    journal_move(&run->journal, memory, pages * PAGE_BYTES);
-    memory_free(&run->firmware, old, run->journal_pages);
+    if (run->options.save == SAVE_NONE)
+        journal_move(&run->journal, memory, pages * PAGE_BYTES);
+    else
+        journal_keep(&run->journal, memory, pages * PAGE_BYTES, run->options.again == ANSWER_YES);
+    memory_free(&run->firmware, run->journal_memory, run->journal_pages);
+    run->journal_memory = memory;
     run->journal_pages = pages;
 }
 
@@ -205,7 +210,8 @@ static enum status prepare(struct reveille *run)
         return status;
     run->firmware.pat = run->machine.processor.pat ? hw_rdmsr(MSR_IA32_PAT) : 0;
     console_set_rate(&run->console, clock_ticks(&run->machine.clock, 1));
-    if ((status = look_back(run)) != STATUS_OK)
+    run_harvest(run);
+    if (run->fetched || (status = look_back(run)) != STATUS_OK)
         return status;
     if (run->options.screen != SCREEN_OFF)
         graphics_gather(run);
@@ -281,8 +287,10 @@ void run_free(struct reveille *run, enum keep keep)
     memory_free(firmware, firmware->map, firmware->map_capacity / PAGE_BYTES);
     display_close(run);
     run->console.sinks[SINK_JOURNAL].write_line = NULL;
+    if (run->journal.head)
+        journal_drop(run->journal.head);
     if (run->journal_pages > 0)
-        memory_free(firmware, run->journal.text, run->journal_pages);
+        memory_free(firmware, run->journal_memory, run->journal_pages);
     uart_drain(&run->console.uart);
 }
 
@@ -297,13 +305,24 @@ EFI_STATUS run_refuse(struct reveille *run, enum status status)
     return efi_status_of(status);
 }
 
+EFI_STATUS run_fetched(struct reveille *run)
+{
+    run->outcome.ok = true;
+    report_end(&run->console, &run->outcome);
+    run_free(run, KEEP_NOTHING);
+    end_fetched(&run->firmware, &run->machine, &run->options);
+    return EFI_SUCCESS;
+}
+
 EFI_STATUS run_checked(struct reveille *run)
 {
+    CHAR16 name[] = L"last";
+
     firmware_census(run, NULL);
     run->outcome.ok = true;
     note_drop(run->note);
     report_end(&run->console, &run->outcome);
-    (void)stick_save(&run->firmware, &run->journal, &run->problems);
+    (void)stick_save(&run->firmware, &run->journal, name, &run->problems);
     run_free(run, KEEP_NOTHING);
     end_inside(&run->options, EXIT_OK);
     return EFI_SUCCESS;

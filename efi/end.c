@@ -56,12 +56,15 @@ _Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
     EFI_RESET_TYPE type = EfiResetShutdown;
 
     uart_drain(&console->uart);
-    if (uses_debug_exit(machine, options)) {
+    if (options->again == ANSWER_YES) { // the next start brings the result to the volume
+        end = END_RESET;
+        type = EfiResetWarm;
+    } else if (uses_debug_exit(machine, options)) {
         debug_exit(machine, code);
         if (end == END_AUTO)
             end = END_POWEROFF;
     }
-    if (end == END_RESET)
+    if (end == END_RESET && type != EfiResetWarm)
         type = EfiResetCold;
     if (end == END_POWEROFF || end == END_RESET) {
         say(console, end == END_RESET ? "Resetting the machine" : "Powering the machine off");
@@ -82,6 +85,15 @@ void end_inside(const struct options *options, enum exit_code code)
 {
     if (options->end == END_DEBUG_EXIT)
         hw_out32(DEBUG_EXIT_PORT, code);
+}
+
+void end_fetched(const struct firmware *firmware, const struct machine *machine,
+                 const struct options *options)
+{
+    if (uses_debug_exit(machine, options))
+        hw_out32(DEBUG_EXIT_PORT, EXIT_OK);
+    if (options->end == END_POWEROFF)
+        firmware->system->RuntimeServices->ResetSystem(EfiResetShutdown, EFI_SUCCESS, 0, NULL);
 }
 
 void end_refused(const struct machine *machine, const struct options *options)

@@ -95,6 +95,11 @@ bool compare_firmware(const struct firmware *firmware, const struct machine *mac
 // time; boot services must not be used in either case. `attempts` tells how many it took.
 enum status leave_firmware(struct firmware *firmware, uint32_t *attempts);
 
+// After a start that only fetched the previous run's result: leaves QEMU, or powers off where
+// end=poweroff; else it returns, and firmware goes on.
+void end_fetched(const struct firmware *firmware, const struct machine *machine,
+                 const struct options *options);
+
 // end.c: how a run ends once firmware is left, and how it is refused before. Does not return.
 enum exit_code { EXIT_OK = 0x10, EXIT_FAILED = 0x11, EXIT_REFUSED = 0x12 };
 _Noreturn void end_run(struct firmware *firmware, const struct machine *machine,

@@ -121,6 +121,8 @@ static void tell_left_out(struct reveille *run)
 
 EFI_STATUS run_inside(struct reveille *run)
 {
+    CHAR16 name[] = L"last";
+
     bsp_read(&run->firmware_bsp);
     run_wake(run);
     run_report(run);
@@ -128,10 +130,11 @@ EFI_STATUS run_inside(struct reveille *run)
     const enum keep keep = give_back(run);
     firmware_census(run, &run->wake);
     tell_left_out(run);
-    const bool saved = stick_save(&run->firmware, &run->journal, &run->problems);
+    const bool saved = stick_save(&run->firmware, &run->journal, name, &run->problems);
     report_end(&run->console, &run->outcome);
     if (saved)
-        (void)stick_save(&run->firmware, &run->journal, &run->problems); // with the last record
+        (void)stick_save(&run->firmware, &run->journal, name,
+                         &run->problems); // with the last record
     run_free(run, keep);
     end_inside(&run->options, run->outcome.ok ? EXIT_OK : EXIT_FAILED);
     return run->stopped ? EFI_ABORTED : run->outcome.ok ? EFI_SUCCESS : EFI_DEVICE_ERROR;

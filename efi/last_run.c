@@ -3,7 +3,7 @@
 // multiple of 1 MiB, as low as firmware allows above what it uses itself while it starts, and the
 // next start looks at each of those places.
 
-#include "firmware.h"
+#include "last_run.h"
 
 #include "line.h"
 #include "verdict.h"
@@ -58,6 +58,24 @@ static void report(const struct firmware *firmware, const struct note *note,
         record_add_text(&line, "stage", stage_word(suspect.stage));
     }
     console_record(console, 0, &line);
+}
+
+struct journal_head *last_run_find_journal(const struct firmware *firmware, struct journal *found,
+                                           bool *again)
+{
+    for (uint64_t at = FIRST_PLACE; at <= LAST_PLACE; at += MIB) {
+        struct journal_head *head = (struct journal_head *)(uintptr_t)at;
+        if (!memory_view(firmware, at, sizeof *head))
+            continue;
+        const struct journal_seal *seal = journal_seal_of(head);
+        if (seal && seal->length < LAST_PLACE &&
+            memory_view(firmware, at, sizeof *head + seal->length) &&
+            journal_reopen(found, head, seal)) {
+            *again = seal->again != 0;
+            return head;
+        }
+    }
+    return NULL;
 }
 
 uint32_t last_run_tell(const struct firmware *firmware, struct console *console)

@@ -32,10 +32,15 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
     if (status != STATUS_OK)
         return run_refuse(run, status);
 
+    if (run->fetched)
+        return run_fetched(run);
     if (run->options.check == ANSWER_YES)
         return run_checked(run);
     if (run->options.exit == ANSWER_NO)
         return run_inside(run);
+
+    if (run_is_stopped(run))
+        return run_refuse(run, STATUS_OK);
 
     // leave
     run_leave(run);

@@ -54,6 +54,7 @@ struct reveille {
     struct text_screens screens;
     struct display display;
     struct journal journal;
+    void *journal_memory;
     size_t journal_pages;
     size_t shown; // of the journal, on firmware's screens
     struct problem_log log;
@@ -83,6 +84,7 @@ struct reveille {
     EFI_TPL tpl; // to go back to
     bool window_is_open;
     bool stopped; // by CTRL+C
+    bool fetched; // the previous run's result was what this start was for
     enum parking parking;
 };
 
@@ -99,6 +101,9 @@ EFI_STATUS run_refuse(struct reveille *run, enum status status);
 
 // The same after check=yes: nobody was to be woken, and nobody was.
 EFI_STATUS run_checked(struct reveille *run);
+
+// The end of a start that was for the previous run's result only.
+EFI_STATUS run_fetched(struct reveille *run);
 
 // Writes every key with its default, and the last record.
 EFI_STATUS run_help(struct reveille *run);
@@ -166,7 +171,16 @@ void display_open(struct reveille *run);
 void display_close(struct reveille *run);
 void display_finish(struct reveille *run);
 
-// stick.c: the journal as files on the volume that the image was loaded from: \\reveille\\last.txt
-// has the sentences, last.rec the records. False, after telling, if that cannot be.
-bool stick_save(const struct firmware *firmware, const struct journal *journal,
+// stick.c: the journal as files on the volume that the image was loaded from, and on no other:
+// \\reveille\\NAME.txt has the sentences, NAME.rec the records. False, after telling, if that
+// cannot be.
+bool stick_save(const struct firmware *firmware, const struct journal *journal, const CHAR16 *name,
                 const struct problems *problems);
+
+// harvest.c: the previous run's result, if one waits in memory, to the volume. Sets run->fetched if
+// this start is to end with that. And before the exit: firmware is to start us once more.
+void run_harvest(struct reveille *run);
+void run_ask_for_another_start(struct reveille *run);
+
+// wait.c: wait=SECONDS. True if a key was pressed.
+bool run_is_stopped(struct reveille *run);

@@ -7,6 +7,7 @@
 #include "mem.h"
 
 #define CHUNK_BYTES 4096u
+#define NAME_CHARS  16u
 
 struct writer {
     EFI_FILE_HANDLE file;
@@ -104,11 +105,26 @@ static EFI_STATUS save(EFI_FILE_HANDLE folder, CHAR16 *name, const struct journa
     return writer->status;
 }
 
+// NAME and a suffix of three letters, into `path`.
+static void add_suffix(const CHAR16 *name, const CHAR16 *suffix, CHAR16 path[NAME_CHARS])
+{
+    size_t at = 0;
+
+    while (at < NAME_CHARS - 5 && name[at]) {
+        path[at] = name[at];
+        at++;
+    }
+    path[at++] = L'.';
+    for (size_t i = 0; i < 3; i++)
+        path[at++] = suffix[i];
+    path[at] = 0;
+}
+
 static EFI_STATUS save_both(const struct firmware *firmware, const struct journal *journal,
-                            struct writer *writer)
+                            const CHAR16 *name, struct writer *writer)
 {
     EFI_FILE_HANDLE root = open_root(firmware), folder = NULL;
-    CHAR16 folder_name[] = L"\\reveille", text_name[] = L"last.txt", record_name[] = L"last.rec";
+    CHAR16 folder_name[] = L"\\reveille", path[NAME_CHARS];
 
     if (!root)
         return EFI_NO_MEDIA;
@@ -118,21 +134,24 @@ static EFI_STATUS save_both(const struct firmware *firmware, const struct journa
     root->Close(root);
     if (EFI_ERROR(status))
         return status;
-    status = save(folder, text_name, journal, false, writer);
-    if (!EFI_ERROR(status))
-        status = save(folder, record_name, journal, true, writer);
+    add_suffix(name, L"txt", path);
+    status = save(folder, path, journal, false, writer);
+    if (!EFI_ERROR(status)) {
+        add_suffix(name, L"rec", path);
+        status = save(folder, path, journal, true, writer);
+    }
     folder->Close(folder);
     return status;
 }
 
-bool stick_save(const struct firmware *firmware, const struct journal *journal,
+bool stick_save(const struct firmware *firmware, const struct journal *journal, const CHAR16 *name,
                 const struct problems *problems)
 {
     void *writer = NULL;
     EFI_STATUS status = firmware->boot->AllocatePool(EfiLoaderData, sizeof(struct writer), &writer);
 
     if (!EFI_ERROR(status)) {
-        status = save_both(firmware, journal, writer);
+        status = save_both(firmware, journal, name, writer);
         firmware->boot->FreePool(writer);
     }
     if (!EFI_ERROR(status))

@@ -3,29 +3,18 @@
 
 #include "note.h"
 
+#include "crc32.h"
 #include "hw.h"
 #include "mem.h"
 
 #define NOTE_MAGIC 0x31455450564552ull // "REVNOT1"
-
-// CRC-32 as ISO-HDLC has it: polynomial 0x04C11DB7 reflected, bit by bit; 64 bytes need no table.
-static uint32_t crc32(const uint8_t *bytes, size_t count)
-{
-    uint32_t crc = UINT32_MAX;
-    for (size_t i = 0; i < count; i++) {
-        crc ^= bytes[i];
-        for (int bit = 0; bit < 8; bit++)
-            crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
-    }
-    return ~crc;
-}
 
 static uint32_t crc_of(const struct note *note)
 {
     struct note copy;
     memcpy(&copy, note, sizeof copy);
     copy.crc = 0;
-    return crc32((const uint8_t *)&copy, sizeof copy);
+    return crc32_add(0, &copy, sizeof copy);
 }
 
 void note_keep(struct note *note, const struct arena *arena, enum note_step step, uint32_t round,

@@ -66,6 +66,7 @@ class Machine:
     esp: pathlib.Path = BUILD / "esp"
     files: dict = dataclasses.field(default_factory=dict)  # more for the ESP's root: name -> path
     stick: pathlib.Path | None = None  # a disk image on a USB stick, instead of the ESP
+    stick_mode: str = "snapshot=on"  # what is written is lost; "readonly=on", "snapshot=off"
     serial: bool = True
     vga: str = "std"  # as behind QEMU's -vga
     debug_exit: bool = True
@@ -154,7 +155,7 @@ class Qemu:
     def _disk(self):
         m = self.machine
         if m.stick:
-            return ["-drive", f"if=none,id=stick,format=raw,snapshot=on,file={m.stick}",
+            return ["-drive", f"if=none,id=stick,format=raw,{m.stick_mode},file={m.stick}",
                     "-device", "qemu-xhci", "-device", "usb-storage,drive=stick"]
         esp = self.home / "esp"
         if not (m.esp / "EFI/BOOT/BOOTX64.EFI").exists():

@@ -2,6 +2,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -67,6 +68,113 @@ static void test_move(void **state)
     assert_int_equal(journal.left_out, 0);
 }
 
+// ---- what the next start finds ----
+
+struct kept {
+    struct journal journal;
+    struct journal_head *head; // its memory, to the byte
+    size_t bytes;
+};
+
+static void keep(struct kept *kept, size_t text_bytes)
+{
+    char first[8];
+
+    kept->bytes = sizeof *kept->head + text_bytes;
+    kept->head = test_malloc(kept->bytes);
+    memset(kept->head, 0xa5, kept->bytes);
+    journal_open(&kept->journal, first, sizeof first);
+    journal_write_line(&kept->journal, "early");
+    journal_keep(&kept->journal, kept->head, kept->bytes, true);
+}
+
+static bool found(struct kept *kept, struct journal *journal)
+{
+    const struct journal_seal *seal = journal_seal_of(kept->head);
+    return seal && seal->length <= kept->bytes - sizeof *kept->head &&
+           journal_reopen(journal, kept->head, seal);
+}
+
+static void test_kept_up_to_the_last_whole_line(void **state)
+{
+    struct journal journal;
+    struct kept kept;
+    size_t at = 0;
+
+    (void)state;
+    keep(&kept, 64);
+    assert_true(found(&kept, &journal));
+    assert_int_equal(journal.length, 6);
+    journal_write_line(&kept.journal, "late");
+    assert_true(found(&kept, &journal));
+    assert_int_equal(journal_seal_of(kept.head)->again, 1);
+    assert_string_equal(journal_next(&journal, &at), "early");
+    assert_string_equal(journal_next(&journal, &at), "late");
+    assert_null(journal_next(&journal, &at));
+    assert_false(journal_is_complete(&journal));
+    journal_write_line(&kept.journal, "REVEILLE ev=end ok=1");
+    assert_true(found(&kept, &journal));
+    assert_true(journal_is_complete(&journal));
+    journal_drop(kept.head);
+    assert_false(found(&kept, &journal));
+    test_free(kept.head);
+}
+
+// Whatever single bit is other than it was written: an older state, or nothing, and never a lie.
+static void test_no_damage_is_believed(void **state)
+{
+    struct journal journal;
+    struct kept kept;
+    size_t unnoticed = 0;
+
+    (void)state;
+    keep(&kept, 64);
+    journal_write_line(&kept.journal, "the second line");
+    for (size_t bit = 0; bit < 8 * kept.bytes; bit++) {
+        uint8_t *byte = (uint8_t *)kept.head + bit / 8;
+        *byte ^= (uint8_t)(1u << bit % 8);
+        if (found(&kept, &journal)) {
+            size_t at = 0;
+            unnoticed++;
+            assert_string_equal(journal_next(&journal, &at), "early");
+            assert_true(journal.length == 6 ||
+                        strcmp(journal_next(&journal, &at), "the second line") == 0);
+        }
+        *byte ^= (uint8_t)(1u << bit % 8);
+    }
+    assert_true(unnoticed > 0); // bits of the older seal, and behind the text
+    test_free(kept.head);
+}
+
+// The machine goes down while a seal is being written: the one before it still holds.
+static void test_a_torn_seal_costs_one_line(void **state)
+{
+    struct journal journal;
+    struct kept kept;
+
+    (void)state;
+    keep(&kept, 64);
+    journal_write_line(&kept.journal, "second");
+    memset(&kept.head->seals[journal_seal_of(kept.head)->turn % 2], 0,
+           sizeof(struct journal_seal) / 2);
+    assert_true(found(&kept, &journal));
+    assert_int_equal(journal.length, 6);
+    test_free(kept.head);
+}
+
+static void test_a_copy_elsewhere_is_not_it(void **state)
+{
+    struct kept kept;
+
+    (void)state;
+    keep(&kept, 64);
+    struct journal_head *copy = test_malloc(kept.bytes);
+    memcpy(copy, kept.head, kept.bytes);
+    assert_null(journal_seal_of(copy));
+    test_free(copy);
+    test_free(kept.head);
+}
+
 // What it was before it was opened: the run goes on without a journal.
 static void test_unopened(void **state)
 {
@@ -85,6 +193,10 @@ int main(void)
         cmocka_unit_test(test_in_order),
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_move),
+        cmocka_unit_test(test_kept_up_to_the_last_whole_line),
+        cmocka_unit_test(test_no_damage_is_believed),
+        cmocka_unit_test(test_a_torn_seal_costs_one_line),
+        cmocka_unit_test(test_a_copy_elsewhere_is_not_it),
         cmocka_unit_test(test_unopened),
     };
     return cmocka_run_group_tests_name("journal", tests, NULL, NULL);

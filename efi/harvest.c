@@ -1,0 +1,76 @@
+// The result of the run before this one, which waits in memory that a warm reset does not clear,
+// goes to the volume. And the start that will fetch this run's: firmware is asked to boot the same
+// entry once more.
+
+#include "run.h"
+
+#include "last_run.h"
+
+// Also under this name if this run goes on, which writes its own beginning to the other one.
+#define NEWEST L"last"
+#define OLDER  L"previous"
+
+static void report_harvest(struct reveille *run, const struct journal *found, bool saved)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+    size_t lines = 0;
+
+    for (size_t at = 0; journal_next(found, &at) != NULL;)
+        lines++;
+    record_start(&line, buffer, sizeof buffer, "harvest");
+    record_add_decimal(&line, "lines", lines);
+    record_add_decimal(&line, "complete", journal_is_complete(found));
+    record_add_decimal(&line, "saved", saved);
+    console_record(&run->console, 0, &line);
+    if (!saved)
+        return;
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(&line, "The previous run's result is saved: \\reveille\\%s.txt and .rec",
+                    run->fetched ? "last" : "previous");
+    console_say(&run->console, 0, &line);
+}
+
+void run_harvest(struct reveille *run)
+{
+    struct journal found;
+    struct journal_head *head;
+    const bool only = run->options.harvest == HARVEST_ONLY;
+    CHAR16 newest[] = NEWEST, older[] = OLDER;
+    bool again = false;
+
+    if (run->options.save == SAVE_NONE && !only)
+        return;
+    if ((head = last_run_find_journal(&run->firmware, &found, &again)) == NULL) {
+        run->fetched = only;
+        if (only)
+            report_problem(&run->log, SEVERITY_WARNING, "nothing-to-harvest",
+                           "no result of a previous run is in memory: a cold start clears it");
+        return;
+    }
+    run->fetched = only || again;
+    const bool saved = stick_save(&run->firmware, &found, newest, &run->problems) &&
+                       (run->fetched || stick_save(&run->firmware, &found, older, &run->problems));
+    report_harvest(run, &found, saved);
+    journal_drop(head);
+}
+
+void run_ask_for_another_start(struct reveille *run)
+{
+    EFI_GUID global = EFI_GLOBAL_VARIABLE;
+    EFI_RUNTIME_SERVICES *runtime = run->firmware.system->RuntimeServices;
+    CHAR16 current[] = L"BootCurrent", next[] = L"BootNext";
+    UINT16 entry;
+    UINTN bytes = sizeof entry;
+
+    EFI_STATUS status = runtime->GetVariable(current, &global, NULL, &bytes, &entry);
+    if (!EFI_ERROR(status))
+        status = runtime->SetVariable(next, &global,
+                                      EFI_VARIABLE_NON_VOLATILE | EFI_VARIABLE_BOOTSERVICE_ACCESS |
+                                          EFI_VARIABLE_RUNTIME_ACCESS,
+                                      bytes, &entry);
+    if (EFI_ERROR(status))
+        report_problem(&run->log, SEVERITY_WARNING, "no-next-start",
+                       "firmware does not take BootNext: start the stick again by hand, warmly, to "
+                       "have the result on it");
+}
