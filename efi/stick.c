@@ -8,6 +8,7 @@
 
 #define CHUNK_BYTES 4096u
 #define NAME_CHARS  16u
+#define FOLDER_ROOM 0x10000u // bytes: a cluster, however large it is on this volume
 
 struct writer {
     EFI_FILE_HANDLE file;
@@ -120,17 +121,40 @@ static void add_suffix(const CHAR16 *name, const CHAR16 *suffix, CHAR16 path[NAM
     path[at] = 0;
 }
 
+// Surprise: firmware's FAT driver leaves a broken entry behind when a full volume has no cluster
+// for a new folder, so it is not asked.
+static bool has_room(EFI_FILE_HANDLE root)
+{
+    static EFI_GUID guid = EFI_FILE_SYSTEM_INFO_ID;
+    uint64_t memory[32]; // with a label of any length that FAT has
+    EFI_FILE_SYSTEM_INFO *info = (EFI_FILE_SYSTEM_INFO *)(void *)memory;
+    UINTN bytes = sizeof memory;
+
+    return !EFI_ERROR(root->GetInfo(root, &guid, &bytes, info)) && info->FreeSpace >= FOLDER_ROOM;
+}
+
+static EFI_STATUS open_folder(EFI_FILE_HANDLE root, EFI_FILE_HANDLE *folder)
+{
+    const UINT64 old = EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE;
+    CHAR16 name[] = L"\\reveille";
+
+    const EFI_STATUS status = root->Open(root, folder, name, old, 0);
+    if (status != EFI_NOT_FOUND)
+        return status;
+    if (!has_room(root))
+        return EFI_VOLUME_FULL;
+    return root->Open(root, folder, name, old | EFI_FILE_MODE_CREATE, EFI_FILE_DIRECTORY);
+}
+
 static EFI_STATUS save_both(const struct firmware *firmware, const struct journal *journal,
                             const CHAR16 *name, struct writer *writer)
 {
     EFI_FILE_HANDLE root = open_root(firmware), folder = NULL;
-    CHAR16 folder_name[] = L"\\reveille", path[NAME_CHARS];
+    CHAR16 path[NAME_CHARS];
 
     if (!root)
         return EFI_NO_MEDIA;
-    EFI_STATUS status = root->Open(root, &folder, folder_name,
-                                   EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE | EFI_FILE_MODE_CREATE,
-                                   EFI_FILE_DIRECTORY);
+    EFI_STATUS status = open_folder(root, &folder);
     root->Close(root);
     if (EFI_ERROR(status))
         return status;
