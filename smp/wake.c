@@ -83,14 +83,14 @@ static bool poll_us(const struct wake *wake, const struct group *group, uint32_t
 // The same until nobody has come for `sipi_us`: who has not yet may only be behind the others. A
 // time in which this processor did not run, for a hypervisor or an SMI had it, was none of
 // watching, and the others may not have run either: of each look's distance to the last one a
-// sixteenth of `sipi_us` counts at most. Ends after the time-out in any case.
+// sixteenth of `sipi_us` counts at most. Ends after half the time-out in any case.
 static bool poll_while_they_come(const struct wake *wake, const struct group *group,
                                  uint32_t expected)
 {
     const struct rally *rally = arena_rally(wake->arena);
     const uint64_t quiet_ticks = clock_ticks(&wake->clock, wake->plan->sipi_us);
     const uint64_t most = quiet_ticks / 16 + 1;
-    const uint64_t bound = clock_ticks(&wake->clock, wake->plan->timeout_us);
+    const uint64_t bound = clock_ticks(&wake->clock, wake->plan->timeout_us) / 2;
     const uint64_t start = hw_tsc();
     uint64_t last = start, quiet = 0;
     uint32_t seen = atomic_load_explicit(&rally->arrived, memory_order_acquire);
