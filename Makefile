@@ -92,8 +92,8 @@ debug:
 	@$(MAKE) --no-print-directory all
 	@$(PYTHON) tools/debug.py
 
-## make host       build/host/madt FILE: the inventory code on this machine, for a MADT dump
-host: $(B)/host/madt $(B)/host/explain
+## make host       build/host/madt FILE: the inventory code on this machine, for a MADT dump; build/host/render
+host: $(B)/host/madt $(B)/host/explain $(B)/host/render
 
 ## make explain    what a cause means, and what to look at next; CAUSE=never-fetched for one
 explain: $(B)/host/explain

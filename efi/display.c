@@ -5,6 +5,7 @@
 #include "run.h"
 
 #include "mem.h"
+#include "summary.h"
 #include "wall_cells.h"
 
 // Room for processors that no table lists, beside those of the plan and the BSP.
@@ -72,6 +73,25 @@ static const char *headline(const struct outcome *outcome, struct line *line, ch
     return line->text;
 }
 
+static bool is_dark(const void *context, uint32_t x, uint32_t y)
+{
+    return qr_is_dark(context, x, y);
+}
+
+// The compact result, for whoever has a telephone at hand and no serial port.
+static void draw_code(struct reveille *run, const struct wake *wake)
+{
+    struct display *display = &run->display;
+    char buffer[QR_TEXT_MOST + 1];
+    struct line line;
+
+    line_start(&line, buffer, sizeof buffer);
+    summary_write(&run->machine, wake, &run->outcome, VERSION, &line);
+    if (qr_make(&display->code, line.text, line.length))
+        wall_draw_code(&display->canvas, &display->layout, display->code.side, is_dark,
+                       &display->code);
+}
+
 void display_finish(struct reveille *run)
 {
     struct display *display = &run->display;
@@ -81,8 +101,9 @@ void display_finish(struct reveille *run)
     if (!display->memory || !run->window_is_open)
         return;
     console_flush(&run->console);
-    const size_t count = wall_cells(&run->machine, run->wake.generation > 0 ? &run->wake : NULL,
-                                    display->cells, display->room);
+    const struct wake *wake = run->wake.generation > 0 ? &run->wake : NULL;
+    const size_t count = wall_cells(&run->machine, wake, display->cells, display->room);
     wall_draw(&display->canvas, &display->layout, display->cells, count,
               headline(&run->outcome, &line, buffer, sizeof buffer), run->outcome.ok);
+    draw_code(run, wake);
 }

@@ -6,6 +6,7 @@
 #include "address_space.h"
 #include "journal.h"
 #include "plan.h"
+#include "qr.h"
 #include "report.h"
 #include "screen.h"
 #include "trampoline.h"
@@ -40,6 +41,7 @@ struct display {
     struct canvas canvas;
     struct wall_layout layout;
     struct screen screen;
+    struct qr code;
     struct wall_cpu *cells; // room for so many
     size_t room;
     void *memory; // the cells, then the text's shadow; NULL: there is no screen

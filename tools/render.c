@@ -1,9 +1,12 @@
-// render WIDTH HEIGHT ROTATE CPUS FAILED > picture.ppm: the last screen as it would look, on this
-// machine. For whoever changes console/wall.c or console/screen.c and wants to see it.
+// render WIDTH HEIGHT ROTATE CPUS FAILED TEXT > picture.ppm: the last screen as it would look, on
+// this machine, with TEXT as its code. For whoever changes console/wall.c or console/screen.c and
+// wants to see it.
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "qr.h"
 #include "screen.h"
 #include "wall.h"
 
@@ -17,16 +20,15 @@ static void write_ppm(const uint32_t *pixels, uint32_t width, uint32_t height)
     }
 }
 
-static bool checkered(const void *context, uint32_t x, uint32_t y)
+static bool is_dark(const void *context, uint32_t x, uint32_t y)
 {
-    (void)context;
-    return (x * 7 + y * 13 + x * y) % 3 == 0;
+    return qr_is_dark(context, x, y);
 }
 
 int main(int argc, char **argv)
 {
-    if (argc != 6) {
-        fprintf(stderr, "render WIDTH HEIGHT ROTATE CPUS FAILED > picture.ppm\n");
+    if (argc != 7) {
+        fprintf(stderr, "render WIDTH HEIGHT ROTATE CPUS FAILED TEXT > picture.ppm\n");
         return 2;
     }
     const uint32_t width = (uint32_t)atoi(argv[1]), height = (uint32_t)atoi(argv[2]);
@@ -39,6 +41,7 @@ int main(int argc, char **argv)
     struct wall_layout layout;
     struct screen screen;
     char headline[80];
+    struct qr code;
 
     canvas_open(&canvas);
     if (!pixels || !cpus || !canvas_add(&canvas, &framebuffer, pixels, (uint32_t)atoi(argv[3])))
@@ -67,7 +70,11 @@ int main(int argc, char **argv)
     screen_paint(&screen);
     snprintf(headline, sizeof headline, "%u of %u processors came", count - 1 - failed, count - 1);
     wall_draw(&canvas, &layout, cpus, count, headline, failed == 0);
-    wall_draw_code(&canvas, &layout, 33, checkered, NULL);
+    if (!qr_make(&code, argv[6], strlen(argv[6]))) {
+        fprintf(stderr, "render: TEXT is too long for a code\n");
+        return 1;
+    }
+    wall_draw_code(&canvas, &layout, code.side, is_dark, &code);
     write_ppm(pixels, width, height);
     free(cells);
     free(cpus);

@@ -8,12 +8,15 @@ a character that is not found.
 import glob
 import pathlib
 import struct
+import subprocess
+import tempfile
 import zlib
 
 import font
 
 INK_TEXT, GREETED, FAILED, ASLEEP = (0xD8D8D8, 0x56B4E9, 0xD55E00, 0x3A3A3A)
 COLUMNS, ROWS = 80, 25  # that the font has to leave room for
+_INKED = b"0" + 255 * b"1"
 UNKNOWN = "\ufffd"
 _FONTS = sorted(font.parse(pathlib.Path(path).read_bytes())
                 for size in ("8x16", "12x24", "16x32")
@@ -37,9 +40,12 @@ class Picture:
 
     def upright(self):
         """What somebody sees who turns the panel: its right edge is the top."""
-        rows = [b"".join(self.pixels[3 * (y * self.width + x):][:3] for y in range(self.height))
-                for x in range(self.width - 1, -1, -1)]
-        return Picture(self.height, self.width, b"".join(rows))
+        turned = bytearray(len(self.pixels))
+        for row, x in enumerate(range(self.width - 1, -1, -1)):
+            start, end = 3 * row * self.height, 3 * (row + 1) * self.height
+            for channel in range(3):
+                turned[start + channel:end:3] = self.pixels[3 * x + channel::3 * self.width]
+        return Picture(self.height, self.width, bytes(turned))
 
     def type(self):
         """(width, height, scale, glyphs) of the text: the largest that leaves 80 by 25."""
@@ -70,9 +76,9 @@ class Picture:
         return max(rows * 2 // 5, min(rows, 8))
 
     def _ink(self, y, step):
-        """One line of pixels as "0" and "1", every step-th."""
+        """One line of pixels as "0" and "1", every step-th: every ink of a text has some green."""
         line = self.pixels[3 * y * self.width:3 * (y + 1) * self.width]
-        return "".join("1" if any(line[x:x + 3]) else "0" for x in range(0, len(line), 3 * step))
+        return line[1::3 * step].translate(_INKED).decode()
 
     def tiles(self):
         """The colour of every tile on the wall, row by row: what stands below a black line."""
@@ -85,10 +91,17 @@ class Picture:
         colours, above = [], b""
         for y in range(first, last):
             line = self.pixels[3 * y * self.width:3 * (y * self.width + right)]
-            if any(line) and not any(above):
+            if line.strip(b"\0") and not above.strip(b"\0"):
                 colours += _runs(line)
             above = line
         return colours
+
+    def code(self):
+        """What a reader of QR codes finds."""
+        with tempfile.NamedTemporaryFile(suffix=".png") as file:
+            self.png(pathlib.Path(file.name))
+            return subprocess.run(["zbarimg", "-q", "--raw", file.name], check=True,
+                                  capture_output=True, text=True).stdout.rstrip("\n")
 
     def png(self, path):
         rows = b"".join(b"\0" + self.pixels[3 * y * self.width:3 * (y + 1) * self.width]

@@ -2,7 +2,10 @@
 by glyphs and by colours. The pictures stay in build/screens/."""
 
 import collections
+import re
+import struct
 import time
+import zlib
 
 import pytest
 
@@ -55,6 +58,16 @@ def test_the_wall(count):
         picture = last_picture(vm, f"wall-{count}")
     assert_text(picture, f"Hello from CPU {count - 1}! APIC ID: {count - 1}", END)
     assert collections.Counter(picture.tiles()) == {INK_TEXT: 1, GREETED: count - 1}
+    assert f" want={count - 1} up={count - 1} failed=0 on " in picture.code()
+
+
+def code_crc():
+    """CRC-32 of the image's .text in memory: whole pages."""
+    image = (qemu.BUILD / "BOOTX64.EFI").read_bytes()
+    header = image.index(b".text\0\0\0")
+    bytes_there, _, stored, start = struct.unpack_from("<4I", image, header + 8)
+    text = image[start:start + min(stored, bytes_there)]
+    return zlib.crc32(text.ljust(-(-bytes_there // 4096) * 4096, b"\0"))
 
 
 def test_who_failed_and_why():
@@ -64,6 +77,10 @@ def test_who_failed_and_why():
     tiles = picture.tiles()
     assert collections.Counter(tiles) == {INK_TEXT: 1, GREETED: 13, FAILED: 2}
     assert [i for i, tile in enumerate(tiles) if tile == FAILED] == [2, 7]
+    code = picture.code()
+    assert f" image=0x{code_crc():x} " in code
+    assert re.fullmatch(r"REVEILLE \S+ image=0x[0-9a-f]+ want=15 up=13 failed=2 stopped-in-long=2 "
+                        r"fault=7 on QEMU TCG CPU.*", code), code
 
 
 @pytest.mark.parametrize("name, words, size", [
@@ -121,6 +138,6 @@ def test_screen_off_draws_nothing():
 
 def test_records_tell_the_screens(boot):
     result = boot(options="log=quiet")
-    screen = result.one("screen")
+    screen = next(r for r in result.all("screen") if "skipped" not in r)
     assert records.number(screen["width"]) >= 640
     assert records.number(screen["base"]) > 1 << 20

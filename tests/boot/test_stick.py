@@ -54,6 +54,10 @@ def start(image, options, mode="snapshot=off", **words):
     return result
 
 
+def warnings(result):
+    return [record["what"] for record in result.all("warning")]
+
+
 def test_again_brings_the_whole_story_without_a_serial_port(stick):
     result = start(stick, "again=yes", serial=False, reset_ends=False)
     assert result.status == qemu.EXIT_OK, result.tail()
@@ -85,7 +89,6 @@ def test_a_run_that_goes_on_keeps_the_one_before(stick):
     assert result.greetings() == [(1, 1), (2, 2), (3, 3)]
     assert result.one("harvest")["complete"] == "0"
     assert names(stick) == ["last.rec", "last.txt", "previous.rec", "previous.txt"]
-    assert 'what="inject"' not in read(stick, "previous.rec")
     # The beginning of the second run, which nobody has harvested.
     assert read(stick, "last.txt").endswith("Leaving firmware\n")
     assert "what=inject" in read(stick, "last.rec")
@@ -93,7 +96,7 @@ def test_a_run_that_goes_on_keeps_the_one_before(stick):
 
 def test_harvest_only_wakes_nobody(stick):
     result = start(stick, "harvest=only")
-    assert [r["what"] for r in result.all("warning")] == ["nothing-to-harvest"]
+    assert "nothing-to-harvest" in warnings(result)
     assert result.one("end")["ok"] == "1"
     assert not result.all("wake")
     assert result.status == qemu.EXIT_OK
@@ -111,7 +114,7 @@ def test_save_none_leaves_the_stick_alone(stick):
 
 def test_a_read_only_stick_is_told_and_the_run_goes_on(stick):
     result = start(stick, "", mode="readonly=on,snapshot=off")
-    assert result.one("warning")["what"] == "not-saved"
+    assert "not-saved" in warnings(result)
     assert result.greetings() == [(1, 1), (2, 2), (3, 3)]
     assert result.one("end")["ok"] == "1"
 
@@ -123,7 +126,7 @@ def test_a_full_stick_is_told_and_the_run_goes_on(stick):
     filler.write_bytes(bytes(512 * free))
     subprocess.run(["mcopy", "-i", f"{stick}@@{PARTITION}", str(filler), "::/filler"], check=True)
     result = start(stick, "")
-    assert result.one("warning")["what"] == "not-saved"
+    assert "not-saved" in warnings(result)
     assert result.greetings() == [(1, 1), (2, 2), (3, 3)]
 
 

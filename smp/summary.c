@@ -1,0 +1,43 @@
+// One pass for each cause, so that a cause is named once.
+
+#include "summary.h"
+
+#include "crc32.h"
+#include "examine.h"
+#include "verdict.h"
+
+#define ROOM_FOR_A_CPU 48u // a cause, an index, and what comes behind the list
+
+static void add_cause(const struct wake *wake, enum cause cause, struct line *line)
+{
+    bool named = false;
+
+    for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
+        const struct evidence evidence = examine(wake, slot);
+        if (verdict(&evidence) != cause)
+            continue;
+        if (line->length + ROOM_FOR_A_CPU > line->capacity) {
+            line_add_text(line, named ? ",..." : "");
+            return;
+        }
+        if (!named)
+            line_add_format(line, " %s=", cause_word(cause));
+        line_add_format(line, named ? ",%u" : "%u",
+                        (uint64_t)arena_account(wake->arena, slot)->cpu);
+        named = true;
+    }
+}
+
+void summary_write(const struct machine *machine, const struct wake *wake,
+                   const struct outcome *outcome, const char *version, struct line *line)
+{
+    const struct range *text = &machine->image.text;
+
+    line_add_format(line, "REVEILLE %s image=", version);
+    line_add_hex(line, crc32_add(0, (const void *)(uintptr_t)text->phys, text->bytes));
+    line_add_format(line, " want=%u up=%u failed=%u", (uint64_t)outcome->want,
+                    (uint64_t)outcome->up, (uint64_t)outcome->failed);
+    for (int cause = CAUSE_NONE + 1; wake && cause < CAUSE_COUNT; cause++)
+        add_cause(wake, (enum cause)cause, line);
+    line_add_format(line, " on %s", machine->processor.brand);
+}
