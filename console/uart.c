@@ -55,13 +55,12 @@
 
 #define FIFO_BYTES 16u
 
-// The 1.8432 MHz crystal of every PC over 16: the rate at divisor 1.
-#define BAUD_MAX    115200u
-#define DIVISOR_MAX (BAUD_MAX / UART_BAUD_MIN)
+#define DIVISOR_MAX (UART_BAUD_MAX / UART_BAUD_MIN)
 
 // UART_TIMEOUT_CHARACTERS at divisor 1, rounded up: 32 * 10 bits / 115200 baud = 2778 us.
-#define TIMEOUT_US_PER_DIVISOR \
-    ((UART_TIMEOUT_CHARACTERS * UART_BITS_PER_CHARACTER * 1000000u + BAUD_MAX - 1) / BAUD_MAX)
+#define TIMEOUT_US_PER_DIVISOR                                                            \
+    ((UART_TIMEOUT_CHARACTERS * UART_BITS_PER_CHARACTER * 1000000u + UART_BAUD_MAX - 1) / \
+     UART_BAUD_MAX)
 
 _Static_assert(UART_TIMEOUT_CHARACTERS == 2 * FIFO_BYTES, "a wait is a FIFO load, twice over");
 

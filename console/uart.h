@@ -11,6 +11,9 @@
 
 #define UART_COM1 0x3f8u
 
+// The 1.8432 MHz crystal of every PC over 16: the rate at divisor 1.
+#define UART_BAUD_MAX 115200u
+
 // The slowest rate that a divisor left by firmware may mean, and with it the longest wait of all.
 #define UART_BAUD_MIN 1200u
 

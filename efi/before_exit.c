@@ -30,11 +30,8 @@ static void open_console(struct reveille *run)
 
     (void)configure(&run->firmware, &nobody, &run->options);
     console_start(console, run->options.log, TSC_TICKS_PER_US_MAX);
-    if (run->options.serial != SERIAL_OFF) {
-        const uint16_t port =
-            run->options.serial == SERIAL_PORT ? run->options.serial_port : UART_COM1;
-        (void)uart_open(&console->uart, port, TSC_TICKS_PER_US_MAX);
-    }
+    run->serial_found =
+        serial_open(&run->firmware, &run->options, TSC_TICKS_PER_US_MAX, &console->uart);
     void *memory = memory_allocate(&run->firmware, JOURNAL_PAGES);
     if (memory) {
         run->journal_memory = memory;

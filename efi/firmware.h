@@ -34,6 +34,12 @@ struct firmware {
 enum status configure(const struct firmware *firmware, const struct problems *problems,
                       struct options *options);
 
+// serial.c: opens the port that the options name, or else COM1 to COM4, or the first PCI serial
+// controller with I/O ports. Returns how it was found, a word: off, option, com1 to com4, pci; or
+// why not: no-answer, none.
+const char *serial_open(const struct firmware *firmware, const struct options *options,
+                        uint64_t ticks_per_us, struct uart *uart);
+
 // screen_text.c: firmware's text screens as a console sink until the exit. With `everywhere` the
 // whole ConOut, else only screens, since a serial terminal would show each line twice.
 struct text_screens {

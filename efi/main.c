@@ -23,7 +23,7 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
         return opened;
 
     // gather and plan
-    report_start(&run->console, &run->machine, VERSION);
+    report_start(&run->console, &run->machine, VERSION, run->serial_found);
     enum status status = configure(&run->firmware, &run->problems, &run->options);
     if (run->options.help)
         return run_help(run);

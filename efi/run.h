@@ -56,6 +56,7 @@ struct reveille {
     struct text_screens screens;
     struct display display;
     struct journal journal;
+    const char *serial_found; // how, or why not
     void *journal_memory;
     size_t journal_pages;
     size_t shown; // of the journal, on firmware's screens

@@ -45,7 +45,8 @@ void report_problem(void *context, enum severity severity, const char *what, con
     console_record(log->console, 0, line);
 }
 
-void report_start(struct console *console, const struct machine *machine, const char *version)
+void report_start(struct console *console, const struct machine *machine, const char *version,
+                  const char *serial_found)
 {
     struct report_line out;
 
@@ -61,6 +62,14 @@ void report_start(struct console *console, const struct machine *machine, const 
     record_add_hex(line, "base", machine->image.base);
     record_add_hex(line, "text", machine->image.text.phys);
     record_add_decimal(line, "bytes", machine->image.bytes);
+    console_record(console, 0, line);
+
+    line = record(&out, "serial");
+    record_add_text(line, "found", serial_found);
+    if (console->uart.present) {
+        record_add_hex(line, "port", console->uart.port);
+        record_add_decimal(line, "baud", UART_BAUD_MAX / console->uart.divisor);
+    }
     console_record(console, 0, line);
 }
 

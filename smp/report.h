@@ -18,7 +18,8 @@ struct problem_log {
 };
 void report_problem(void *log, enum severity severity, const char *what, const char *detail);
 
-void report_start(struct console *console, const struct machine *machine, const char *version);
+void report_start(struct console *console, const struct machine *machine, const char *version,
+                  const char *serial_found);
 void report_machine(struct console *console, const struct machine *machine,
                     const struct plan *plan);
 

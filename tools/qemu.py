@@ -68,6 +68,7 @@ class Machine:
     stick: pathlib.Path | None = None  # a disk image on a USB stick, instead of the ESP
     stick_mode: str = "snapshot=on"  # what is written is lost; "readonly=on", "snapshot=off"
     serial: bool = True
+    serial_place: tuple = ("-serial", "chardev:com1")  # another place for what COM1 would be
     vga: str = "std"  # as behind QEMU's -vga
     debug_exit: bool = True
     goes_on: bool = False  # ev=end is not the end: a Shell, or somebody it starts, comes after it
@@ -188,7 +189,7 @@ class Qemu:
         # mux off and signals off: a byte is a byte, and Ctrl-C belongs to whoever started us.
         com1 = (f"file,id=com1,path={self.serial_file}" if self.serial_file
                 else "stdio,id=com1,signal=off,mux=off")
-        words += ["-chardev", com1, "-serial", "chardev:com1"] if m.serial else ["-serial", "none"]
+        words += ["-chardev", com1, *m.serial_place] if m.serial else ["-serial", "none"]
         if m.reset_ends:
             words += ["-no-reboot"]
         if m.debug_exit:

@@ -85,3 +85,17 @@ def test_stick(boot):
     """The disk image that goes on a stick, on a USB port."""
     result = boot(stick=qemu.BUILD / "reveille.img")
     assert_all_greeted(result, consecutive(4))
+
+
+@pytest.mark.parametrize("place, found, port", [
+    (("-serial", "chardev:com1"), "com1", 0x3F8),
+    (("-serial", "none", "-serial", "chardev:com1"), "com2", 0x2F8),
+    (("-serial", "none", "-device", "pci-serial,chardev=com1"), "pci", None),
+])
+def test_the_serial_port_is_found(boot, place, found, port):
+    result = boot(serial_place=place)
+    serial = result.one("serial")
+    assert serial["found"] == found, serial
+    assert port is None or records.number(serial["port"]) == port, serial
+    assert result.greetings() == [(1, 1), (2, 2), (3, 3)]
+    assert_ended(result, qemu.EXIT_OK, ok="1", want="3", up="3", failed="0")
