@@ -60,7 +60,7 @@ FUZZ_SECONDS ?= 20
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run test bench image debug host explain help setup unit fuzz clang clean
+.PHONY: all run test bench image iso usb signed debug host explain help setup unit fuzz clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -73,7 +73,7 @@ run:
 
 ## make test       install what is missing, run every test there is; the last line counts them
 test:
-	@tools/setup build run test
+	@tools/setup build run test iso sign
 	@$(MAKE) --no-print-directory all host image
 	@$(PYTHON) tools/test.py
 
@@ -85,6 +85,26 @@ bench:
 
 ## make image      build/reveille.img: GPT with a FAT ESP, ready for dd
 image: $(B)/reveille.img
+
+## make iso        build/reveille.iso: the same as a hybrid ISO, for a CD or a stick
+iso:
+	@tools/setup build iso
+	@$(MAKE) --no-print-directory $(B)/reveille.iso
+
+## make usb        writes the image to DEV=/dev/sdX: a removable disk, not in use, and only after a yes
+usb:
+	@tools/setup build
+	@$(MAKE) --no-print-directory $(B)/reveille.img
+	@$(PYTHON) tools/usb.py $(B)/reveille.img "$(DEV)"
+
+## make signed     build/signed/ and build/reveille-signed.img for Secure Boot, by KEY=file.key CERT=file.crt
+signed:
+	@test -r "$(KEY)" -a -r "$(CERT)" || { echo "usage: make signed KEY=file.key CERT=file.crt" >&2; exit 1; }
+	@tools/setup build sign
+	@$(MAKE) --no-print-directory all
+	$(Q)rm -rf $(B)/signed && cp -r $(B)/esp $(B)/signed
+	$(Q)sbsign --key "$(KEY)" --cert "$(CERT)" --output $(B)/signed/EFI/BOOT/BOOTX64.EFI $(B)/BOOTX64.EFI
+	$(Q)$(PYTHON) tools/image.py $(B)/signed $(B)/reveille-signed.img
 
 ## make debug      make run, stopped at the first stage, with GDB attached and symbols loaded
 debug:
@@ -113,7 +133,7 @@ clang:
 
 ## make setup      install what the other commands need
 setup:
-	@tools/setup build run test debug
+	@tools/setup build run test debug iso sign bench
 
 ## make clean      remove build/
 clean:
@@ -189,6 +209,14 @@ $(B)/esp/EFI/BOOT/BOOTX64.EFI: $(B)/BOOTX64.EFI $(wildcard esp/*)
 
 $(B)/reveille.img: $(B)/esp/EFI/BOOT/BOOTX64.EFI tools/image.py
 	$(Q)$(PYTHON) tools/image.py $(B)/esp $@
+
+# One small volume is the CD's El Torito image and the stick's ESP.
+$(B)/reveille.iso: $(B)/esp/EFI/BOOT/BOOTX64.EFI tools/image.py
+	$(Q)rm -rf $(B)/iso && mkdir -p $(B)/iso && cp -r $(B)/esp/. $(B)/iso/
+	$(Q)$(PYTHON) tools/image.py --cd $(B)/esp $(B)/efi.fat
+	$(Q)find $(B)/iso -exec touch -d @$(SOURCE_DATE_EPOCH) {} +
+	$(Q)xorriso -report_about WARNING -as mkisofs -o $@ -V REVEILLE -r -append_partition 2 0xef $(B)/efi.fat \
+	    -appended_part_as_gpt -e --interval:appended_partition_2:all:: -no-emul-boot $(B)/iso
 
 # ---- the host ----
 

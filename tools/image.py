@@ -1,4 +1,5 @@
 """image.py DIR OUT: a disk image for `dd`: GPT with one FAT32 EFI System Partition that holds DIR.
+image.py --cd DIR OUT: a small FAT16 volume with the same, which a CD boots (El Torito).
 
 Needs mtools and no root. The same content gives the same bytes, anywhere and at any time: serial
 number and GUIDs are made from the content, times from SOURCE_DATE_EPOCH, and files go in by sorted
@@ -19,6 +20,7 @@ import uuid
 SECTOR = 512
 PARTITION_FIRST = 2048  # 1 MiB: aligned for every kind of flash
 PARTITION_SECTORS = 64 * 1024 * 1024 // SECTOR  # FAT32 from 65525 clusters on; a sector each
+CD_SECTORS = 8 * 1024 * 1024 // SECTOR  # a boot catalog counts in 16 bits
 ENTRY_COUNT, ENTRY_BYTES, HEADER_BYTES = 128, 128, 92  # UEFI specification, "GUID Partition Table"
 ENTRY_SECTORS = ENTRY_COUNT * ENTRY_BYTES // SECTOR
 # The backup of the table behind the partition, entries first, header last.
@@ -72,9 +74,9 @@ def mtool(*words):
     subprocess.run(words, check=True, env=environment, stdin=subprocess.DEVNULL)
 
 
-def fill_file_system(volume, directory, files, serial):
-    mtool("mformat", "-i", volume, "-F", "-c", "1", "-T", str(PARTITION_SECTORS),
-          "-h", "64", "-s", "32", "-H", str(PARTITION_FIRST), "-N", serial, "-v", "REVEILLE", "::")
+def fill_file_system(volume, directory, files, serial, *shape):
+    mtool("mformat", "-i", volume, *shape, "-c", "1", "-h", "64", "-s", "32", "-N", serial, "-v",
+          "REVEILLE", "::")
     folders = sorted({parent for name in files for parent in name.parents if parent.name})
     for folder in folders:
         mtool("mmd", "-i", volume, f"::{folder}")
@@ -82,19 +84,33 @@ def fill_file_system(volume, directory, files, serial):
         mtool("mcopy", "-i", volume, str(directory / name), f"::{name}")
 
 
-def make_image(directory, out):
+def files_of(directory):
     files = sorted(p.relative_to(directory) for p in directory.rglob("*") if p.is_file())
     if pathlib.Path("EFI/BOOT/BOOTX64.EFI") not in files:
         sys.exit(f"image: no EFI/BOOT/BOOTX64.EFI in {directory}")
+    return files
+
+
+def make_cd_volume(directory, out):
+    files = files_of(directory)
+    serial = content_digest(directory, files)[:4].hex()
+    out.unlink(missing_ok=True)
+    fill_file_system(str(out), directory, files, serial, "-C", "-T", str(CD_SECTORS))
+
+
+def make_image(directory, out):
+    files = files_of(directory)
     digest = content_digest(directory, files)
     partial = out.with_name(out.name + ".partial")
     with open(partial, "wb") as image:
         write_partition_table(image, digest)
-    fill_file_system(f"{partial}@@{PARTITION_FIRST * SECTOR}", directory, files, digest[:4].hex())
+    fill_file_system(f"{partial}@@{PARTITION_FIRST * SECTOR}", directory, files, digest[:4].hex(),
+                     "-F", "-T", str(PARTITION_SECTORS), "-H", str(PARTITION_FIRST))
     partial.rename(out)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: image.py DIR OUT")
-    make_image(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
+    *kind, folder, result = sys.argv[1:] if len(sys.argv) in (3, 4) else ["--help", "", ""]
+    if kind not in ([], ["--cd"]):
+        sys.exit("usage: image.py [--cd] DIR OUT")
+    (make_cd_volume if kind else make_image)(pathlib.Path(folder), pathlib.Path(result))
