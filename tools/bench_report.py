@@ -216,9 +216,9 @@ def markdown(kept, host, commit=None):
         "more than wake: for each processor it makes an idle thread, runs its hotplug states, and synchronizes "
         "clocks; StartupAllAPs runs its procedure and waits for the ticks of its timer.", "",
         "A cold wake is also the first time that TCG meets the APs' code, and translates it block by block. That is "
-        "the host's work: nearly all of it passes before the first AP has arrived, and where the first wake of a boot "
+        "the host's work: most of it passes before the first AP has arrived, and where the first wake of a boot "
         "was by another strategy, the first broadcast already takes what a warm one does. The null trampoline has a "
-        "tenth of that code, so with 4 processors, where the wake itself is short, the translation rules the ratio of "
+        "fraction of that code, so with 4 processors, where the wake itself is short, the translation rules the ratio of "
         "the cold ones; from 64 on it does not.", "",
         "## What was to be shown", "", *judge(all_figures), "## Figures", "", "![wake times](bench.svg)", ""]
     for size in sorted(all_figures):
