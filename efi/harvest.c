@@ -1,6 +1,7 @@
 // The result of the run before this one, which waits in memory that a warm reset does not clear,
 // goes to the volume. And the start that will fetch this run's: firmware is asked to boot the same
-// entry once more.
+// entry once more. Surprise: on a machine that clears its memory that start finds nothing, and
+// would begin all over again, for ever; so a mark on the volume says that it was asked for.
 
 #include "run.h"
 
@@ -41,9 +42,10 @@ void run_harvest(struct reveille *run)
 
     if (run->options.save == SAVE_NONE && !only)
         return;
+    const bool asked = stick_take_mark(&run->firmware) && run->options.again == ANSWER_YES;
     if ((head = last_run_find_journal(&run->firmware, &found, &again)) == NULL) {
-        run->fetched = only;
-        if (only)
+        run->fetched = only || asked;
+        if (run->fetched)
             report_problem(&run->log, SEVERITY_WARNING, "nothing-to-harvest",
                            "no result of a previous run is in memory: a cold start clears it");
         return;
@@ -55,7 +57,7 @@ void run_harvest(struct reveille *run)
     journal_drop(head);
 }
 
-void run_ask_for_another_start(struct reveille *run)
+static EFI_STATUS set_next(struct reveille *run)
 {
     EFI_GUID global = EFI_GLOBAL_VARIABLE;
     EFI_RUNTIME_SERVICES *runtime = run->firmware.system->RuntimeServices;
@@ -69,8 +71,16 @@ void run_ask_for_another_start(struct reveille *run)
                                       EFI_VARIABLE_NON_VOLATILE | EFI_VARIABLE_BOOTSERVICE_ACCESS |
                                           EFI_VARIABLE_RUNTIME_ACCESS,
                                       bytes, &entry);
-    if (EFI_ERROR(status))
-        report_problem(&run->log, SEVERITY_WARNING, "no-next-start",
-                       "firmware does not take BootNext: start the stick again by hand, warmly, to "
-                       "have the result on it");
+    return status;
+}
+
+void run_ask_for_another_start(struct reveille *run)
+{
+    if (run->options.save != SAVE_NONE && stick_set_mark(&run->firmware) &&
+        !EFI_ERROR(set_next(run)))
+        return;
+    run->options.again = ANSWER_NO;
+    report_problem(&run->log, SEVERITY_WARNING, "no-next-start",
+                   "again=yes needs save=ram, a volume that can be written, and a firmware that "
+                   "takes BootNext: this run ends without another start");
 }

@@ -180,6 +180,11 @@ void display_finish(struct reveille *run);
 bool stick_save(const struct firmware *firmware, const struct journal *journal, const CHAR16 *name,
                 const struct problems *problems);
 
+// A mark on that volume: the next start was asked for. Set before the exit, taken at the next
+// start; false if it could not be set, or was not there.
+bool stick_set_mark(const struct firmware *firmware);
+bool stick_take_mark(const struct firmware *firmware);
+
 // harvest.c: the previous run's result, if one waits in memory, to the volume. Sets run->fetched if
 // this start is to end with that. And before the exit: firmware is to start us once more.
 void run_harvest(struct reveille *run);

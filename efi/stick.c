@@ -188,3 +188,38 @@ bool stick_save(const struct firmware *firmware, const struct journal *journal, 
                                       : "the volume refused it: no \\reveille\\last.txt");
     return false;
 }
+
+static EFI_FILE_HANDLE open_mark(const struct firmware *firmware, bool create)
+{
+    EFI_FILE_HANDLE root = open_root(firmware), folder = NULL, mark = NULL;
+    CHAR16 name[] = L"again";
+
+    if (!root)
+        return NULL;
+    const EFI_STATUS status = open_folder(root, &folder);
+    root->Close(root);
+    if (EFI_ERROR(status))
+        return NULL;
+    const UINT64 mode = EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE;
+    if (EFI_ERROR(
+            folder->Open(folder, &mark, name, create ? mode | EFI_FILE_MODE_CREATE : mode, 0)))
+        mark = NULL;
+    folder->Close(folder);
+    return mark;
+}
+
+bool stick_set_mark(const struct firmware *firmware)
+{
+    EFI_FILE_HANDLE mark = open_mark(firmware, true);
+    if (!mark)
+        return false;
+    const bool flushed = !EFI_ERROR(mark->Flush(mark));
+    mark->Close(mark);
+    return flushed;
+}
+
+bool stick_take_mark(const struct firmware *firmware)
+{
+    EFI_FILE_HANDLE mark = open_mark(firmware, false);
+    return mark && mark->Delete(mark) == EFI_SUCCESS; // which closes it, too
+}

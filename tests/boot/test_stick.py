@@ -94,6 +94,25 @@ def test_a_run_that_goes_on_keeps_the_one_before(stick):
     assert "what=inject" in read(stick, "last.rec")
 
 
+def test_a_machine_that_forgets_does_not_start_for_ever(stick):
+    # Without the warm reset there is nothing in memory at the second start.
+    first = start(stick, "again=yes")
+    assert first.all("wake")
+    second = start(stick, "again=yes")
+    assert "nothing-to-harvest" in warnings(second)
+    assert not second.all("wake")
+    assert second.one("end")["ok"] == "1"
+    third = start(stick, "again=yes")  # by hand: a run of its own
+    assert third.all("wake")
+
+
+def test_again_without_a_place_for_the_result_is_one_run(stick):
+    result = start(stick, "again=yes", mode="readonly=on,snapshot=off", reset_ends=False)
+    assert "no-next-start" in warnings(result)
+    assert len(result.all("start")) == 1
+    assert result.status == qemu.EXIT_OK
+
+
 def test_harvest_only_wakes_nobody(stick):
     result = start(stick, "harvest=only")
     assert "nothing-to-harvest" in warnings(result)
