@@ -85,10 +85,7 @@ def fill_file_system(volume, directory, files, serial, *shape):
 
 
 def files_of(directory):
-    files = sorted(p.relative_to(directory) for p in directory.rglob("*") if p.is_file())
-    if pathlib.Path("EFI/BOOT/BOOTX64.EFI") not in files:
-        sys.exit(f"image: no EFI/BOOT/BOOTX64.EFI in {directory}")
-    return files
+    return sorted(p.relative_to(directory) for p in directory.rglob("*") if p.is_file())
 
 
 def make_cd_volume(directory, out):
@@ -113,4 +110,6 @@ if __name__ == "__main__":
     *kind, folder, result = sys.argv[1:] if len(sys.argv) in (3, 4) else ["--help", "", ""]
     if kind not in ([], ["--cd"]):
         sys.exit("usage: image.py [--cd] DIR OUT")
+    if not (pathlib.Path(folder) / "EFI/BOOT/BOOTX64.EFI").is_file():
+        sys.exit(f"image: no EFI/BOOT/BOOTX64.EFI in {folder}")
     (make_cd_volume if kind else make_image)(pathlib.Path(folder), pathlib.Path(result))

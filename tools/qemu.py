@@ -3,7 +3,8 @@
 Everything a machine can write to is its own: each boot has a private directory with copies of the
 ESP and of the firmware's variables, so boots can run side by side and leave build/ as it was. A
 machine ends by itself, by its time-out, or by close(); it is ended by its own process id, never by
-name.
+name. The ESP is a disk image that mtools made: QEMU's own FAT of a directory dies of an assertion
+when firmware writes to it.
 Surprise: QEMU gets a session of its own, so that a Ctrl-C meant for GDB or pytest does not reach
 it; in return the kernel ends it when we die, however that happens.
 """
@@ -22,6 +23,8 @@ import socket
 import subprocess
 import tempfile
 import time
+
+import image
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / os.environ.get("B", "build")
@@ -170,7 +173,8 @@ class Qemu:
             (esp / "reveille").mkdir()
             (esp / "EFI/BOOT/BOOTX64.EFI").rename(esp / "reveille/BOOTX64.EFI")
             (esp / "startup.nsh").write_text(m.shell.replace("\n", "\r\n"))
-        return ["-drive", f"format=raw,file=fat:rw:{esp}"]
+        image.make_image(esp, self.home / "esp.img")
+        return ["-drive", f"format=raw,file={self.home}/esp.img"]
 
     def _firmware(self):
         code, variables = find_ovmf(self.machine.ovmf)
