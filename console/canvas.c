@@ -132,10 +132,9 @@ static bool glyph_pixel(const struct font *font, const uint8_t *glyph, uint32_t 
 void canvas_glyph(const struct canvas *canvas, const struct font *font, uint32_t scale, uint32_t x,
                   uint32_t y, char character, color ink, color paper)
 {
-    const uint32_t bytes = (font->width + 7u) / 8u * font->height;
-    const bool known = character >= FONT_FIRST && character <= FONT_LAST;
-    const uint8_t *glyph = font->glyphs + (known ? (uint32_t)(character - FONT_FIRST) : 0) * bytes;
+    uint8_t glyph[FONT_BYTES_MOST];
 
+    font_unpack(font, character, glyph);
     // Runs of one colour, line by line.
     for (uint32_t row = 0; row < font->height; row++) {
         for (uint32_t from = 0, to; from < font->width; from = to) {

@@ -93,17 +93,38 @@ def parse(data):
     return width, height, glyphs
 
 
+def pack(width, height, glyph):
+    """(bits of the rows that differ from the one above, those rows) of one glyph."""
+    row_bytes = (width + 7) // 8
+    above, changes, kept = bytes(row_bytes), 0, b""
+    for y in range(height):
+        row = glyph[y * row_bytes:(y + 1) * row_bytes]
+        if row != above:
+            changes |= 1 << y
+            kept += row
+        above = row
+    return changes, kept
+
+
 def source(fonts):
     """The C table of [(name, width, height, glyphs)]."""
     lines = ["// Made by tools/font.py. The glyphs are Spleen's (BSD-2-Clause, see LICENSES.md).",
              '#include "font.h"', ""]
     for name, width, height, glyphs in fonts:
-        lines.append(f"static const uint8_t {name}[] = {{")
+        need(width <= 16 and height <= 32, f"{width}x{height} is larger than font.h has room for")
+        table, rows = [], b""
         for code, glyph in enumerate(glyphs, FIRST):
-            lines.append(f"    {', '.join(f'0x{byte:02x}' for byte in glyph)}, // 0x{code:02x}")
+            changes, kept = pack(width, height, glyph)
+            table.append(f"    {{0x{changes:08x}, {len(rows)}}}, // 0x{code:02x}")
+            rows += kept
+        lines += [f"static const struct font_glyph {name}_glyphs[] = {{", *table, "};",
+                  f"static const uint8_t {name}_rows[] = {{"]
+        lines += [f"    {', '.join(f'0x{byte:02x}' for byte in rows[at:at + 16])},"
+                  for at in range(0, len(rows), 16)]
         lines += ["};", ""]
     lines.append("const struct font fonts[FONT_COUNT] = {")
-    lines += [f"    {{{width}, {height}, {name}}}," for name, width, height, _ in fonts]
+    lines += [f"    {{{width}, {height}, {name}_glyphs, {name}_rows}},"
+              for name, width, height, _ in fonts]
     lines += ["};", f'_Static_assert(FONT_COUNT == {len(fonts)}, "font.h counts them");', ""]
     return "\n".join(lines)
 
@@ -118,7 +139,10 @@ def main(paths):
                 sys.exit(f"font: {path}: {e}")
         fonts.append((re.sub(r"\W", "_", f"font_{width}x{height}"), width, height, glyphs))
     fonts.sort(key=lambda font: font[1])
-    sys.stdout.write(source(fonts))
+    try:
+        sys.stdout.write(source(fonts))
+    except BadFont as e:
+        sys.exit(f"font: {e}")
 
 
 if __name__ == "__main__":

@@ -202,10 +202,10 @@ static void check_glyph(const struct font *font, uint32_t scale, char character,
     const struct framebuffer framebuffer = framebuffer_of(size, size, size);
     uint32_t *pixels = pixels_for(&framebuffer), *model = pixels_for(&framebuffer);
     const uint32_t row_bytes = (font->width + 7u) / 8u;
-    const char shown = character >= FONT_FIRST && character <= FONT_LAST ? character : ' ';
-    const uint8_t *glyph = font->glyphs + (size_t)(shown - FONT_FIRST) * row_bytes * font->height;
+    uint8_t glyph[FONT_BYTES_MOST];
     struct canvas canvas;
 
+    font_unpack(font, character, glyph);
     canvas_open(&canvas);
     assert_true(canvas_add(&canvas, &framebuffer, pixels, rotate));
     canvas_glyph(&canvas, font, scale, 3, 2, character, 0xffffff, 0x10);

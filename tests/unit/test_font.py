@@ -2,6 +2,7 @@
 
 import gzip
 import pathlib
+import random
 import struct
 import sys
 
@@ -76,3 +77,45 @@ def test_the_c_table_counts_and_sorts():
     text = font.source([("font_8x16", *font.parse(psf1()))])
     assert "const struct font fonts[FONT_COUNT]" in text
     assert text.count("// 0x") == len(PRINTABLE)
+
+
+def unpack(changes, kept, height, row_bytes):
+    """What console/font.c makes of a packed glyph."""
+    rows, above, at = b"", bytes(row_bytes), 0
+    for y in range(height):
+        if changes >> y & 1:
+            above = kept[at:at + row_bytes]
+            at += row_bytes
+        rows += above
+    assert at == len(kept)
+    return rows
+
+
+@pytest.mark.parametrize("glyph", [
+    bytes(32), b"\xff" * 32, bytes(range(32)), b"\0\0" * 5 + b"\x18\0" * 6 + bytes(10)])
+def test_packing_loses_nothing(glyph):
+    changes, kept = font.pack(16, 16, glyph)
+    assert unpack(changes, kept, 16, 2) == glyph
+    assert len(kept) <= len(glyph)
+
+
+def test_a_font_that_is_too_large_is_refused():
+    with pytest.raises(font.BadFont):
+        font.source([("font", 16, 33, [bytes(66)] * len(PRINTABLE))])
+
+
+def test_random_damage_is_refused_or_read_whole():
+    """What a fuzzer would do, with a seed that stays."""
+    dice = random.Random(4)
+    table = b"\xff".join(chr(127 - i).encode() for i in range(128)) + b"\xff"
+    for _ in range(3000):
+        data = bytearray(dice.choice([psf1(), psf2(), psf2(flags=1, table=table), psf1(mode=3)]))
+        for _ in range(dice.randint(1, 6)):
+            data[dice.randrange(min(len(data), dice.choice([8, 40, len(data)])))] = dice.randrange(256)
+        del data[dice.randrange(1, len(data) + 1):]
+        try:
+            width, height, glyphs = font.parse(bytes(data))
+        except font.BadFont:
+            continue
+        assert len(glyphs) == len(PRINTABLE)
+        assert {len(g) for g in glyphs} == {(width + 7) // 8 * height}
