@@ -35,7 +35,7 @@ IMAGE_CFLAGS := -std=gnu17 $(if $(filter $(CLANG),$(CC)),-Oz,-Os) -g -ffreestand
                 -fno-asynchronous-unwind-tables -fno-ident -ffunction-sections -fdata-sections \
                 -ffile-prefix-map=$(CURDIR)=. $(WARNINGS) $(INCLUDES) -DVERSION='"$(VERSION)"'
 EFI_CFLAGS   := -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 -DGNU_EFI_USE_MS_ABI
-LDFLAGS      := -nostdlib -shared -Bsymbolic -znocombreloc -zmax-page-size=4096 --no-undefined \
+LDFLAGS      := -nostdlib -shared -Bsymbolic -znocombreloc -zpack-relative-relocs -zmax-page-size=4096 --no-undefined \
                 --gc-sections --build-id=none --fatal-warnings --orphan-handling=error -ztext -T efi/image.lds
 
 IMAGE_C   := $(wildcard efi/*.c smp/*.c console/*.c trampoline/*.c hw/*.c)
@@ -198,7 +198,7 @@ $(B)/BOOTX64.debug: $(B)/BOOTX64.so
 	$(Q)$(OBJCOPY) --only-keep-debug $< $@
 
 $(B)/BOOTX64.EFI: $(B)/BOOTX64.so tools/finish_image.py
-	$(Q)$(OBJCOPY) -S -j .text -j .rodata -j .data -j .dynamic -j .rela -j .dynsym -j .reloc -j .sbat \
+	$(Q)$(OBJCOPY) -S -j .text -j .rodata -j .data -j .dynamic -j .relr -j .dynsym -j .reloc -j .sbat \
 	    --output-target=efi-app-x86_64 --section-alignment=4096 $< $@
 	$(Q)$(PYTHON) tools/finish_image.py $@
 

@@ -32,7 +32,7 @@ CODE = SCN_CODE | SCN_EXECUTE | SCN_READ
 CONSTANT = SCN_INITIALIZED_DATA | SCN_READ
 DATA = SCN_INITIALIZED_DATA | SCN_READ | SCN_WRITE
 
-# Every section that the linker script can make. _relocate() only reads .dynamic and .rela.
+# Every section that the linker script can make. _relocate() only reads .dynamic and .relr.
 RIGHTS = {
     ".text": CODE,
     ".rodata": CONSTANT,
@@ -40,15 +40,15 @@ RIGHTS = {
     ".sbat": CONSTANT,
     ".data": DATA,
     ".dynamic": CONSTANT,
-    ".rela": CONSTANT,
+    ".relr": CONSTANT,
     ".dynsym": CONSTANT,
 }
 REQUIRED = (".text", ".rodata", ".data", ".dynamic", ".reloc", ".sbat")
 
-# ELF, inside .dynamic and .rela.
-DT_NULL, DT_RELA, DT_RELASZ, DT_RELAENT = 0, 7, 8, 9
-R_X86_64_NONE, R_X86_64_RELATIVE = 0, 8
-RELA_BYTES = 24
+# ELF, inside .dynamic and .relr.
+DT_NULL, DT_RELASZ, DT_RELRSZ, DT_RELR, DT_RELRENT = 0, 8, 35, 36, 37
+RELR_BYTES = 8
+RELR_MAP_BITS = 63
 
 
 class Unproved(Exception):
@@ -194,6 +194,20 @@ def prove_base_relocations(image, headers):
         offset += block
 
 
+def relocated_words(entries):
+    """The addresses that RELR entries name: an even one is an address, an odd one a map of the 63
+    words behind the last."""
+    word = None
+    for entry in entries:
+        if entry % 2 == 0:
+            yield entry
+            word = entry + 8
+            continue
+        need(word is not None, ".relr begins with a map")
+        yield from (word + 8 * bit for bit in range(RELR_MAP_BITS) if entry >> (bit + 1) & 1)
+        word += 8 * RELR_MAP_BITS
+
+
 def prove_self_relocation(image, headers):
     """What _relocate() will do: only add the base, and only to .data."""
     dynamic = headers.section(".dynamic").bytes_of(image)
@@ -204,22 +218,22 @@ def prove_self_relocation(image, headers):
         tags[tag] = value
     else:
         raise Unproved(".dynamic has no end")
-    rela, size = tags.get(DT_RELA, 0), tags.get(DT_RELASZ, 0)
+    need(tags.get(DT_RELASZ, 0) == 0, "relocations that are not RELR")
+    relr, size = tags.get(DT_RELR, 0), tags.get(DT_RELRSZ, 0)
     if size == 0:
         return
-    section = headers.section(".rela")
-    need(section is not None, "relocations, but no .rela section")
-    need(section.rva == rela and size <= section.virtual_size, "DT_RELA is not .rela")
-    need(tags.get(DT_RELAENT) == RELA_BYTES and size % RELA_BYTES == 0, "odd .rela entries")
+    section = headers.section(".relr")
+    need(section is not None, "relocations, but no .relr section")
+    need(section.rva == relr and size <= section.virtual_size, "DT_RELR is not .relr")
+    need(tags.get(DT_RELRENT) == RELR_BYTES and size % RELR_BYTES == 0, "odd .relr entries")
     data = headers.section(".data")
-    for place, info, addend in struct.iter_unpack("<QQq", section.bytes_of(image)[:size]):
-        kind = info & 0xFFFFFFFF
-        if kind == R_X86_64_NONE:
-            continue
-        need(kind == R_X86_64_RELATIVE, f"relocation of type {kind} at 0x{place:x}")
-        need(data.rva <= place <= data.end - 8, f"relocation at 0x{place:x}, outside .data")
-        limit = headers.dword(image, SIZE_OF_IMAGE)
-        need(0 <= addend <= limit, f"relocation at 0x{place:x} points to 0x{addend:x}")
+    limit = headers.dword(image, SIZE_OF_IMAGE)
+    entries = [entry for entry, in struct.iter_unpack("<Q", section.bytes_of(image)[:size])]
+    for place in relocated_words(entries):
+        need(place % 8 == 0 and data.rva <= place <= data.end - 8,
+             f"relocation at 0x{place:x}, outside .data")
+        (value,) = struct.unpack_from("<Q", data.bytes_of(image), place - data.rva)
+        need(value <= limit, f"relocation at 0x{place:x} points to 0x{value:x}")
 
 
 def main(arguments):
