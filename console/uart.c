@@ -66,16 +66,34 @@ _Static_assert(UART_TIMEOUT_CHARACTERS == 2 * FIFO_BYTES, "a wait is a FIFO load
 
 static uint8_t read_register(const struct uart *uart, uint32_t offset)
 {
-    return hw_in8((uint16_t)(uart->port + offset));
+    const uint64_t at = uart->mmio + (uint64_t)offset * uart->stride;
+
+    if (uart->mmio == 0)
+        return hw_in8((uint16_t)(uart->port + offset));
+    return uart->access == 4 ? (uint8_t)hw_mmio_read32(at) : hw_mmio_read8(at);
 }
 
 static void write_register(const struct uart *uart, uint32_t offset, uint32_t value)
 {
-    hw_out8((uint16_t)(uart->port + offset), (uint8_t)value);
+    const uint64_t at = uart->mmio + (uint64_t)offset * uart->stride;
+
+    if (uart->mmio == 0)
+        hw_out8((uint16_t)(uart->port + offset), (uint8_t)value);
+    else if (uart->access == 4)
+        hw_mmio_write32(at, (uint8_t)value);
+    else
+        hw_mmio_write8(at, (uint8_t)value);
+}
+
+static bool is_debug_console(const struct uart *uart)
+{
+    return uart->mmio == 0 && uart->port == UART_DEBUG_CONSOLE;
 }
 
 static bool wait_for_line_status(const struct uart *uart, uint32_t bit)
 {
+    if (is_debug_console(uart))
+        return true; // it takes everything at once
     const uint64_t start = hw_tsc();
 
     for (;;) {
@@ -123,15 +141,18 @@ static bool loopback_answers(const struct uart *uart)
     return true;
 }
 
-static void take_divisor(struct uart *uart)
+// `baud` 0: the divisor is only read, for the length of the waits.
+static void take_divisor(struct uart *uart, uint32_t baud)
 {
     uint32_t divisor;
 
     write_register(uart, REGISTER_LINE_CONTROL, LCR_DLAB | LCR_8N1);
     divisor = read_register(uart, REGISTER_DIVISOR_LOW);
     divisor |= (uint32_t)read_register(uart, REGISTER_DIVISOR_HIGH) << 8;
-    if (divisor < 1 || divisor > DIVISOR_MAX) {
-        divisor = 1;
+    if (baud == 0 || uart->mmio != 0) {
+        divisor = divisor < 1 || divisor > DIVISOR_MAX ? DIVISOR_MAX : divisor;
+    } else if (divisor < 1 || divisor > DIVISOR_MAX) {
+        divisor = UART_BAUD_MAX / baud;
         write_register(uart, REGISTER_DIVISOR_LOW, divisor);
         write_register(uart, REGISTER_DIVISOR_HIGH, 0);
     }
@@ -157,9 +178,26 @@ void uart_set_rate(struct uart *uart, uint64_t ticks_per_us)
 
 enum status uart_open(struct uart *uart, uint16_t port, uint64_t ticks_per_us)
 {
-    *uart = (struct uart){.port = port};
-    if (port > UINT16_MAX - REGISTER_LAST) {
+    const struct uart_place place = {.base = port, .baud = UART_BAUD_MAX};
+    return uart_open_at(uart, &place, ticks_per_us);
+}
+
+enum status uart_open_debug_console(struct uart *uart)
+{
+    *uart = (struct uart){.port = UART_DEBUG_CONSOLE, .divisor = 1, .fifo_bytes = 1};
+    uart->present = hw_in8(UART_DEBUG_CONSOLE) == UART_DEBUG_CONSOLE;
+    return uart->present ? STATUS_OK : STATUS_NOT_FOUND;
+}
+
+enum status uart_open_at(struct uart *uart, const struct uart_place *place, uint64_t ticks_per_us)
+{
+    *uart = (struct uart){.stride = place->stride, .access = place->access};
+    if (place->stride != 0) {
+        uart->mmio = place->base;
+    } else if (place->base > UINT16_MAX - REGISTER_LAST) {
         return STATUS_NOT_FOUND;
+    } else {
+        uart->port = (uint16_t)place->base;
     }
     if (read_register(uart, REGISTER_LINE_STATUS) == LSR_FLOATING) {
         return STATUS_NOT_FOUND;
@@ -170,7 +208,7 @@ enum status uart_open(struct uart *uart, uint16_t port, uint64_t ticks_per_us)
     if (!scratch_holds(uart) && !loopback_answers(uart)) {
         return STATUS_NOT_FOUND;
     }
-    take_divisor(uart);
+    take_divisor(uart, place->baud);
     uart_set_rate(uart, ticks_per_us);
     // Also ends loopback, and a later UART's flow control that firmware may have left on.
     write_register(uart, REGISTER_MODEM_CONTROL, MCR_DTR | MCR_RTS);

@@ -1,6 +1,6 @@
-// A 16550-compatible UART behind I/O ports, polled. Every poll is bounded; a port that stops
-// answering is dropped and never touched again, so that a run goes on without it. Not locked:
-// console.c serialises the writers.
+// A 16550-compatible UART behind I/O ports or in device memory, or QEMU's debug console, polled.
+// Every poll is bounded; a port that stops answering is dropped and never touched again, so that a
+// run goes on without it. Not locked: console.c serialises the writers.
 #pragma once
 
 #include <stdbool.h>
@@ -25,8 +25,21 @@
 #define UART_TIMEOUT_CHARACTERS 32u
 #define UART_STALL_US           100000u
 
+// QEMU's and Bochs's debug console: what is written there comes out, and reading answers the port's
+// own number.
+#define UART_DEBUG_CONSOLE 0xe9u
+
+struct uart_place {
+    uint64_t base;  // I/O port, or physical address
+    uint8_t stride; // bytes from one register to the next in device memory; 0: I/O ports
+    uint8_t access; // bytes of an access in device memory: 1 or 4, and base is a multiple of it
+    uint32_t baud;  // as firmware has set it; 0: unknown, so the divisor is left as it is
+};
+
 struct uart {
     uint16_t port;          // base I/O port
+    uint64_t mmio;          // the base in device memory; 0: I/O ports
+    uint8_t stride, access; // as in struct uart_place
     bool present;           // false: writes are ignored
     uint16_t divisor;       // as it works now; 1 is 115200 baud
     uint8_t fifo_bytes;     // what one "transmitter holding register empty" has room for: 16 or 1
@@ -41,6 +54,14 @@ struct uart {
 // STATUS_NOT_FOUND when nothing answers there, STATUS_TIMEOUT when a UART does but its transmitter
 // never empties; uart->present is false after both.
 enum status uart_open(struct uart *uart, uint16_t port, uint64_t ticks_per_us);
+
+// The same at a place that firmware names. Device memory must be mapped uncached where its physical
+// address is. The divisor is kept if it is sane, and never written where the rate is not known or
+// in device memory, whose clock may be another.
+enum status uart_open_at(struct uart *uart, const struct uart_place *place, uint64_t ticks_per_us);
+
+// The debug console; STATUS_NOT_FOUND if it does not answer. To be asked only under a hypervisor.
+enum status uart_open_debug_console(struct uart *uart);
 
 // Sets timeout_ticks anew once the TSC's rate is known better. A port that is not present stays so.
 void uart_set_rate(struct uart *uart, uint64_t ticks_per_us);

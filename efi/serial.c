@@ -1,10 +1,15 @@
-// The serial port: the one that the options name, or the first that answers. Surprise: a port of a
-// PCI device may be switched off until somebody asks for it; its decoding of I/O is switched on
-// only for a device that says it is a serial port, before it is looked at.
+// The serial port: the one that the options name, or the first that answers, those that firmware
+// itself names before those that are only guessed. Surprise: a port of a PCI device may be switched
+// off until somebody asks for it; its decoding of I/O is switched on only for a device that says it
+// is a serial port, before it is looked at.
 
 #include "firmware.h"
 
 #include <efipciio.h>
+
+#include "acpi.h"
+#include "page.h"
+#include "spcr.h"
 
 #define PCI_COMMAND     0x04u
 #define PCI_COMMAND_IO  0x0001u
@@ -15,6 +20,17 @@
 #define PCI_BAR_IO      0x1u
 #define PCI_BAR_IO_MASK 0xfffcu
 #define PORT_LEAST      0x100u
+
+// A device path (UEFI 2.10, "Device Path Protocol"): a node for PNP0501 has the number of the port
+// among the legacy ones.
+#define PATH_NODES_MOST 32u
+#define PATH_NODE_BYTES 4u
+#define PATH_ACPI_BYTES 12u
+#define PATH_ACPI_HID   1u
+#define PNP_16550       0x050141d0u
+
+#define REGISTERS 8u
+#define FOUR_GIB  0x100000000ull // what firmware maps for certain
 
 static const struct place {
     uint16_t port;
@@ -40,6 +56,18 @@ static uint16_t pci_port(EFI_PCI_IO_PROTOCOL *device)
     return (uint16_t)(bar & PCI_BAR_IO_MASK);
 }
 
+static bool open_device(const struct firmware *firmware, EFI_HANDLE handle, uint64_t ticks_per_us,
+                        struct uart *uart)
+{
+    EFI_GUID guid = EFI_PCI_IO_PROTOCOL_GUID;
+    EFI_PCI_IO_PROTOCOL *device = NULL;
+
+    if (EFI_ERROR(firmware->boot->HandleProtocol(handle, &guid, (void **)&device)))
+        return false;
+    const uint16_t port = pci_port(device);
+    return port != 0 && uart_open(uart, port, ticks_per_us) == STATUS_OK;
+}
+
 static bool open_pci(const struct firmware *firmware, uint64_t ticks_per_us, struct uart *uart)
 {
     EFI_GUID guid = EFI_PCI_IO_PROTOCOL_GUID;
@@ -48,29 +76,135 @@ static bool open_pci(const struct firmware *firmware, uint64_t ticks_per_us, str
 
     if (EFI_ERROR(firmware->boot->LocateHandleBuffer(ByProtocol, &guid, NULL, &count, &handles)))
         return false;
-    for (UINTN i = 0; i < count && !uart->present; i++) {
-        EFI_PCI_IO_PROTOCOL *device = NULL;
-        if (EFI_ERROR(firmware->boot->HandleProtocol(handles[i], &guid, (void **)&device)))
-            continue;
-        const uint16_t port = pci_port(device);
-        if (port != 0)
-            (void)uart_open(uart, port, ticks_per_us);
-    }
+    for (UINTN i = 0; i < count && !uart->present; i++)
+        (void)open_device(firmware, handles[i], ticks_per_us, uart);
     firmware->boot->FreePool(handles);
     return uart->present;
 }
 
-const char *serial_open(const struct firmware *firmware, const struct options *options,
-                        uint64_t ticks_per_us, struct uart *uart)
+// The number that this path has among the legacy ports; their count if it is none of them.
+static size_t legacy_number(const EFI_DEVICE_PATH_PROTOCOL *path)
 {
-    if (options->serial == SERIAL_OFF)
-        return "off";
-    if (options->serial == SERIAL_PORT)
-        return uart_open(uart, options->serial_port, ticks_per_us) == STATUS_OK ? "option"
-                                                                                : "no-answer";
+    const size_t none = sizeof legacy / sizeof legacy[0];
+
+    for (size_t nodes = 0; nodes < PATH_NODES_MOST && !IsDevicePathEndType(path); nodes++) {
+        const uint8_t *bytes = (const uint8_t *)path;
+        const uint32_t length = bytes[2] | (uint32_t)bytes[3] << 8;
+        if (length < PATH_NODE_BYTES)
+            break;
+        if (DevicePathType(path) == ACPI_DEVICE_PATH && path->SubType == PATH_ACPI_HID &&
+            length >= PATH_ACPI_BYTES && acpi_load32(bytes + 4) == PNP_16550) {
+            const uint32_t number = acpi_load32(bytes + 8);
+            return number < none ? number : none;
+        }
+        path = (const EFI_DEVICE_PATH_PROTOCOL *)(const void *)(bytes + length);
+    }
+    return none;
+}
+
+// The device behind one of firmware's serial drivers. Returns its name, NULL if it does not answer.
+static const char *open_path(const struct firmware *firmware, EFI_DEVICE_PATH_PROTOCOL *path,
+                             uint64_t ticks_per_us, struct uart *uart)
+{
+    EFI_GUID guid = EFI_PCI_IO_PROTOCOL_GUID;
+    EFI_DEVICE_PATH_PROTOCOL *rest = path;
+    EFI_HANDLE device = NULL;
+    const size_t number = legacy_number(path);
+
+    if (number < sizeof legacy / sizeof legacy[0])
+        return uart_open(uart, legacy[number].port, ticks_per_us) == STATUS_OK ? legacy[number].name
+                                                                               : NULL;
+    if (EFI_ERROR(firmware->boot->LocateDevicePath(&guid, &rest, &device)))
+        return NULL;
+    return open_device(firmware, device, ticks_per_us, uart) ? "pci" : NULL;
+}
+
+static const char *open_driven(const struct firmware *firmware, uint64_t ticks_per_us,
+                               struct uart *uart)
+{
+    EFI_GUID serial = EFI_SERIAL_IO_PROTOCOL_GUID, paths = DEVICE_PATH_PROTOCOL;
+    EFI_HANDLE *handles = NULL;
+    const char *found = NULL;
+    UINTN count = 0;
+
+    if (EFI_ERROR(firmware->boot->LocateHandleBuffer(ByProtocol, &serial, NULL, &count, &handles)))
+        return NULL;
+    for (UINTN i = 0; i < count && !found; i++) {
+        EFI_DEVICE_PATH_PROTOCOL *path = NULL;
+        if (!EFI_ERROR(firmware->boot->HandleProtocol(handles[i], &paths, (void **)&path)))
+            found = open_path(firmware, path, ticks_per_us, uart);
+    }
+    firmware->boot->FreePool(handles);
+    return found;
+}
+
+// NULL if the SPCR's port is open, or if there is no SPCR; else why not.
+static const char *open_spcr(struct firmware *firmware, uint64_t ticks_per_us, struct uart *uart)
+{
+    const struct problems nobody = {problems_ignore, NULL};
+    const struct phys phys = {memory_view, firmware};
+    struct acpi_table table;
+    struct uart_place place;
+
+    if (memory_read_map(firmware) != STATUS_OK ||
+        acpi_find_table(&phys, table_rsdp(firmware), "SPCR", 0, &nobody, &table) != STATUS_OK)
+        return NULL;
+    const char *wrong = spcr_read(&table, &place);
+    if (wrong)
+        return wrong;
+    const uint64_t last = place.base + (uint64_t)REGISTERS * place.stride - 1;
+    if (place.stride != 0 && (last >= FOUR_GIB || place.base / PAGE_BYTES != last / PAGE_BYTES ||
+                              memory_is_ram(firmware, place.base)))
+        return "its address is not a device's";
+    return uart_open_at(uart, &place, ticks_per_us) == STATUS_OK ? NULL
+                                                                 : "its port does not answer";
+}
+
+static const char *name_of(const struct uart *uart)
+{
     for (size_t i = 0; i < sizeof legacy / sizeof legacy[0]; i++) {
-        if (uart_open(uart, legacy[i].port, ticks_per_us) == STATUS_OK)
+        if (uart->mmio == 0 && uart->port == legacy[i].port)
             return legacy[i].name;
     }
-    return open_pci(firmware, ticks_per_us, uart) ? "pci" : "none";
+    return uart->mmio != 0 ? "mmio" : "port";
+}
+
+static struct serial_found open_any(struct firmware *firmware, bool under_qemu,
+                                    uint64_t ticks_per_us, struct uart *uart)
+{
+    struct serial_found serial = {.found = "none", .by = "spcr"};
+
+    serial.spcr = open_spcr(firmware, ticks_per_us, uart);
+    if (uart->present) {
+        serial.found = name_of(uart);
+        return serial;
+    }
+    serial.by = "firmware";
+    if ((serial.found = open_driven(firmware, ticks_per_us, uart)) != NULL)
+        return serial;
+    serial.by = "probe";
+    for (size_t i = 0; i < sizeof legacy / sizeof legacy[0]; i++) {
+        if (uart_open(uart, legacy[i].port, ticks_per_us) == STATUS_OK) {
+            serial.found = legacy[i].name;
+            return serial;
+        }
+    }
+    serial.found = open_pci(firmware, ticks_per_us, uart)                     ? "pci"
+                   : under_qemu && uart_open_debug_console(uart) == STATUS_OK ? "debug-console"
+                                                                              : "none";
+    return serial;
+}
+
+struct serial_found serial_open(struct firmware *firmware, const struct options *options,
+                                bool under_qemu, uint64_t ticks_per_us, struct uart *uart)
+{
+    if (options->serial == SERIAL_OFF)
+        return (struct serial_found){.found = "off", .by = "option"};
+    if (options->serial == SERIAL_PORT)
+        return (struct serial_found){.found = uart_open(uart, options->serial_port, ticks_per_us) ==
+                                                      STATUS_OK
+                                                  ? name_of(uart)
+                                                  : "no-answer",
+                                     .by = "option"};
+    return open_any(firmware, under_qemu, ticks_per_us, uart);
 }

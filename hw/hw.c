@@ -52,6 +52,13 @@ void hw_out8(uint16_t port, uint8_t value)
     __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
 }
 
+uint16_t hw_in16(uint16_t port)
+{
+    uint16_t value;
+    __asm__ volatile("inw %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+
 void hw_out16(uint16_t port, uint16_t value)
 {
     __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port));
@@ -67,6 +74,16 @@ uint32_t hw_in32(uint16_t port)
 void hw_out32(uint16_t port, uint32_t value)
 {
     __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
+
+uint8_t hw_mmio_read8(uint64_t phys)
+{
+    return *(const volatile uint8_t *)(uintptr_t)phys;
+}
+
+void hw_mmio_write8(uint64_t phys, uint8_t value)
+{
+    *(volatile uint8_t *)(uintptr_t)phys = value;
 }
 
 uint32_t hw_mmio_read32(uint64_t phys)

@@ -29,11 +29,14 @@ void hw_flush(const void *memory, uint64_t bytes);
 // Ports.
 uint8_t hw_in8(uint16_t port);
 void hw_out8(uint16_t port, uint8_t value);
+uint16_t hw_in16(uint16_t port);
 void hw_out16(uint16_t port, uint16_t value);
 uint32_t hw_in32(uint16_t port);
 void hw_out32(uint16_t port, uint32_t value);
 
-// Device memory: one aligned 32-bit access each, never merged or repeated.
+// Device memory: one aligned access each, never merged or repeated.
+uint8_t hw_mmio_read8(uint64_t phys);
+void hw_mmio_write8(uint64_t phys, uint8_t value);
 uint32_t hw_mmio_read32(uint64_t phys);
 void hw_mmio_write32(uint64_t phys, uint32_t value);
 

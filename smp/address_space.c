@@ -15,6 +15,13 @@ static void tell(const struct problems *problems, const char *what, const struct
 }
 
 // The pages that hold a frame buffer.
+// Of the serial port in device memory, if that is where it is.
+static struct range serial_page(const struct machine *machine)
+{
+    return (struct range){machine->serial_mmio / PAGE_BYTES * PAGE_BYTES,
+                          machine->serial_mmio != 0 ? PAGE_BYTES : 0};
+}
+
 static struct range pages_of(const struct framebuffer *framebuffer)
 {
     const uint64_t from = framebuffer->phys / PAGE_BYTES * PAGE_BYTES;
@@ -102,6 +109,7 @@ enum status address_space_build(const struct machine *machine, const struct aren
 {
     const struct image *image = &machine->image;
     const struct range apic = {APIC_MMIO_PHYS(machine->apic_base), PAGE_BYTES};
+    const struct range serial = serial_page(machine);
     enum status status;
 
     *tables = (struct page_tables){
@@ -124,7 +132,9 @@ enum status address_space_build(const struct machine *machine, const struct aren
         (status =
              map(tables, "constants", image->rodata.phys, &image->rodata, PAGE_READ, problems)) ||
         (status = map(tables, "data", image->data.phys, &image->data, PAGE_WRITE, problems)) ||
-        (status = map(tables, "APIC", apic.phys, &apic, PAGE_WRITE | PAGE_UNCACHED, problems)))
+        (status = map(tables, "APIC", apic.phys, &apic, PAGE_WRITE | PAGE_UNCACHED, problems)) ||
+        (status = map(tables, "serial port", serial.phys, &serial, PAGE_WRITE | PAGE_UNCACHED,
+                      problems)))
         return status;
     for (size_t i = 0; i < machine->framebuffer_count; i++) {
         const struct range pixels = pages_of(&machine->framebuffers[i]);
@@ -268,8 +278,13 @@ enum status address_space_prove(const struct machine *machine, const struct aren
         {"the table of IDs", CLAIM_WRITABLE, table, table, arena->table_entries * LCPU_ID_BYTES},
         {"the APIC", CLAIM_DEVICE, apic, apic, PAGE_BYTES},
     };
+    const struct range serial = serial_page(machine);
+    const struct claim port = {"the serial port", CLAIM_DEVICE, serial.phys, serial.phys,
+                               serial.bytes};
     enum status status = prove_all(tables, shared, sizeof shared / sizeof shared[0], problems);
 
+    if (serial.bytes != 0 && prove(tables, &port, problems) != STATUS_OK)
+        status = STATUS_INVALID;
     for (size_t i = 0; i < machine->framebuffer_count; i++) {
         const struct range pixels = pages_of(&machine->framebuffers[i]);
         const struct claim claim = {"a frame buffer",

@@ -46,7 +46,7 @@ void report_problem(void *context, enum severity severity, const char *what, con
 }
 
 void report_start(struct console *console, const struct machine *machine, const char *version,
-                  const char *serial_found)
+                  const struct serial_found *serial)
 {
     struct report_line out;
 
@@ -65,9 +65,16 @@ void report_start(struct console *console, const struct machine *machine, const 
     console_record(console, 0, line);
 
     line = record(&out, "serial");
-    record_add_text(line, "found", serial_found);
+    record_add_text(line, "found", serial->found);
+    if (serial->by)
+        record_add_text(line, "by", serial->by);
+    if (serial->spcr)
+        record_add_text(line, "spcr", serial->spcr);
     if (console->uart.present) {
-        record_add_hex(line, "port", console->uart.port);
+        if (console->uart.mmio != 0)
+            record_add_hex(line, "mmio", console->uart.mmio);
+        else
+            record_add_hex(line, "port", console->uart.port);
         record_add_decimal(line, "baud", UART_BAUD_MAX / console->uart.divisor);
     }
     console_record(console, 0, line);

@@ -19,8 +19,8 @@
 #define ICR_BUSY           0x00001000u
 #define ICR_SHORTHAND      0x000c0000u
 #define ICR_ALL_BUT_SELF   0x000c0000u
-#define MESSAGE_INIT           0x00004500u // assert, edge, physical, vector 0
-#define MESSAGE_STARTUP        0x00004600u
+#define MESSAGE_INIT       0x00004500u // assert, edge, physical, vector 0
+#define MESSAGE_STARTUP    0x00004600u
 #define ICR_STARTUP_VECTOR 0x000000ffu
 
 #define CLOCK_START 123456789u

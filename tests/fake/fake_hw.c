@@ -352,6 +352,11 @@ void hw_out8(uint16_t port, uint8_t value)
     write_space(FAKE_PORT8, FAKE_OUT8, port, value);
 }
 
+uint16_t hw_in16(uint16_t port)
+{
+    return (uint16_t)read_space(FAKE_PORT16, FAKE_IN16, port);
+}
+
 void hw_out16(uint16_t port, uint16_t value)
 {
     write_space(FAKE_PORT16, FAKE_OUT16, port, value);
@@ -372,6 +377,16 @@ static void need_aligned(uint64_t phys)
     if (phys % sizeof(uint32_t) != 0) {
         fake_fail("fake: unaligned access to device memory %#" PRIx64, phys);
     }
+}
+
+uint8_t hw_mmio_read8(uint64_t phys)
+{
+    return (uint8_t)read_space(FAKE_MMIO, FAKE_READ8, phys);
+}
+
+void hw_mmio_write8(uint64_t phys, uint8_t value)
+{
+    write_space(FAKE_MMIO, FAKE_WRITE8, phys, value);
 }
 
 uint32_t hw_mmio_read32(uint64_t phys)

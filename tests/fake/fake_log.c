@@ -130,6 +130,8 @@ const char *fake_kind_name(enum fake_kind kind)
         {FAKE_WRITE_CR4, "write_cr4"}, {FAKE_DISABLE_INTERRUPTS, "cli"},
         {FAKE_WRITE_TABLES, "tables"}, {FAKE_UNDEFINED, "undefined"},
         {FAKE_FLUSH, "flush"},         {FAKE_WRITE_CR0, "write_cr0"},
+        {FAKE_IN16, "in16"},           {FAKE_READ8, "read8"},
+        {FAKE_WRITE8, "write8"},
     };
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {

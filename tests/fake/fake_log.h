@@ -41,13 +41,17 @@ enum fake_kind {
     FAKE_UNDEFINED = 1 << 19,    // hw_undefined()
     FAKE_FLUSH = 1 << 20,        // value: bytes
     FAKE_WRITE_CR0 = 1 << 21,
+    FAKE_IN16 = 1 << 22,
+    FAKE_READ8 = 1 << 23, // hw_mmio_read8
+    FAKE_WRITE8 = 1 << 24,
 };
 
 // All that changes the machine.
-#define FAKE_LOG_DEFAULT                                                                        \
-    ((unsigned)(FAKE_WRMSR | FAKE_FENCE | FAKE_OUT8 | FAKE_OUT16 | FAKE_OUT32 | FAKE_WRITE32 |  \
-                FAKE_WRITE_CR3 | FAKE_WRITE_CR4 | FAKE_WRITE_TABLES | FAKE_DISABLE_INTERRUPTS | \
-                FAKE_HALT | FAKE_UNDEFINED | FAKE_FLUSH | FAKE_WRITE_CR0 | FAKE_NOTE))
+#define FAKE_LOG_DEFAULT                                                                       \
+    ((unsigned)(FAKE_WRMSR | FAKE_FENCE | FAKE_OUT8 | FAKE_OUT16 | FAKE_OUT32 | FAKE_WRITE32 | \
+                FAKE_WRITE8 | FAKE_WRITE_CR3 | FAKE_WRITE_CR4 | FAKE_WRITE_TABLES |            \
+                FAKE_DISABLE_INTERRUPTS | FAKE_HALT | FAKE_UNDEFINED | FAKE_FLUSH |            \
+                FAKE_WRITE_CR0 | FAKE_NOTE))
 
 struct fake_event {
     enum fake_kind kind;

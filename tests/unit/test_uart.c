@@ -540,6 +540,94 @@ static void test_absence_is_not_a_timeout(void **state)
     }
 }
 
+#define MMIO 0xfe030000u
+
+// Device memory: the same model, a register every 4 bytes.
+static uint64_t mmio_read(void *context, uint64_t address)
+{
+    return model_read(context, PORT + (address - MMIO) / 4);
+}
+
+static void mmio_write(void *context, uint64_t address, uint64_t value)
+{
+    model_write(context, PORT + (address - MMIO) / 4, value);
+}
+
+static void test_device_memory(void **state)
+{
+    static const struct uart_place places[] = {
+        {MMIO, 4, 4, 115200}, {MMIO, 4, 1, 9600}, {MMIO, 4, 4, 0}};
+    struct model model;
+    struct uart uart;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        plug_in(&model);
+        model.divisor = 0x1234; // of another clock: never written
+        fake_hook(FAKE_MMIO, MMIO, MMIO + 31, mmio_read, mmio_write, &model);
+        assert_int_equal(uart_open_at(&uart, &places[i], TICKS_PER_US), STATUS_OK);
+        assert_int_equal(model.divisor, 0x1234);
+        assert_int_equal(uart.divisor, 96); // the longest wait
+        assert_int_equal(uart_write(&uart, "hello", 5), STATUS_OK);
+        assert_memory_equal(model.sent, "hello", 5);
+        assert_int_equal(model.lcr, 0x03);
+        for (size_t event = 0; event < fake_log_count(); event++)
+            assert_true(fake_log_at(event)->address < 0x100 || fake_log_at(event)->address >= MMIO);
+    }
+}
+
+static void test_a_rate_that_is_not_known_is_left_alone(void **state)
+{
+    const struct uart_place as_it_is = {.base = PORT, .baud = 0},
+                            slow = {.base = PORT, .baud = 9600};
+    struct model model;
+    struct uart uart;
+
+    (void)state;
+    plug_in(&model);
+    model.divisor = 0;
+    assert_int_equal(uart_open_at(&uart, &as_it_is, TICKS_PER_US), STATUS_OK);
+    assert_int_equal(model.divisor, 0);
+    plug_in(&model);
+    model.divisor = 0;
+    assert_int_equal(uart_open_at(&uart, &slow, TICKS_PER_US), STATUS_OK);
+    assert_int_equal(model.divisor, 12);
+}
+
+static void test_stuck_device_memory_is_dropped(void **state)
+{
+    const struct uart_place place = {MMIO, 4, 4, 115200};
+    struct model model;
+    struct uart uart;
+
+    (void)state;
+    plug_in(&model);
+    fake_hook(FAKE_MMIO, MMIO, MMIO + 31, mmio_read, mmio_write, &model);
+    assert_int_equal(uart_open_at(&uart, &place, TICKS_PER_US), STATUS_OK);
+    model.stuck = true;
+    fake_start_clock(1000000, STUCK_STEP_TICKS);
+    assert_int_equal(uart_write(&uart, "0123456789abcdef0123", 20), STATUS_TIMEOUT);
+    assert_false(uart.present);
+}
+
+static void test_the_debug_console(void **state)
+{
+    struct uart uart;
+
+    (void)state;
+    fake_reset();
+    fake_on_failure(fail_test);
+    fake_set_cell(FAKE_PORT8, 0xe9, 0xff);
+    assert_int_equal(uart_open_debug_console(&uart), STATUS_NOT_FOUND);
+    assert_int_equal(uart_write(&uart, "lost", 4), STATUS_OK);
+    fake_set_cell(FAKE_PORT8, 0xe9, 0xe9);
+    assert_int_equal(uart_open_debug_console(&uart), STATUS_OK);
+    fake_log_clear();
+    assert_int_equal(uart_write(&uart, "hi", 2), STATUS_OK);
+    uart_drain(&uart);
+    FAKE_EXPECT_LOG({FAKE_OUT8, 0xe9, 'h', 0, 0}, {FAKE_OUT8, 0xe9, 'i', 0, 0});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -559,6 +647,10 @@ int main(void)
         cmocka_unit_test(test_stuck_port_is_dropped),
         cmocka_unit_test(test_drain_drops_a_stuck_port),
         cmocka_unit_test(test_absence_is_not_a_timeout),
+        cmocka_unit_test(test_device_memory),
+        cmocka_unit_test(test_a_rate_that_is_not_known_is_left_alone),
+        cmocka_unit_test(test_stuck_device_memory_is_dropped),
+        cmocka_unit_test(test_the_debug_console),
     };
 
     return cmocka_run_group_tests_name("uart", tests, NULL, NULL);
