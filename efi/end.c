@@ -7,6 +7,8 @@
 #include "hw.h"
 #include "line.h"
 #include "page_table.h"
+#include "person.h"
+#include "reset.h"
 
 #define DEBUG_EXIT_PORT 0xf4u   // -device isa-debug-exit,iobase=0xf4,iosize=4
 #define DEBUG_EXIT_US   200000u // many turns of QEMU's main loop
@@ -27,7 +29,7 @@ static void debug_exit(const struct machine *machine, enum exit_code code)
         hw_pause();
 }
 
-static void return_to_firmware_tables(const struct firmware *firmware)
+void return_to_firmware_tables(const struct firmware *firmware)
 {
     struct hw_tables tables = firmware->tables;
 
@@ -47,37 +49,68 @@ static void say(struct console *console, const char *text)
     line_start(&line, buffer, sizeof buffer);
     line_add_text(&line, text);
     console_say(console, 0, &line);
+    console_flush(console);
+}
+
+// Firmware first, then the registers that firmware would have used. Returns if nothing helped.
+static void switch_machine(const struct firmware *firmware, const struct machine *machine,
+                           struct console *console, EFI_RESET_TYPE type)
+{
+    say(console, type == EfiResetShutdown ? "Powering the machine off" : "Resetting the machine");
+    uart_drain(&console->uart);
+    return_to_firmware_tables(firmware);
+    firmware->system->RuntimeServices->ResetSystem(type, EFI_SUCCESS, 0, NULL);
+    if (type != EfiResetShutdown) {
+        say(console, "Firmware did not do it: trying the FADT's reset register");
+        if (!reset_by_fadt(&machine->fadt, &machine->clock))
+            say(console, "There is none");
+        say(console, "Trying the chipset's, at port 0xcf9");
+        reset_by_chipset(&machine->clock);
+    }
+    say(console, "The machine still runs: switch it off by hand");
+    uart_drain(&console->uart);
+}
+
+// The last screen stays until somebody has seen it.
+static EFI_RESET_TYPE wait_for_person(const struct machine *machine, struct console *console)
+{
+    const struct fadt *fadt = &machine->fadt;
+    const bool key = fadt->has_8042, button = fadt->power_status != 0;
+
+    say(console, key && button
+                     ? "The end: a key restarts this machine, the power button switches it off"
+                 : key    ? "The end: a key restarts this machine"
+                 : button ? "The end: the power button switches this machine off"
+                          : "The end: this machine is halted; switch it off by hand");
+    uart_drain(&console->uart);
+    if (!key && !button)
+        hw_halt();
+    person_listen(fadt);
+    for (;;) {
+        const enum wish wish = person_asks(fadt);
+        if (wish != WISH_NOTHING)
+            return wish == WISH_KEY ? EfiResetCold : EfiResetShutdown;
+        hw_pause();
+    }
 }
 
 _Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
                        const struct options *options, struct console *console, enum exit_code code)
 {
-    enum end_choice end = options->end;
-    EFI_RESET_TYPE type = EfiResetShutdown;
+    EFI_RESET_TYPE type = options->end == END_RESET ? EfiResetCold : EfiResetShutdown;
+    bool halt = options->end == END_HALT || options->end == END_AUTO;
 
     uart_drain(&console->uart);
     if (options->again == ANSWER_YES) { // the next start brings the result to the volume
-        end = END_RESET;
         type = EfiResetWarm;
+        halt = false;
     } else if (uses_debug_exit(machine, options)) {
         debug_exit(machine, code);
-        if (end == END_AUTO)
-            end = END_POWEROFF;
+        halt = options->end == END_DEBUG_EXIT; // there was nobody to hear it
     }
-    if (end == END_RESET && type != EfiResetWarm)
-        type = EfiResetCold;
-    if (end == END_POWEROFF || end == END_RESET) {
-        say(console, end == END_RESET ? "Resetting the machine" : "Powering the machine off");
-        console_flush(console);
-        uart_drain(&console->uart);
-        return_to_firmware_tables(firmware);
-        firmware->system->RuntimeServices->ResetSystem(type, EFI_SUCCESS, 0, NULL);
-        say(console, "Firmware did not do it; switch the machine off by hand");
-    } else {
-        say(console, "The end: this machine is halted; switch it off by hand");
-        console_flush(console);
-    }
-    uart_drain(&console->uart);
+    if (halt)
+        type = wait_for_person(machine, console);
+    switch_machine(firmware, machine, console, type);
     hw_halt();
 }
 
