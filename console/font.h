@@ -1,6 +1,7 @@
 // Fonts: the printable ASCII characters of Debian's Spleen in three sizes, converted at build time
 // (tools/font.py). Whole-number scaling makes the larger ones.
-// Surprise: a glyph is kept as the rows that differ from the one above them, which is a third of it.
+// Surprise: a glyph is kept as the rows that differ from the one above them, which is a third of
+// it.
 #pragma once
 
 #include <stdint.h>
@@ -17,7 +18,7 @@ struct font_glyph {
 };
 
 struct font {
-    uint8_t width, height; // pixels; at most 16 and FONT_ROWS_MOST
+    uint8_t width, height;           // pixels; at most 16 and FONT_ROWS_MOST
     const struct font_glyph *glyphs; // FONT_FIRST..FONT_LAST
     const uint8_t *rows;             // of whole bytes, the left pixel highest
 };

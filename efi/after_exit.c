@@ -18,6 +18,8 @@ static void say(struct reveille *run, const char *text)
 _Noreturn void run_end(struct reveille *run)
 {
     note_drop(run->note);
+    if (run->window_is_open)
+        nvram_save(run);
     report_end(&run->console, &run->outcome);
     arena_rally(&run->arena)->bsp_stopped = NULL; // the end is told once
     display_finish(run);
@@ -56,7 +58,7 @@ void run_leave(struct reveille *run)
         run_ask_for_another_start(run);
     say(run, "Leaving firmware");
     if (run->options.save != SAVE_NONE) // a run that dies leaves at least this
-        (void)stick_save(&run->firmware, &run->journal, name, &run->problems);
+        (void)stick_save(&run->firmware, &run->journal, name, STICK_BLANK, &run->problems);
     uart_drain(&run->console.uart);
     run->firmware.boot->SetWatchdogTimer(0, 0, 0, NULL); // firmware resets after five minutes
     run->console.sinks[SINK_FIRMWARE].write_line = NULL;

@@ -8,6 +8,7 @@
 #include "inject.h"
 #include "mem.h"
 #include "option_text.h"
+#include "preflight.h"
 #include "prepare.h"
 
 // An upper bound of any TSC's ticks in a microsecond, for the console's waits: it starts before the
@@ -28,10 +29,11 @@ static void open_console(struct reveille *run)
     const struct problems nobody = {problems_ignore, NULL};
     struct console *console = &run->console;
 
-    (void)configure(&run->firmware, &nobody, &run->options);
+    (void)configure(&run->firmware, &run->typed, &nobody, &run->options);
     console_start(console, run->options.log, TSC_TICKS_PER_US_MAX);
-    run->serial_found =
-        serial_open(&run->firmware, &run->options, TSC_TICKS_PER_US_MAX, &console->uart);
+    run->serial = serial_open(&run->firmware, &run->options, run->machine.under_qemu,
+                              TSC_TICKS_PER_US_MAX, &console->uart);
+    run->machine.serial_mmio = console->uart.present ? console->uart.mmio : 0;
     void *memory = memory_allocate(&run->firmware, JOURNAL_PAGES);
     if (memory) {
         run->journal_memory = memory;
@@ -52,7 +54,9 @@ EFI_STATUS run_open(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABLE *s
 {
     EFI_GUID loaded_image = LOADED_IMAGE_PROTOCOL;
 
+    const struct typed typed = run->typed;
     memset(run, 0, sizeof *run);
+    run->typed = typed;
     run->times.start = hw_tsc();
     run->firmware.handle = handle;
     run->firmware.system = system;
@@ -217,6 +221,9 @@ static enum status prepare(struct reveille *run)
     display_open(run);
     grow_journal(run);
     report_machine(&run->console, &run->machine, &run->plan);
+    preflight_record(&run->console, &run->machine);
+    preflight_warn(&run->problems, &run->machine, &run->console);
+    nvram_check(run);
     if (run->options.compare == COMPARE_FIRMWARE)
         compare(run);
     if ((status = allocate_arena(run)) != STATUS_OK ||
@@ -302,6 +309,13 @@ EFI_STATUS run_refuse(struct reveille *run, enum status status)
     return efi_status_of(status);
 }
 
+EFI_STATUS run_again(struct reveille *run)
+{
+    run_free(run, KEEP_NOTHING);
+    run->again = true;
+    return EFI_SUCCESS;
+}
+
 EFI_STATUS run_fetched(struct reveille *run)
 {
     run->outcome.ok = true;
@@ -315,11 +329,12 @@ EFI_STATUS run_checked(struct reveille *run)
 {
     CHAR16 name[] = L"last";
 
+    preflight_page(&run->console, &run->machine, &run->plan, &run->serial);
     firmware_census(run, NULL);
     run->outcome.ok = true;
     note_drop(run->note);
     report_end(&run->console, &run->outcome);
-    (void)stick_save(&run->firmware, &run->journal, name, &run->problems);
+    (void)stick_save(&run->firmware, &run->journal, name, STICK_CUT, &run->problems);
     run_free(run, KEEP_NOTHING);
     end_inside(&run->options, EXIT_OK);
     return EFI_SUCCESS;

@@ -30,15 +30,25 @@ struct firmware {
     bool left; // boot services are gone
 };
 
-// configure.c: the texts that options come from, into options. Problems go to `problems`.
-enum status configure(const struct firmware *firmware, const struct problems *problems,
-                      struct options *options);
+// What somebody typed before the exit: options that win over all others.
+struct typed {
+    char text[256];
+    size_t length;
+};
 
-// serial.c: opens the port that the options name, or else COM1 to COM4, or the first PCI serial
-// controller with I/O ports. Returns how it was found, a word: off, option, com1 to com4, pci; or
-// why not: no-answer, none.
-const char *serial_open(const struct firmware *firmware, const struct options *options,
-                        uint64_t ticks_per_us, struct uart *uart);
+// configure.c: the texts that options come from, into options. Problems go to `problems`.
+enum status configure(const struct firmware *firmware, const struct typed *typed,
+                      const struct problems *problems, struct options *options);
+
+// tables.c: the address of a configuration table, and of the RSDP; 0 if firmware has none.
+uint64_t table_find(const struct firmware *firmware, const EFI_GUID *guid);
+uint64_t table_rsdp(const struct firmware *firmware);
+
+// serial.c: opens the port that the options name, or else the first that answers: the SPCR's, those
+// of firmware's own serial drivers, COM1 to COM4, PCI serial controllers with I/O ports, and under
+// QEMU its debug console. Reads the memory map.
+struct serial_found serial_open(struct firmware *firmware, const struct options *options,
+                                bool under_qemu, uint64_t ticks_per_us, struct uart *uart);
 
 // screen_text.c: firmware's text screens as a console sink until the exit. With `everywhere` the
 // whole ConOut, else only screens, since a serial terminal would show each line twice.
@@ -63,6 +73,10 @@ enum status memory_read_map(struct firmware *firmware);
 enum status memory_collect_ram(struct firmware *firmware, struct machine *machine);
 // Can these bytes be read without a fault, as far as the map knows? For phys.h.
 const void *memory_view(const void *firmware, uint64_t address, uint64_t bytes);
+// Is this address memory, as the map says?
+bool memory_is_ram(const struct firmware *firmware, uint64_t address);
+// How many pages below `limit` are free.
+uint32_t memory_count_free(const struct firmware *firmware, uint64_t limit);
 // The page for the trampoline. Returns STATUS_OK with *page set, or with *page = 0 and *after_exit
 // set to a boot-services page that is ours after the exit; STATUS_NOT_FOUND after telling every
 // descriptor below 1 MiB.
@@ -87,6 +101,9 @@ enum status gather(struct firmware *firmware, const struct options *options,
                    const struct problems *problems, struct machine *machine);
 void gather_identity(const struct firmware *firmware, struct machine *machine);
 
+// platform.c: names and revisions, into machine->platform. The memory map must have been read.
+void platform_gather(const struct firmware *firmware, struct machine *machine);
+
 // time.c: the TSC's rate, measured against Stall().
 enum status time_calibrate(const struct firmware *firmware, uint16_t pm_timer_port,
                            const struct problems *problems, struct machine *machine);
@@ -110,6 +127,8 @@ void end_fetched(const struct firmware *firmware, const struct machine *machine,
 enum exit_code { EXIT_OK = 0x10, EXIT_FAILED = 0x11, EXIT_REFUSED = 0x12 };
 _Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
                        const struct options *options, struct console *console, enum exit_code code);
+// To firmware's own address space and tables, for runtime services.
+void return_to_firmware_tables(const struct firmware *firmware);
 // With exit=no or check=yes: tells QEMU's debug port if end=debug-exit asks for it; returns.
 void end_inside(const struct options *options, enum exit_code code);
 // Before the exit: tells QEMU's debug port, where one is to be used; returns where there is none.

@@ -5,6 +5,7 @@
 #include "acpi.h"
 #include "address_space.h"
 #include "apic.h"
+#include "dmar.h"
 #include "hw.h"
 #include "inject.h"
 #include "line.h"
@@ -12,39 +13,12 @@
 #include "mp_services.h"
 #include "page.h"
 
-// ACPI 6.5, "Fixed ACPI Description Table": the PM timer's port. "DMA Remapping Reporting
-// Structure": flags.
-#define FADT_PM_TIMER    76u
-#define DMAR_FLAGS       37u
-#define DMAR_X2APIC_STAY 3u // interrupt remapping, and a request to stay out of x2APIC
-
 // QEMU's fw_cfg: selector and data ports, and what selector 0 answers.
 #define FW_CFG_SELECTOR 0x510u
 #define FW_CFG_DATA     0x511u
 
 extern const uint8_t image_start[], image_text_start[], image_text_end[], image_rodata_start[],
     image_rodata_end[], image_data_start[], image_data_end[], image_end[];
-
-static bool guid_is(const EFI_GUID *left, const EFI_GUID *right)
-{
-    return memcmp(left, right, sizeof *left) == 0;
-}
-
-static uint64_t find_rsdp(const struct firmware *firmware)
-{
-    static const EFI_GUID newer = ACPI_20_TABLE_GUID, older = ACPI_TABLE_GUID;
-    const EFI_SYSTEM_TABLE *system = firmware->system;
-    uint64_t found = 0;
-
-    for (UINTN i = 0; i < system->NumberOfTableEntries; i++) {
-        const EFI_CONFIGURATION_TABLE *entry = &system->ConfigurationTable[i];
-        if (guid_is(&entry->VendorGuid, &newer))
-            return (uintptr_t)entry->VendorTable;
-        if (guid_is(&entry->VendorGuid, &older))
-            found = (uintptr_t)entry->VendorTable;
-    }
-    return found;
-}
 
 // Asked only behind a hypervisor: on bare hardware these ports may be anything.
 static bool has_fw_cfg(const struct processor *processor)
@@ -174,25 +148,23 @@ static void read_dmar(const struct phys *phys, uint64_t rsdp, struct machine *ma
 
     machine->dmar_x2apic_opt_out =
         acpi_find_table(phys, rsdp, "DMAR", 0, &nobody, &dmar) == STATUS_OK &&
-        dmar.length > DMAR_FLAGS && (dmar.bytes[DMAR_FLAGS] & DMAR_X2APIC_STAY) == DMAR_X2APIC_STAY;
+        dmar_opts_out_of_x2apic(&dmar);
 }
 
-static uint16_t find_pm_timer(const struct phys *phys, uint64_t rsdp)
+static void read_fadt(const struct phys *phys, uint64_t rsdp, struct machine *machine)
 {
     const struct problems nobody = {problems_ignore, NULL};
     struct acpi_table fadt;
 
-    if (acpi_find_table(phys, rsdp, "FACP", 0, &nobody, &fadt) != STATUS_OK ||
-        fadt.length < FADT_PM_TIMER + 4)
-        return 0;
-    return (uint16_t)(fadt.bytes[FADT_PM_TIMER] | fadt.bytes[FADT_PM_TIMER + 1] << 8);
+    if (acpi_find_table(phys, rsdp, "FACP", 0, &nobody, &fadt) == STATUS_OK)
+        fadt_read(&fadt, &machine->fadt);
 }
 
 enum status gather(struct firmware *firmware, const struct options *options,
                    const struct problems *problems, struct machine *machine)
 {
     const struct phys phys = {memory_view, firmware};
-    const uint64_t rsdp = find_rsdp(firmware);
+    const uint64_t rsdp = table_rsdp(firmware);
 
     enum status status = memory_collect_ram(firmware, machine);
     if (status != STATUS_OK) {
@@ -205,5 +177,7 @@ enum status gather(struct firmware *firmware, const struct options *options,
         return status;
     ask_mp_services(firmware, problems, machine);
     read_dmar(&phys, rsdp, machine);
-    return time_calibrate(firmware, find_pm_timer(&phys, rsdp), problems, machine);
+    read_fadt(&phys, rsdp, machine);
+    platform_gather(firmware, machine);
+    return time_calibrate(firmware, machine->fadt.pm_timer, problems, machine);
 }

@@ -43,16 +43,20 @@ void run_harvest(struct reveille *run)
     if (run->options.save == SAVE_NONE && !only)
         return;
     const bool asked = stick_take_mark(&run->firmware) && run->options.again == ANSWER_YES;
+    const bool summary = nvram_harvest(run);
     if ((head = last_run_find_journal(&run->firmware, &found, &again)) == NULL) {
         run->fetched = only || asked;
-        if (run->fetched)
+        if (run->fetched && summary) // which this start's own lines tell
+            (void)stick_save(&run->firmware, &run->journal, newest, STICK_BLANK, &run->problems);
+        else if (run->fetched)
             report_problem(&run->log, SEVERITY_WARNING, "nothing-to-harvest",
                            "no result of a previous run is in memory: a cold start clears it");
         return;
     }
     run->fetched = only || again;
-    const bool saved = stick_save(&run->firmware, &found, newest, &run->problems) &&
-                       (run->fetched || stick_save(&run->firmware, &found, older, &run->problems));
+    const bool saved =
+        stick_save(&run->firmware, &found, newest, STICK_BLANK, &run->problems) &&
+        (run->fetched || stick_save(&run->firmware, &found, older, STICK_BLANK, &run->problems));
     report_harvest(run, &found, saved);
     journal_drop(head);
 }

@@ -130,10 +130,10 @@ EFI_STATUS run_inside(struct reveille *run)
     const enum keep keep = give_back(run);
     firmware_census(run, &run->wake);
     tell_left_out(run);
-    const bool saved = stick_save(&run->firmware, &run->journal, name, &run->problems);
+    const bool saved = stick_save(&run->firmware, &run->journal, name, STICK_CUT, &run->problems);
     report_end(&run->console, &run->outcome);
     if (saved)
-        (void)stick_save(&run->firmware, &run->journal, name,
+        (void)stick_save(&run->firmware, &run->journal, name, STICK_CUT,
                          &run->problems); // with the last record
     run_free(run, keep);
     end_inside(&run->options, run->outcome.ok ? EXIT_OK : EXIT_FAILED);

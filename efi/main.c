@@ -15,16 +15,15 @@ static struct reveille g_run;
 // Called by gnu-efi's start-up code.
 EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system);
 
-EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
+static EFI_STATUS start(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
 {
-    struct reveille *run = &g_run;
     const EFI_STATUS opened = run_open(run, handle, system);
     if (EFI_ERROR(opened))
         return opened;
 
     // gather and plan
-    report_start(&run->console, &run->machine, VERSION, run->serial_found);
-    enum status status = configure(&run->firmware, &run->problems, &run->options);
+    report_start(&run->console, &run->machine, VERSION, &run->serial);
+    enum status status = configure(&run->firmware, &run->typed, &run->problems, &run->options);
     if (run->options.help)
         return run_help(run);
     if (status == STATUS_OK)
@@ -39,8 +38,14 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
     if (run->options.exit == ANSWER_NO)
         return run_inside(run);
 
-    if (run_is_stopped(run))
+    switch (run_wait(run)) {
+    case WAIT_STOP:
         return run_refuse(run, STATUS_OK);
+    case WAIT_EDIT:
+        return run_again(run);
+    case WAIT_OVER:
+        break;
+    }
 
     // leave
     run_leave(run);
@@ -49,4 +54,14 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
     run_wake(run);
     run_report(run);
     run_end(run);
+}
+
+EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
+{
+    EFI_STATUS status;
+
+    do
+        status = start(&g_run, handle, system);
+    while (g_run.again);
+    return status;
 }

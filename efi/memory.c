@@ -198,6 +198,32 @@ const void *memory_view(const void *context, uint64_t address, uint64_t bytes)
     return reached >= address + bytes ? (const void *)(uintptr_t)address : NULL;
 }
 
+bool memory_is_ram(const struct firmware *firmware, uint64_t address)
+{
+    for (UINTN at = 0; at + firmware->descriptor_bytes <= firmware->map_bytes;
+         at += firmware->descriptor_bytes) {
+        const EFI_MEMORY_DESCRIPTOR *descriptor = descriptor_at(firmware, at);
+        if (is_memory(descriptor->Type) && descriptor->PhysicalStart <= address &&
+            address < end_of(descriptor))
+            return true;
+    }
+    return false;
+}
+
+uint32_t memory_count_free(const struct firmware *firmware, uint64_t limit)
+{
+    uint64_t pages = 0;
+
+    for (UINTN at = 0; at + firmware->descriptor_bytes <= firmware->map_bytes;
+         at += firmware->descriptor_bytes) {
+        const EFI_MEMORY_DESCRIPTOR *descriptor = descriptor_at(firmware, at);
+        const uint64_t end = end_of(descriptor) < limit ? end_of(descriptor) : limit;
+        if (descriptor->Type == EfiConventionalMemory && descriptor->PhysicalStart < end)
+            pages += (end - descriptor->PhysicalStart) / PAGE_BYTES;
+    }
+    return (uint32_t)pages;
+}
+
 bool memory_is_writable(uint64_t phys)
 {
     static const uint8_t patterns[] = {0x55, 0xaa};

@@ -51,12 +51,13 @@ struct display {
 // Everything a run knows, from its first line to its last.
 struct reveille {
     struct firmware firmware;
+    struct typed typed;
     struct options options;
     struct console console;
     struct text_screens screens;
     struct display display;
     struct journal journal;
-    const char *serial_found; // how, or why not
+    struct serial_found serial;
     void *journal_memory;
     size_t journal_pages;
     size_t shown; // of the journal, on firmware's screens
@@ -87,11 +88,15 @@ struct reveille {
     EFI_TPL tpl; // to go back to
     bool window_is_open;
     bool stopped; // by CTRL+C
+    bool again;   // start once more, with what was typed
     bool fetched; // the previous run's result was what this start was for
     enum parking parking;
 };
 
 // before_exit.c: while an error can still be returned.
+
+// Gives everything back, to start once more with what was typed.
+EFI_STATUS run_again(struct reveille *run);
 
 // Finds firmware's protocols, reads the options silently, and opens the console that they name.
 EFI_STATUS run_open(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABLE *system);
@@ -177,8 +182,9 @@ void display_finish(struct reveille *run);
 // stick.c: the journal as files on the volume that the image was loaded from, and on no other:
 // \\reveille\\NAME.txt has the sentences, NAME.rec the records. False, after telling, if that
 // cannot be.
+enum stick_end { STICK_BLANK, STICK_CUT };
 bool stick_save(const struct firmware *firmware, const struct journal *journal, const CHAR16 *name,
-                const struct problems *problems);
+                enum stick_end end, const struct problems *problems);
 
 // A mark on that volume: the next start was asked for. Set before the exit, taken at the next
 // start; false if it could not be set, or was not there.
@@ -190,5 +196,14 @@ bool stick_take_mark(const struct firmware *firmware);
 void run_harvest(struct reveille *run);
 void run_ask_for_another_start(struct reveille *run);
 
-// wait.c: wait=SECONDS. True if a key was pressed.
-bool run_is_stopped(struct reveille *run);
+// nvram.c: save=nvram. Falls back to save=ram, after telling, where there is little room; writes
+// the summary after the wake; and reads the previous run's, tells it, and deletes it. False: there
+// is none.
+void nvram_check(struct reveille *run);
+void nvram_save(struct reveille *run);
+bool nvram_harvest(struct reveille *run);
+
+// wait.c: wait=SECONDS. What somebody at the keyboard wants: nothing, an end, or other options,
+// which stand in run->typed then.
+enum wait_end { WAIT_OVER, WAIT_STOP, WAIT_EDIT };
+enum wait_end run_wait(struct reveille *run);

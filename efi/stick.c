@@ -1,6 +1,7 @@
 // The result on the volume that the image was loaded from, and on no other. Surprise: a file is
-// made only as long as its text, but never shortened before the new text stands in it, so that a
-// machine that is switched off in between still has the old one or the new one.
+// overwritten in place, and what is left of it becomes blanks, so that its place on the volume
+// never changes; the image's files have room from the beginning. Only where firmware stays is it
+// cut to its text, for whoever types it in the Shell.
 
 #include "run.h"
 
@@ -63,8 +64,10 @@ static bool is_record(const char *line)
     return true;
 }
 
-// Cuts the file behind what was written.
-static void cut(struct writer *writer)
+#define BLANKS 64u // in a line
+
+// What the file was longer before becomes blanks, or is cut off.
+static void end_file(struct writer *writer, enum stick_end end)
 {
     static EFI_GUID guid = EFI_FILE_INFO_ID;
     uint64_t memory[(sizeof(EFI_FILE_INFO) + 64 * sizeof(CHAR16)) / sizeof(uint64_t) + 1];
@@ -73,14 +76,20 @@ static void cut(struct writer *writer)
 
     if (EFI_ERROR(writer->status) ||
         EFI_ERROR(writer->file->GetInfo(writer->file, &guid, &bytes, info)) ||
-        info->FileSize == writer->written)
+        info->FileSize <= writer->written)
         return;
+    if (end == STICK_BLANK) {
+        while (!EFI_ERROR(writer->status) && writer->written + writer->used < info->FileSize)
+            put(writer, (writer->written + writer->used + 1) % BLANKS == 0 ? "\n" : " ");
+        flush(writer);
+        return;
+    }
     info->FileSize = writer->written;
     (void)writer->file->SetInfo(writer->file, &guid, bytes, info);
 }
 
 static EFI_STATUS save(EFI_FILE_HANDLE folder, CHAR16 *name, const struct journal *journal,
-                       bool records, struct writer *writer)
+                       bool records, enum stick_end end, struct writer *writer)
 {
     size_t at = 0;
     const char *line;
@@ -99,7 +108,7 @@ static EFI_STATUS save(EFI_FILE_HANDLE folder, CHAR16 *name, const struct journa
         put(writer, "\r\n");
     }
     flush(writer);
-    cut(writer);
+    end_file(writer, end);
     if (!EFI_ERROR(writer->status))
         writer->status = writer->file->Flush(writer->file);
     writer->file->Close(writer->file);
@@ -147,7 +156,7 @@ static EFI_STATUS open_folder(EFI_FILE_HANDLE root, EFI_FILE_HANDLE *folder)
 }
 
 static EFI_STATUS save_both(const struct firmware *firmware, const struct journal *journal,
-                            const CHAR16 *name, struct writer *writer)
+                            const CHAR16 *name, enum stick_end end, struct writer *writer)
 {
     EFI_FILE_HANDLE root = open_root(firmware), folder = NULL;
     CHAR16 path[NAME_CHARS];
@@ -159,23 +168,23 @@ static EFI_STATUS save_both(const struct firmware *firmware, const struct journa
     if (EFI_ERROR(status))
         return status;
     add_suffix(name, L"txt", path);
-    status = save(folder, path, journal, false, writer);
+    status = save(folder, path, journal, false, end, writer);
     if (!EFI_ERROR(status)) {
         add_suffix(name, L"rec", path);
-        status = save(folder, path, journal, true, writer);
+        status = save(folder, path, journal, true, end, writer);
     }
     folder->Close(folder);
     return status;
 }
 
 bool stick_save(const struct firmware *firmware, const struct journal *journal, const CHAR16 *name,
-                const struct problems *problems)
+                enum stick_end end, const struct problems *problems)
 {
     void *writer = NULL;
     EFI_STATUS status = firmware->boot->AllocatePool(EfiLoaderData, sizeof(struct writer), &writer);
 
     if (!EFI_ERROR(status)) {
-        status = save_both(firmware, journal, name, writer);
+        status = save_both(firmware, journal, name, end, writer);
         firmware->boot->FreePool(writer);
     }
     if (!EFI_ERROR(status))

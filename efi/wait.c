@@ -1,39 +1,100 @@
-// The last moment in which somebody at the keyboard can stop the run.
+// The last moment in which somebody at the keyboard can stop the run, or change its options.
 
 #include "run.h"
 
 #define KEYS_MOST        256u
 #define LOOK_US          50000u
 #define LOOKS_PER_SECOND (1000000u / LOOK_US)
+#define TYPING_S         600u // without a key: whoever typed has gone away
 
-static bool key_is_pressed(const struct firmware *firmware)
+#define BACKSPACE   L'\b'
+#define ENTER       L'\r'
+#define ESCAPE_SCAN 0x17u // UEFI 2.10, table "EFI Scan Codes"
+
+static bool take_key(const struct firmware *firmware, EFI_INPUT_KEY *key)
 {
     SIMPLE_INPUT_INTERFACE *keys = firmware->system->ConIn;
-    EFI_INPUT_KEY key;
-    return keys && !EFI_ERROR(keys->ReadKeyStroke(keys, &key));
+    return keys && !EFI_ERROR(keys->ReadKeyStroke(keys, key));
 }
 
-bool run_is_stopped(struct reveille *run)
+static bool wait_for_key(const struct firmware *firmware, uint64_t seconds, EFI_INPUT_KEY *key)
+{
+    for (uint64_t looks = seconds * LOOKS_PER_SECOND; looks > 0; looks--) {
+        if (take_key(firmware, key))
+            return true;
+        firmware->boot->Stall(LOOK_US);
+    }
+    return false;
+}
+
+static void echo(const struct firmware *firmware, CHAR16 *text)
+{
+    SIMPLE_TEXT_OUTPUT_INTERFACE *output = firmware->system->ConOut;
+    if (output)
+        output->OutputString(output, text);
+}
+
+// False: ESC, or nobody there any more.
+static bool read_line(const struct firmware *firmware, struct typed *typed)
+{
+    EFI_INPUT_KEY key;
+
+    typed->length = 0;
+    while (wait_for_key(firmware, TYPING_S, &key)) {
+        CHAR16 shown[] = {key.UnicodeChar, 0}, rub_out[] = L"\b \b", line_end[] = L"\r\n";
+        if (key.UnicodeChar == ENTER || key.ScanCode == ESCAPE_SCAN) {
+            echo(firmware, line_end);
+            return key.UnicodeChar == ENTER;
+        }
+        if (key.UnicodeChar == BACKSPACE && typed->length > 0) {
+            typed->length--;
+            echo(firmware, rub_out);
+        } else if (key.UnicodeChar >= 0x20 && key.UnicodeChar < 0x7f &&
+                   typed->length < sizeof typed->text) {
+            typed->text[typed->length++] = (char)key.UnicodeChar;
+            echo(firmware, shown);
+        }
+    }
+    return false;
+}
+
+static void say(struct reveille *run, const char *format, uint64_t number)
 {
     char buffer[LINE_BYTES];
     struct line line;
 
-    if (run->options.wait_s == 0)
-        return false;
-    // What was typed before does not count; a keyboard that never ends is one that is pressed.
-    for (uint32_t keys = 0; keys < KEYS_MOST && key_is_pressed(&run->firmware); keys++)
-        ;
     line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, "Leaving firmware in %u s: any key stops it",
-                    (uint64_t)run->options.wait_s);
+    line_add_format(&line, format, number);
     console_say(&run->console, 0, &line);
-    for (uint64_t looks = (uint64_t)run->options.wait_s * LOOKS_PER_SECOND; looks > 0; looks--) {
-        if (key_is_pressed(&run->firmware)) {
-            report_problem(&run->log, SEVERITY_WARNING, "stopped",
-                           "a key was pressed: nobody was woken, and firmware goes on");
-            return true;
-        }
-        run->firmware.boot->Stall(LOOK_US);
-    }
-    return false;
+}
+
+static enum wait_end edit(struct reveille *run)
+{
+    say(run,
+        "Options that win over all others, for one more start; ENTER takes them, ESC stops:", 0);
+    if (read_line(&run->firmware, &run->typed))
+        return WAIT_EDIT;
+    report_problem(&run->log, SEVERITY_WARNING, "stopped",
+                   "nothing was typed: nobody was woken, and firmware goes on");
+    return WAIT_STOP;
+}
+
+enum wait_end run_wait(struct reveille *run)
+{
+    EFI_INPUT_KEY key;
+
+    if (run->options.wait_s == 0)
+        return WAIT_OVER;
+    // What was typed before does not count; a keyboard that never ends is one that is pressed.
+    for (uint32_t keys = 0; keys < KEYS_MOST && take_key(&run->firmware, &key); keys++)
+        ;
+    say(run, "Leaving firmware in %u s: e edits the options, any other key stops it",
+        run->options.wait_s);
+    if (!wait_for_key(&run->firmware, run->options.wait_s, &key))
+        return WAIT_OVER;
+    if (key.UnicodeChar == L'e')
+        return edit(run);
+    report_problem(&run->log, SEVERITY_WARNING, "stopped",
+                   "a key was pressed: nobody was woken, and firmware goes on");
+    return WAIT_STOP;
 }

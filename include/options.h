@@ -18,7 +18,7 @@ enum bench_choice { BENCH_NONE, BENCH_NULL };
 enum sweep_key { SWEEP_INIT_US, SWEEP_SIPI_US, SWEEP_SIPIS, SWEEP_WAKE };
 enum answer { ANSWER_NO, ANSWER_YES };
 enum screen_choice { SCREEN_AUTO, SCREEN_OFF, SCREEN_MODE };
-enum save_choice { SAVE_RAM, SAVE_NONE };
+enum save_choice { SAVE_RAM, SAVE_NONE, SAVE_NVRAM };
 enum harvest_choice { HARVEST_AUTO, HARVEST_ONLY };
 enum end_choice { END_AUTO, END_HALT, END_POWEROFF, END_RESET, END_DEBUG_EXIT };
 

@@ -8,8 +8,10 @@
 #include <stdint.h>
 
 #include "clock.h"
+#include "fadt.h"
 #include "framebuffer.h"
 #include "inventory.h"
+#include "platform.h"
 #include "processor.h"
 
 // A piece of physical memory, page-aligned.
@@ -41,6 +43,9 @@ struct machine {
     uint32_t mp_services;   // processors that EFI MP Services counts; 0: absent
     uint32_t mp_services_enabled;
     bool dmar_x2apic_opt_out;
+    struct fadt fadt;
+    struct platform platform;
+    uint64_t serial_mmio; // the serial port's registers, if they lie in device memory; else 0
 
     struct range *ram; // everything that the memory map calls memory, merged, ascending
     size_t ram_count;

@@ -1,6 +1,7 @@
 """image.py DIR OUT: a disk image for `dd`: GPT with one FAT32 EFI System Partition that holds DIR.
 image.py --cd DIR OUT: a small FAT16 volume with the same, which a CD boots (El Torito).
 
+The result's files are there from the beginning, full of blanks, so that a run only overwrites them.
 Needs mtools and no root. The same content gives the same bytes, anywhere and at any time: serial
 number and GUIDs are made from the content, times from SOURCE_DATE_EPOCH, and files go in by sorted
 name.
@@ -26,6 +27,10 @@ ENTRY_SECTORS = ENTRY_COUNT * ENTRY_BYTES // SECTOR
 # The backup of the table behind the partition, entries first, header last.
 DISK_SECTORS = PARTITION_FIRST + PARTITION_SECTORS + ENTRY_SECTORS + 1
 ESP_TYPE = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
+# The result of a run with 255 processors takes half of it.
+RESULTS = ("last.txt", "last.rec")
+RESULT_BYTES = 64 * 1024
+BLANKS = (b" " * 63 + b"\n") * (RESULT_BYTES // 64)
 EPOCH_DEFAULT = "1767225600"
 
 
@@ -67,11 +72,11 @@ def write_partition_table(image, digest):
     image.write(entries + gpt_header(last, 1, last - ENTRY_SECTORS, entries, disk_guid))
 
 
-def mtool(*words):
+def mtool(*words, text=b""):
     epoch = os.environ.get("SOURCE_DATE_EPOCH", EPOCH_DEFAULT)
     environment = dict(os.environ, SOURCE_DATE_EPOCH=epoch, TZ="UTC", LC_ALL="C",
                        MTOOLSRC="/dev/null", MTOOLS_SKIP_CHECK="1")
-    subprocess.run(words, check=True, env=environment, stdin=subprocess.DEVNULL)
+    subprocess.run(words, check=True, env=environment, input=text)
 
 
 def fill_file_system(volume, directory, files, serial, *shape):
@@ -82,6 +87,15 @@ def fill_file_system(volume, directory, files, serial, *shape):
         mtool("mmd", "-i", volume, f"::{folder}")
     for name in files:
         mtool("mcopy", "-i", volume, str(directory / name), f"::{name}")
+
+
+def add_results(volume, files):
+    folder = pathlib.Path("reveille")
+    if not any(folder in name.parents for name in files):
+        mtool("mmd", "-i", volume, f"::{folder}")
+    for name in RESULTS:
+        if folder / name not in files:
+            mtool("mcopy", "-i", volume, "-", f"::{folder / name}", text=BLANKS)
 
 
 def files_of(directory):
@@ -103,6 +117,7 @@ def make_image(directory, out):
         write_partition_table(image, digest)
     fill_file_system(f"{partial}@@{PARTITION_FIRST * SECTOR}", directory, files, digest[:4].hex(),
                      "-F", "-T", str(PARTITION_SECTORS), "-H", str(PARTITION_FIRST))
+    add_results(f"{partial}@@{PARTITION_FIRST * SECTOR}", files)
     partial.rename(out)
 
 

@@ -1,0 +1,146 @@
+#include "preflight.h"
+
+#include "apic.h"
+#include "control.h"
+
+#define LOW_PAGES_FEW 8u // firmware's own resume vectors and option ROMs want some, too
+#define REACHABLE     0x100000000ull
+
+static const char *secure_boot_word(enum secure_boot secure_boot)
+{
+    static const char *const words[] = {"none", "off", "setup", "on"};
+    return words[secure_boot];
+}
+
+static const char *or_unknown(const char *text)
+{
+    return text[0] ? text : "unknown";
+}
+
+void preflight_record(struct console *console, const struct machine *machine)
+{
+    const struct platform *platform = &machine->platform;
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    record_start(&line, buffer, sizeof buffer, "platform");
+    record_add_text(&line, "maker", platform->maker);
+    record_add_text(&line, "product", platform->product);
+    record_add_text(&line, "board", platform->board);
+    record_add_text(&line, "bios", platform->bios);
+    record_add_text(&line, "bios_date", platform->bios_date);
+    record_add_hex(&line, "microcode", platform->microcode);
+    record_add_text(&line, "secure_boot", secure_boot_word(platform->secure_boot));
+    record_add_decimal(&line, "apic_locked", platform->apic_locked);
+    record_add_decimal(&line, "low_pages", platform->low_pages);
+    console_record(console, 0, &line);
+}
+
+static void say(struct console *console, const char *topic, const char *format, const char *first,
+                const char *second)
+{
+    char buffer[LINE_BYTES], detail_buffer[LINE_BYTES];
+    struct line line, detail;
+
+    line_start(&detail, detail_buffer, sizeof detail_buffer);
+    line_add_format(&detail, format, first, second);
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(&line, "  %s", topic);
+    while (line.length < 16)
+        line_add_text(&line, " ");
+    line_add_text(&line, detail.text);
+    console_say(console, 0, &line);
+}
+
+static void say_numbers(struct console *console, const char *topic, const char *format,
+                        uint64_t first, uint64_t second, uint64_t third)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(&line, format, first, second, third);
+    say(console, topic, "%s%s", line.text, "");
+}
+
+static void say_processors(struct console *console, const struct machine *machine,
+                           const struct plan *plan)
+{
+    const struct inventory *inventory = &machine->inventory;
+    const struct processor *processor = &machine->processor;
+    const bool x2apic = machine->apic_base & APIC_BASE_EXTD;
+
+    say(console, "processor", "%s%s", or_unknown(processor->brand), "");
+    say_numbers(console, "", "family %u, microcode %x, %u bits of physical address",
+                processor->family, machine->platform.microcode, processor->phys_bits);
+    say(console, "hypervisor", "%s%s", processor->hypervisor[0] ? processor->hypervisor : "none",
+        "");
+    say(console, "APIC", "%s now, %s in the run", x2apic ? "x2apic" : "xapic", plan->apic->name);
+    if (machine->platform.apic_locked)
+        say(console, "", "%s%s", "locked: x2APIC mode cannot be left", "");
+    if (machine->dmar_x2apic_opt_out)
+        say(console, "", "%s%s", "the DMAR asks to stay out of x2APIC mode", "");
+    say_numbers(console, "MADT", "%u enabled, %u disabled, %u listed twice", inventory->enabled,
+                inventory->disabled, inventory->duplicate);
+    if (machine->mp_services > 0)
+        say_numbers(console, "MP Services", "counts %u, %u enabled", machine->mp_services,
+                    machine->mp_services_enabled, 0);
+    else
+        say(console, "MP Services", "%s%s", "absent", "");
+}
+
+static void say_outputs(struct console *console, const struct machine *machine,
+                        const struct serial_found *serial)
+{
+    for (size_t i = 0; i < machine->framebuffer_count; i++)
+        say_numbers(console, "screen", "%ux%u at %x", machine->framebuffers[i].width,
+                    machine->framebuffers[i].height, machine->framebuffers[i].phys);
+    if (machine->framebuffer_count == 0)
+        say(console, "screen", "%s%s", "no frame buffer", "");
+    say(console, "serial port", "%s, by %s", serial->found, serial->by ? serial->by : "nobody");
+    if (serial->spcr)
+        say(console, "", "the SPCR's is not used: %s%s", serial->spcr, "");
+}
+
+void preflight_page(struct console *console, const struct machine *machine, const struct plan *plan,
+                    const struct serial_found *serial)
+{
+    const struct platform *platform = &machine->platform;
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    line_start(&line, buffer, sizeof buffer);
+    line_add_text(&line, "Pre-flight:");
+    console_say(console, 0, &line);
+    say(console, "machine", "%s %s", or_unknown(platform->maker), platform->product);
+    say(console, "board", "%s %s", or_unknown(platform->board_maker), platform->board);
+    say(console, "firmware", "%s, BIOS %s", machine->firmware, or_unknown(platform->bios));
+    say(console, "", "of %s, %s", or_unknown(platform->bios_maker),
+        or_unknown(platform->bios_date));
+    say(console, "Secure Boot", "%s%s", secure_boot_word(platform->secure_boot), "");
+    say_processors(console, machine, plan);
+    say_numbers(console, "low memory", "%u pages free below 1 MiB, the trampoline at %x",
+                platform->low_pages, machine->low_page, 0);
+    say_numbers(console, "page tables", "firmware's at %x, %u levels", machine->cr3,
+                machine->cr4 & CR4_LA57 ? 5 : 4, 0);
+    say_outputs(console, machine, serial);
+}
+
+void preflight_warn(const struct problems *problems, const struct machine *machine,
+                    const struct console *console)
+{
+    if (machine->mp_services == 0)
+        problems->tell(problems->context, SEVERITY_WARNING, "no-mp-services",
+                       "firmware has no MP Services, so nothing confirms what the MADT lists");
+    if (!console->uart.present && machine->framebuffer_count == 0)
+        problems->tell(problems->context, SEVERITY_WARNING, "nothing-to-see",
+                       "no serial port and no frame buffer: after the exit only the stick can tell "
+                       "what happened; use again=yes, or exit=no");
+    if (machine->platform.low_pages < LOW_PAGES_FEW)
+        problems->tell(problems->context, SEVERITY_WARNING, "low-memory",
+                       "hardly any page below 1 MiB is free: a legacy driver or CSM holds it");
+    if (machine->cr3 >= REACHABLE)
+        problems->tell(problems->context, SEVERITY_WARNING, "high-cr3",
+                       "firmware's page tables lie above 4 GiB, where a processor in protected "
+                       "mode cannot load them; ours are used");
+}

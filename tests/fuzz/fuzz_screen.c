@@ -1,0 +1,82 @@
+// Fuzzer: frame buffers that firmware describes at random, in every pixel format and rotation, with
+// text, wall and code drawn on them. The pixels lie in memory of exactly the size that was claimed.
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "canvas.h"
+#include "qr.h"
+#include "screen.h"
+#include "wall.h"
+
+#define BYTES_MOST (1u << 20)
+
+static void require(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static bool is_dark(const void *context, uint32_t x, uint32_t y)
+{
+    return qr_is_dark(context, x, y);
+}
+
+static void draw(const struct canvas *canvas, const uint8_t *text, size_t size)
+{
+    struct wall_layout layout;
+    struct screen screen;
+    struct qr code;
+    char line[128];
+
+    wall_plan(canvas, &layout);
+    require(layout.text_height <= canvas->height);
+    void *shadow = malloc(screen_bytes(canvas, layout.text_height) + 1);
+    require(shadow != NULL);
+    screen_open(&screen, canvas, layout.text_height, shadow);
+    screen.records = true;
+    for (size_t at = 0; at < size; at += sizeof line - 1) {
+        const size_t bytes = size - at < sizeof line - 1 ? size - at : sizeof line - 1;
+        memcpy(line, text + at, bytes);
+        line[bytes] = '\0';
+        screen_write_line(&screen, line);
+    }
+    screen_paint(&screen);
+    if (qr_make(&code, (const char *)text, size < QR_TEXT_MOST ? size : QR_TEXT_MOST))
+        wall_draw_code(canvas, &layout, code.side, is_dark, &code);
+    free(shadow);
+}
+
+static uint32_t word(const uint8_t *data)
+{
+    return data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 24;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const uint32_t masks[] = {0xff,  0xff00,  0xff0000,  0xff000000,
+                                     0x3ff, 0xffc00, 0x3ff00000};
+    struct canvas canvas;
+
+    if (size < 24)
+        return 0;
+    const struct framebuffer framebuffer = {
+        .phys = 0x100000,
+        .bytes = word(data) % BYTES_MOST,
+        .width = word(data + 4) % 1024,
+        .height = word(data + 8) % 1024,
+        .pitch_pixels = word(data + 12) % 1200,
+        .red_mask = data[16] & 0x80 ? word(data + 16) : masks[data[16] % 7],
+        .green_mask = masks[data[17] % 7],
+        .blue_mask = masks[data[18] % 7],
+    };
+    uint8_t *pixels = malloc(framebuffer.bytes + 1);
+    require(pixels != NULL);
+    canvas_open(&canvas);
+    if (canvas_add(&canvas, &framebuffer, pixels, 90u * (data[19] % 4)))
+        draw(&canvas, data + 20, size - 20);
+    free(pixels);
+    return 0;
+}

@@ -1,0 +1,350 @@
+// FADT, SPCR, DMAR and SMBIOS: what is read of each, and what is not believed.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "dmar.h"
+#include "fadt.h"
+#include "smbios.h"
+#include "spcr.h"
+
+static uint8_t bytes[512];
+static struct acpi_table table;
+
+static int set_up(void **state)
+{
+    (void)state;
+    memset(bytes, 0, sizeof bytes);
+    table = (struct acpi_table){bytes, sizeof bytes};
+    return 0;
+}
+
+static void put(size_t offset, uint64_t value, size_t count)
+{
+    memcpy(bytes + offset, &value, count);
+}
+
+// ---- FADT ----
+
+// As q35 has it: PM1 events at 0x600, the timer at 0x608, a reset register at 0xcf9.
+static void fadt_of_q35(void)
+{
+    memset(bytes, 0, sizeof bytes);
+    bytes[8] = 3;
+    put(56, 0x600, 4);
+    put(76, 0x608, 4);
+    bytes[88] = 4;
+    put(109, 2, 2);
+    put(112, 1u << 10, 4);
+    bytes[116] = GAS_IO;
+    bytes[117] = 8;
+    put(120, 0xcf9, 8);
+    bytes[128] = 0x0f;
+}
+
+static void test_fadt(void **state)
+{
+    struct fadt fadt;
+
+    (void)state;
+    fadt_of_q35();
+    fadt_read(&table, &fadt);
+    assert_int_equal(fadt.pm_timer, 0x608);
+    assert_true(fadt.has_8042);
+    assert_int_equal(fadt.power_status, 0x600);
+    assert_int_equal(fadt.power_enable, 0x602);
+    assert_true(fadt.can_reset);
+    assert_int_equal(fadt.reset_space, GAS_IO);
+    assert_int_equal(fadt.reset_address, 0xcf9);
+    assert_int_equal(fadt.reset_value, 0x0f);
+}
+
+static void test_fadt_that_is_short_or_old(void **state)
+{
+    struct fadt fadt;
+
+    (void)state;
+    for (size_t length = 0; length <= 140; length++) {
+        fadt_of_q35();
+        table.length = length;
+        fadt_read(&table, &fadt);
+        assert_int_equal(fadt.pm_timer, length >= 80 ? 0x608 : 0);
+        assert_int_equal(fadt.power_status, length >= 116 ? 0x600 : 0);
+        assert_int_equal(fadt.has_8042, length >= 116);
+        assert_int_equal(fadt.can_reset, length >= 129);
+    }
+    bytes[8] = 1; // what was reserved then means nothing
+    table.length = sizeof bytes;
+    fadt_read(&table, &fadt);
+    assert_false(fadt.has_8042);
+    assert_false(fadt.can_reset);
+    assert_int_equal(fadt.power_status, 0x600);
+}
+
+static void test_fadt_without_a_button(void **state)
+{
+    static const struct {
+        size_t offset;
+        uint64_t value;
+        size_t count;
+    } changes[] = {
+        {112, 1u << 4, 4},  // a button of another kind
+        {112, 1u << 20, 4}, // hardware-reduced
+        {56, 0, 4},         {56, 0x10600, 4}, {88, 2, 1}, {88, 5, 1}, {56, 0xfffe, 4},
+    };
+    struct fadt fadt;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        fadt_of_q35();
+        put(changes[i].offset, changes[i].value, changes[i].count);
+        fadt_read(&table, &fadt);
+        assert_int_equal(fadt.power_status, 0);
+        assert_int_equal(fadt.power_enable, 0);
+    }
+}
+
+static void test_fadt_without_a_reset(void **state)
+{
+    static const struct {
+        size_t offset;
+        uint64_t value;
+        size_t count;
+    } changes[] = {
+        {112, 0, 4}, {116, 2, 1}, {117, 16, 1}, {118, 1, 1}, {120, 0, 8}, {120, 0x10000, 8},
+    };
+    struct fadt fadt;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        fadt_of_q35();
+        put(changes[i].offset, changes[i].value, changes[i].count);
+        fadt_read(&table, &fadt);
+        assert_false(fadt.can_reset);
+    }
+    fadt_of_q35();
+    bytes[116] = GAS_MEMORY;
+    put(120, 0xfed40000, 8);
+    fadt_read(&table, &fadt);
+    assert_true(fadt.can_reset);
+    assert_int_equal(fadt.reset_address, 0xfed40000);
+}
+
+// ---- SPCR ----
+
+static void spcr_of(uint8_t kind, uint8_t space, uint8_t bits, uint8_t access, uint64_t address)
+{
+    memset(bytes, 0, sizeof bytes);
+    table.length = 80;
+    bytes[36] = kind;
+    bytes[40] = space;
+    bytes[41] = bits;
+    bytes[43] = access;
+    put(44, address, 8);
+    bytes[58] = 7;
+}
+
+static void test_spcr(void **state)
+{
+    struct uart_place place;
+
+    (void)state;
+    spcr_of(0, 1, 8, 0, 0x2f8);
+    assert_null(spcr_read(&table, &place));
+    assert_int_equal(place.base, 0x2f8);
+    assert_int_equal(place.stride, 0);
+    assert_int_equal(place.baud, 115200);
+    spcr_of(0x12, 0, 32, 3, 0xfe030000);
+    assert_null(spcr_read(&table, &place));
+    assert_int_equal(place.base, 0xfe030000);
+    assert_int_equal(place.stride, 4);
+    assert_int_equal(place.access, 4);
+    spcr_of(1, 0, 32, 1, 0xfe030000); // a register every 4 bytes, read by the byte
+    bytes[58] = 0;
+    assert_null(spcr_read(&table, &place));
+    assert_int_equal(place.stride, 4);
+    assert_int_equal(place.access, 1);
+    assert_int_equal(place.baud, 0);
+    spcr_of(0, 0, 8, 0, 0xfe030001);
+    assert_null(spcr_read(&table, &place));
+    assert_int_equal(place.stride, 1);
+    assert_int_equal(place.access, 1);
+}
+
+static void test_spcr_that_is_refused(void **state)
+{
+    struct uart_place place;
+
+    (void)state;
+    spcr_of(3, 0, 32, 3, 0xfe030000); // a PL011
+    assert_string_equal(spcr_read(&table, &place), "its port is no 16550");
+    spcr_of(0, 1, 8, 0, 0);
+    assert_string_equal(spcr_read(&table, &place), "redirection is switched off");
+    static const struct {
+        uint8_t space, bits, access;
+        uint64_t address;
+    } odd[] = {
+        {1, 8, 0, 0x60},        {1, 8, 0, 0x103f8},     {1, 8, 0, 0xfffa},     {2, 8, 0, 0x1000},
+        {0, 64, 0, 0xfe030000}, {0, 32, 3, 0xfe030002}, {0, 8, 3, 0xfe030000},
+    };
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        spcr_of(0, odd[i].space, odd[i].bits, odd[i].access, odd[i].address);
+        assert_string_equal(spcr_read(&table, &place), "its address makes no sense");
+    }
+    spcr_of(0, 1, 8, 0, 0x2f8);
+    for (table.length = 0; table.length < 76; table.length++)
+        assert_string_equal(spcr_read(&table, &place), "the table is too short");
+}
+
+// ---- DMAR ----
+
+static void test_dmar(void **state)
+{
+    (void)state;
+    for (uint32_t flags = 0; flags < 8; flags++) {
+        bytes[37] = (uint8_t)flags;
+        assert_int_equal(dmar_opts_out_of_x2apic(&table), (flags & 3) == 3);
+    }
+    bytes[37] = 3;
+    table.length = 37;
+    assert_false(dmar_opts_out_of_x2apic(&table));
+}
+
+// ---- SMBIOS ----
+
+#define ENTRY  0x100u
+#define TABLES 0x140u
+
+static const void *view(const void *context, uint64_t address, uint64_t count)
+{
+    (void)context;
+    return address < sizeof bytes && count <= sizeof bytes - address ? bytes + address : NULL;
+}
+
+static const struct phys phys = {view, NULL};
+
+static size_t add(size_t at, uint8_t type, uint8_t fields, const char *texts, size_t text_bytes)
+{
+    bytes[at] = type;
+    bytes[at + 1] = fields;
+    memcpy(bytes + at + fields, texts, text_bytes);
+    return at + fields + text_bytes;
+}
+
+// With the 0 that the compiler adds, which ends them all.
+static const char bios_texts[] = "ACME\0"
+                                 "1.2 \0"
+                                 "11/24/2026\0";
+
+static size_t put_structures(void)
+{
+    size_t at = add(TABLES, 0, 0x12, bios_texts, sizeof bios_texts);
+    bytes[TABLES + 4] = 1;
+    bytes[TABLES + 5] = 2;
+    bytes[TABLES + 8] = 3;
+    const size_t system = at;
+    at = add(at, 1, 0x1b,
+             "A\xff"
+             "B\0"
+             "Laptop 9\0",
+             14);
+    bytes[system + 4] = 1;
+    bytes[system + 5] = 2;
+    const size_t board = at;
+    at = add(at, 2, 0x0f, "\0", 2);
+    bytes[board + 4] = 1; // there is no such text
+    return add(at, 127, 4, "\0", 2);
+}
+
+static void seal(size_t length, size_t checksum)
+{
+    bytes[ENTRY + checksum] = 0;
+    bytes[ENTRY + checksum] = (uint8_t)-acpi_sum(bytes + ENTRY, length);
+}
+
+static void put_entry3(size_t end)
+{
+    memcpy(bytes + ENTRY, "_SM3_", 5);
+    bytes[ENTRY + 6] = 24;
+    put(ENTRY + 12, end - TABLES, 4);
+    put(ENTRY + 16, TABLES, 8);
+    seal(24, 5);
+}
+
+static void test_smbios(void **state)
+{
+    struct platform platform = {0};
+
+    (void)state;
+    put_entry3(put_structures());
+    assert_true(smbios_read(&phys, ENTRY, &platform));
+    assert_string_equal(platform.bios_maker, "ACME");
+    assert_string_equal(platform.bios, "1.2");
+    assert_string_equal(platform.bios_date, "11/24/2026");
+    assert_string_equal(platform.maker, "A?B");
+    assert_string_equal(platform.product, "Laptop 9");
+    assert_string_equal(platform.board_maker, "");
+}
+
+static void test_smbios_of_the_old_kind(void **state)
+{
+    struct platform platform = {0};
+
+    (void)state;
+    const size_t end = put_structures();
+    memcpy(bytes + ENTRY, "_SM_", 4);
+    put(ENTRY + 22, end - TABLES, 2);
+    put(ENTRY + 24, TABLES, 4);
+    seal(31, 4);
+    assert_true(smbios_read(&phys, ENTRY, &platform));
+    assert_string_equal(platform.product, "Laptop 9");
+    bytes[ENTRY + 4] ^= 1;
+    assert_false(smbios_read(&phys, ENTRY, &platform));
+}
+
+static void test_smbios_that_lies(void **state)
+{
+    struct platform platform = {0};
+
+    (void)state;
+    const size_t end = put_structures();
+    put_entry3(end);
+    put(ENTRY + 16, sizeof bytes - 8, 8); // beyond what can be read
+    seal(24, 5);
+    assert_false(smbios_read(&phys, ENTRY, &platform));
+    for (size_t length = 0; length < end - TABLES; length++) {
+        put_entry3(TABLES + length);
+        memset(&platform, 0, sizeof platform);
+        (void)smbios_read(&phys, ENTRY, &platform); // what is whole is read, and no byte more
+        assert_int_equal(platform.bios[0] != 0, length >= 0x12 + sizeof bios_texts);
+    }
+    put_entry3(end);
+    bytes[TABLES + 1] = 0; // a structure without a length
+    memset(&platform, 0, sizeof platform);
+    assert_true(smbios_read(&phys, ENTRY, &platform));
+    assert_string_equal(platform.product, "");
+    assert_false(smbios_read(&phys, sizeof bytes, &platform));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_fadt, set_up),
+        cmocka_unit_test_setup(test_fadt_that_is_short_or_old, set_up),
+        cmocka_unit_test_setup(test_fadt_without_a_button, set_up),
+        cmocka_unit_test_setup(test_fadt_without_a_reset, set_up),
+        cmocka_unit_test_setup(test_spcr, set_up),
+        cmocka_unit_test_setup(test_spcr_that_is_refused, set_up),
+        cmocka_unit_test_setup(test_dmar, set_up),
+        cmocka_unit_test_setup(test_smbios, set_up),
+        cmocka_unit_test_setup(test_smbios_of_the_old_kind, set_up),
+        cmocka_unit_test_setup(test_smbios_that_lies, set_up),
+    };
+
+    return cmocka_run_group_tests_name("tables", tests, NULL, NULL);
+}
