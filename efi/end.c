@@ -77,6 +77,7 @@ static EFI_RESET_TYPE wait_for_person(const struct machine *machine, struct cons
     const struct fadt *fadt = &machine->fadt;
     const bool key = fadt->has_8042, button = fadt->power_status != 0;
 
+    person_listen(fadt);
     say(console, key && button
                      ? "The end: a key restarts this machine, the power button switches it off"
                  : key    ? "The end: a key restarts this machine"
@@ -85,7 +86,6 @@ static EFI_RESET_TYPE wait_for_person(const struct machine *machine, struct cons
     uart_drain(&console->uart);
     if (!key && !button)
         hw_halt();
-    person_listen(fadt);
     for (;;) {
         const enum wish wish = person_asks(fadt);
         if (wish != WISH_NOTHING)

@@ -48,6 +48,8 @@ static void say(struct console *console, const char *topic, const char *format, 
     line_add_format(&line, "  %s", topic);
     while (line.length < 16)
         line_add_text(&line, " ");
+    while (detail.length > 0 && detail.text[detail.length - 1] == ' ')
+        detail.text[--detail.length] = '\0'; // there was no second
     line_add_text(&line, detail.text);
     console_say(console, 0, &line);
 }

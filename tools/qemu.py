@@ -70,6 +70,7 @@ class Machine:
     files: dict = dataclasses.field(default_factory=dict)  # more for the ESP's root: name -> path
     stick: pathlib.Path | None = None  # a disk image on a USB stick, instead of the ESP
     stick_mode: str = "snapshot=on"  # what is written is lost; "readonly=on", "snapshot=off"
+    variables: pathlib.Path | None = None  # firmware's, made if missing; kept, not a private copy
     serial: bool = True
     serial_place: tuple = ("-serial", "chardev:com1")  # another place for what COM1 would be
     vga: str = "std"  # as behind QEMU's -vga
@@ -180,9 +181,11 @@ class Qemu:
         code, variables = find_ovmf(self.machine.ovmf)
         if variables is None:
             return ["-bios", str(code)]
-        shutil.copyfile(variables, self.home / "vars.fd")
+        kept = self.machine.variables or self.home / "vars.fd"
+        if not kept.exists():
+            shutil.copyfile(variables, kept)
         return ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}",
-                "-drive", f"if=pflash,unit=1,format=raw,file={self.home}/vars.fd"]
+                "-drive", f"if=pflash,unit=1,format=raw,file={kept}"]
 
     def _command_line(self, stopped):
         m = self.machine

@@ -65,6 +65,24 @@ def test_secure_boot_takes_the_signed_image(signed):
     assert_all_greeted(result, consecutive(2))
 
 
+def test_a_killed_run_leaves_its_story_under_secure_boot(signed, tmp_path):
+    """The signed stick, no serial port, a run that resets in the middle of the wake, and the next
+    start, which fetches what that one said."""
+    assert signed.exists()
+    stick = tmp_path / "stick.img"
+    shutil.copyfile(qemu.BUILD / "reveille-signed.img", stick)
+    config = tmp_path / "reveille.cfg"
+    config.write_text("again=yes inject=bad-cr3:1\n")
+    subprocess.run(["mcopy", "-o", "-i", f"{stick}@@1M", str(config), "::/reveille.cfg"], check=True)
+    result = run(stick=stick, stick_mode="snapshot=off", serial=False, reset_ends=False)
+    assert result.status == qemu.EXIT_OK, result.tail()
+    read = ["mtype", "-i", f"{stick}@@1M"]
+    text, records = (subprocess.run([*read, f"::/reveille/{name}"], check=True, capture_output=True,
+                                    text=True).stdout for name in ("last.txt", "last.rec"))
+    assert "Leaving firmware" in text and "Starting CPU 1..." in text
+    assert "secure_boot=on" in records and "ev=end" not in records
+
+
 def test_secure_boot_refuses_the_unsigned_one(signed, tmp_path):
     assert signed.exists()  # one boot after the other, since both are slow
     esp = tmp_path / "esp"

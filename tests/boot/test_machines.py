@@ -1,6 +1,8 @@
 """Every kind of machine: numbers of processors, chipsets, APIC modes, IDs, and devices that are
 missing."""
 
+import struct
+
 import pytest
 
 import qemu
@@ -87,10 +89,14 @@ def test_stick(boot):
     assert_all_greeted(result, consecutive(4))
 
 
+COM2 = ("-serial", "none", "-serial", "chardev:com1")
+
+
 @pytest.mark.parametrize("place, found, port", [
     (("-serial", "chardev:com1"), "com1", 0x3F8),
-    (("-serial", "none", "-serial", "chardev:com1"), "com2", 0x2F8),
+    (COM2, "com2", 0x2F8),
     (("-serial", "none", "-device", "pci-serial,chardev=com1"), "pci", None),
+    (("-serial", "none", "-device", "isa-debugcon,iobase=0xe9,chardev=com1"), "debug-console", 0xE9),
 ])
 def test_the_serial_port_is_found(boot, place, found, port):
     result = boot(serial_place=place)
@@ -99,3 +105,74 @@ def test_the_serial_port_is_found(boot, place, found, port):
     assert port is None or records.number(serial["port"]) == port, serial
     assert result.greetings() == [(1, 1), (2, 2), (3, 3)]
     assert_ended(result, qemu.EXIT_OK, ok="1", want="3", up="3", failed="0")
+
+
+def spcr(path, kind, space, address, bits=8):
+    """A table that says where firmware's console is, for -acpitable, which puts the header there."""
+    body = struct.pack("<B3sBBBBQ", kind, bytes(3), space, bits, 0, 0, address)
+    path.write_bytes(body + bytes(80 - 36 - len(body)))
+    return ("-acpitable", f"sig=SPCR,rev=2,data={path}")
+
+
+def test_the_spcr_comes_before_the_first_port(boot, tmp_path):
+    both = ("-serial", "null", "-serial", "chardev:com1")
+    result = boot(serial_place=both, extra=spcr(tmp_path / "spcr", 0, 1, 0x2F8))
+    assert_all_greeted(result, consecutive(4))
+    serial = result.one("serial")
+    assert (serial["found"], serial["by"]) == ("com2", "spcr"), serial
+
+
+@pytest.mark.parametrize("kind, space, address, why", [
+    (0, 1, 0x3E8, "its port does not answer"),
+    (0, 0, 0x100000, "its address is not a device's"),
+    (0, 0, 0xFFC00000 - 0x1000, "its port does not answer"),
+    (3, 0, 0xFE030000, "its port is no 16550"),
+])
+def test_an_spcr_that_points_elsewhere(boot, tmp_path, kind, space, address, why):
+    result = boot(smp="2", extra=spcr(tmp_path / "spcr", kind, space, address))
+    assert_all_greeted(result, consecutive(2))
+    serial = result.one("serial")
+    assert (serial["found"], serial["spcr"]) == ("com1", why), serial
+
+
+# ---- before and after ----
+
+def test_the_pre_flight_page(boot):
+    smbios = ("-smbios", "type=1,manufacturer=ACME,product=Laptop 9", "-smbios",
+              "type=2,manufacturer=ACME,product=Board 7", "-smbios",
+              "type=0,vendor=ACME BIOS,version=1.2,date=11/24/2026")
+    result = boot(options="dry-run=yes", cpu="qemu64", extra=smbios)
+    said = {line[2:16].strip(): line[16:] for line in result.lines if line.startswith("  ")}
+    assert said["machine"] == "ACME Laptop 9" and said["board"] == "ACME Board 7"
+    assert said["firmware"] == "EDK II, BIOS 1.2"
+    assert said["APIC"] == "xapic now, xapic in the run"
+    assert said["MADT"] == "4 enabled, 0 disabled, 0 listed twice"
+    assert said["MP Services"] == "counts 4, 4 enabled"
+    assert said["serial port"] == "com1, by firmware"
+    assert said["screen"].startswith("1280x800 at 0x")
+    assert said["hypervisor"] == "TCGTCGTCGTCG"
+    platform = result.one("platform")
+    assert platform["product"] == "Laptop 9" and platform["bios_date"] == "11/24/2026"
+    assert not result.all("wake")
+
+
+@pytest.mark.parametrize("hand", ["key", "power"])
+def test_the_last_screen_stays_until_somebody_was_there(hand):
+    with qemu.Qemu(qemu.Machine(options="end=halt")) as vm:
+        lines = []
+        for line in vm.lines():
+            lines.append(line)
+            if line.startswith("The end: "):
+                assert line == ("The end: a key restarts this machine, the power button switches "
+                                "it off")
+                if hand == "key":
+                    vm.qmp("send-key", keys=[{"type": "qcode", "data": "ret"}])
+                else:
+                    vm.qmp("system_powerdown")
+        assert vm.status == 0, lines[-20:]  # it went by itself: reset, or powered off
+    assert lines[-1] == ("Resetting the machine" if hand == "key" else "Powering the machine off")
+
+
+def test_without_keyboard_and_button_it_halts(boot):
+    result = boot(machine="q35,i8042=off,acpi=off", options="end=halt")
+    assert result.status is None and not result.timed_out

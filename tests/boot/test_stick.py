@@ -1,8 +1,11 @@
 """The result on the stick: the real disk image on a USB port, which is written to, and is read
 afterwards by mtools as somebody would on another machine."""
 
+import re
 import shutil
+import struct
 import subprocess
+import time
 
 import pytest
 
@@ -26,7 +29,17 @@ def mtools(words, image, **more):
 
 
 def read(image, name):
-    return mtools(["mtype", f"::/reveille/{name}"], image).decode("ascii").replace("\r", "")
+    """A file without the blanks behind it."""
+    raw = mtools(["mtype", f"::/reveille/{name}"], image).decode("ascii")
+    return raw.replace("\r", "").rstrip() + "\n"
+
+
+def place(image, name):
+    """(bytes, clusters) of a file: where it lies on the volume."""
+    volume = f"{image}@@{PARTITION}"
+    clusters = subprocess.run(["mshowfat", "-i", volume, f"::/reveille/{name}"], check=True,
+                              capture_output=True, text=True).stdout
+    return len(mtools(["mtype", f"::/reveille/{name}"], image)), clusters
 
 
 def names(image):
@@ -70,6 +83,70 @@ def test_again_brings_the_whole_story_without_a_serial_port(stick):
     assert told[0]["ev"] == "start"
     assert told[-1] == {"ev": "end", "ok": "1", "want": "3", "up": "3", "failed": "0"}
     assert [r["state"] for r in told if r["ev"] == "cpu"] == ["bsp"] + 3 * ["online"]
+
+
+def test_the_files_stay_where_they_are(stick):
+    before = {name: place(stick, name) for name in ("last.txt", "last.rec")}
+    start(stick, "again=yes", serial=False, reset_ends=False)
+    assert "Hello from CPU 3" in read(stick, "last.txt")
+    first = mtools(["mtype", "::/reveille/last.txt"], stick)
+    start(stick, "again=yes cpus=1", serial=False, reset_ends=False)
+    assert "Hello from CPU 1" in read(stick, "last.txt")
+    assert "Hello from CPU 3" not in read(stick, "last.txt")  # nothing older shines through
+    assert {name: place(stick, name) for name in before} == before
+    assert len(first) == before["last.txt"][0]
+
+
+def test_a_summary_in_nvram_outlives_a_cold_start(stick, tmp_path):
+    kept = tmp_path / "vars.fd"
+    first = start(stick, "save=nvram inject=late:2", variables=kept)
+    assert first.all("wake") and not warnings_of_nvram(first)
+    second = start(stick, "harvest=only", variables=kept)
+    summary = second.one("nvram")["summary"]
+    assert re.fullmatch(r"REVEILLE \S+ image=0x[0-9a-f]+ want=3 up=2 failed=1 late=2 on .+", summary)
+    assert summary in read(stick, "last.txt") and "ev=nvram" in read(stick, "last.rec")
+    assert not second.all("wake")
+    third = start(stick, "harvest=only", variables=kept)  # it was deleted
+    assert not third.all("nvram")
+    assert "nothing-to-harvest" in warnings(third)
+
+
+def warnings_of_nvram(result):
+    return [what for what in warnings(result) if "nvram" in what]
+
+
+def variables_of(store):
+    """{(name, GUID): data} of the valid variables in an OVMF store (MdeModulePkg, "Variable
+    Format"): a header of 60 bytes with state, attributes, sizes and GUID."""
+    data, at, found = store.read_bytes(), 0, {}
+    at = data.index(b"\x78\x2c\xf3\xaa\x7b\x94\x9a\x43") + 28  # behind the store's header
+    while data[at:at + 2] == b"\xaa\x55":
+        state, name_bytes, bytes_ = data[at + 2], *struct.unpack_from("<II", data, at + 36)
+        body = at + 60
+        name = data[body:body + name_bytes].decode("utf-16-le").rstrip("\0")
+        if state == 0x3F:  # added, and not deleted
+            found[name, data[at + 44:at + 60]] = data[body + name_bytes:body + name_bytes + bytes_]
+        at = (body + name_bytes + bytes_ + 3) & ~3
+    return found
+
+
+def test_nvram_is_left_as_it_was(stick, tmp_path):
+    kept = tmp_path / "vars.fd"
+    start(stick, "harvest=only", variables=kept)  # firmware makes its boot entries
+    before = variables_of(kept)
+    assert any(name == "BootOrder" for name, _ in before)
+    for options in ("", "again=yes", "save=nvram", "harvest=only"):
+        start(stick, options, variables=kept, reset_ends=options != "again=yes")
+        after = variables_of(kept)
+        changed = {name for name, guid in before.keys() | after.keys()
+                   if before.get((name, guid)) != after.get((name, guid))}
+        # MTC counts firmware's own starts.
+        assert changed - {"MTC"} == ({"ReveilleLast"} if options == "save=nvram" else set())
+
+
+def test_nothing_to_see_is_told(stick):
+    start(stick, "", serial=False, vga="none")
+    assert "what=nothing-to-see" in read(stick, "last.rec")
 
 
 def test_a_run_that_died_leaves_what_it_said(stick):
@@ -122,13 +199,10 @@ def test_harvest_only_wakes_nobody(stick):
 
 
 def test_save_none_leaves_the_stick_alone(stick):
-    set_options(stick, "save=none")
-    before = stick.read_bytes()
     result = start(stick, "save=none")
     assert result.one("end")["ok"] == "1"
-    with pytest.raises(subprocess.CalledProcessError):
-        read(stick, "last.txt")
-    assert len(before) == stick.stat().st_size
+    assert names(stick) == ["last.rec", "last.txt"]
+    assert read(stick, "last.txt") == read(stick, "last.rec") == "\n"
 
 
 def test_a_read_only_stick_is_told_and_the_run_goes_on(stick):
@@ -138,15 +212,46 @@ def test_a_read_only_stick_is_told_and_the_run_goes_on(stick):
     assert result.one("end")["ok"] == "1"
 
 
-def test_a_full_stick_is_told_and_the_run_goes_on(stick):
+@pytest.mark.parametrize("has_files", [True, False])
+def test_a_full_stick(stick, has_files):
+    """The files have their room from the beginning; without them it is told, and the run goes on."""
     set_options(stick, "")  # makes the file shorter
+    if not has_files:
+        subprocess.run(["mdeltree", "-i", f"{stick}@@{PARTITION}", "::/reveille"], check=True)
     free = int(mtools(["minfo", "::"], stick).decode().split("free clusters=")[1].split()[0])
     filler = stick.with_name("filler")
     filler.write_bytes(bytes(512 * free))
     subprocess.run(["mcopy", "-i", f"{stick}@@{PARTITION}", str(filler), "::/filler"], check=True)
     result = start(stick, "")
-    assert "not-saved" in warnings(result)
+    assert ("not-saved" in warnings(result)) == (not has_files)
     assert result.greetings() == [(1, 1), (2, 2), (3, 3)]
+    if has_files:
+        assert "Leaving firmware\n" in read(stick, "last.txt")
+
+
+KEYS = {" ": "spc", "=": "equal", "-": "minus", ",": "comma", "\r": "ret", "\b": "backspace"}
+
+
+def type_in(vm, text):
+    for character in text:
+        vm.qmp("send-key", keys=[{"type": "qcode", "data": KEYS.get(character, character)}])
+        time.sleep(0.3)  # a PS/2 keyboard's queue is short, and firmware looks now and then
+
+
+def test_options_can_be_typed_in_the_count_down():
+    with qemu.Qemu(qemu.Machine(options="wait=600")) as vm:
+        lines = []
+        for line in vm.lines():
+            lines.append(line)
+            if line.startswith("Leaving firmware in 600 s"):
+                type_in(vm, "e")
+            if line.startswith("Options that win"):
+                type_in(vm, "wait=0 cpus=2\b1,3\r")
+        assert vm.status == qemu.EXIT_OK, lines[-20:]
+    told = records.parse_records(lines)
+    assert told[-1] == {"ev": "end", "ok": "1", "want": "2", "up": "2", "failed": "0"}
+    assert len([r for r in told if r["ev"] == "start"]) == 2
+    assert [r["state"] for r in told if r["ev"] == "cpu"] == ["bsp", "online", "skipped", "online"]
 
 
 def test_any_key_stops_the_run():

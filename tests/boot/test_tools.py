@@ -94,6 +94,10 @@ def test_disk_image(tmp_path):
     copy = tmp_path / "copy"
     copy.mkdir()
     assert tool("mcopy", "-s", "-i", volume, "::", copy).returncode == 0
+    results = {name: (copy / "reveille" / name).read_bytes() for name in ("last.txt", "last.rec")}
+    assert {len(text) for text in results.values()} == {65536}  # room for a result, all blanks
+    assert not b"".join(results.values()).strip()
+    shutil.rmtree(copy / "reveille")
     assert tool("diff", "-r", qemu.BUILD / "esp", copy).stdout == ""
 
 
