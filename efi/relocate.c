@@ -1,5 +1,5 @@
-// The image's first act: it adds its base to every pointer in its data. In place of gnu-efi's, which
-// knows the long form of relocations only; the short one (RELR) takes a fiftieth of the room.
+// The image's first act: it adds its base to every pointer in its data. In place of gnu-efi's,
+// which knows the long form of relocations only; the short one (RELR) takes a fiftieth of the room.
 // Surprise: nothing in here may need a relocation itself.
 
 #include <elf.h>

@@ -18,9 +18,9 @@ struct problem_log {
 };
 void report_problem(void *log, enum severity severity, const char *what, const char *detail);
 
-// Which serial port, as words: where it is (com1 to com4, port, mmio, pci, debug-console, none, off),
-// who named it (option, spcr, firmware, probe), and why the SPCR's port was not taken, if there is
-// one; NULL: nothing to say.
+// Which serial port, as words: where it is (com1 to com4, port, mmio, pci, debug-console, none,
+// off), who named it (option, spcr, firmware, probe), and why the SPCR's port was not taken, if
+// there is one; NULL: nothing to say.
 struct serial_found {
     const char *found, *by, *spcr;
 };
