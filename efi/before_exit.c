@@ -309,10 +309,10 @@ EFI_STATUS run_refuse(struct reveille *run, enum status status)
     return efi_status_of(status);
 }
 
-EFI_STATUS run_again(struct reveille *run)
+EFI_STATUS run_start_over(struct reveille *run)
 {
     run_free(run, KEEP_NOTHING);
-    run->again = true;
+    run->start_over = true;
     return EFI_SUCCESS;
 }
 

@@ -42,7 +42,7 @@ static EFI_STATUS start(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABL
     case WAIT_STOP:
         return run_refuse(run, STATUS_OK);
     case WAIT_EDIT:
-        return run_again(run);
+        return run_start_over(run);
     case WAIT_OVER:
         break;
     }
@@ -62,6 +62,6 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
 
     do
         status = start(&g_run, handle, system);
-    while (g_run.again);
+    while (g_run.start_over);
     return status;
 }

@@ -87,16 +87,16 @@ struct reveille {
     struct firmware_aps firmware_aps;
     EFI_TPL tpl; // to go back to
     bool window_is_open;
-    bool stopped; // by CTRL+C
-    bool again;   // start once more, with what was typed
-    bool fetched; // the previous run's result was what this start was for
+    bool stopped;    // by CTRL+C
+    bool start_over; // with what was typed
+    bool fetched;    // the previous run's result was what this start was for
     enum parking parking;
 };
 
 // before_exit.c: while an error can still be returned.
 
 // Gives everything back, to start once more with what was typed.
-EFI_STATUS run_again(struct reveille *run);
+EFI_STATUS run_start_over(struct reveille *run);
 
 // Finds firmware's protocols, reads the options silently, and opens the console that they name.
 EFI_STATUS run_open(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABLE *system);
