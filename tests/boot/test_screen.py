@@ -13,7 +13,7 @@ import qemu
 import records
 from picture import FAILED, GREETED, INK_TEXT, UNKNOWN, Picture
 
-END = "The end: this machine is halted"
+END = "The end: a key restarts this machine"
 LOOK_S = 2  # reading a picture takes the machine's processor from the guest
 
 
