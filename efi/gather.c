@@ -5,6 +5,7 @@
 #include "acpi.h"
 #include "address_space.h"
 #include "apic.h"
+#include "crc32.h"
 #include "dmar.h"
 #include "hw.h"
 #include "inject.h"
@@ -19,6 +20,8 @@
 
 extern const uint8_t image_start[], image_text_start[], image_text_end[], image_rodata_start[],
     image_rodata_end[], image_data_start[], image_data_end[], image_end[];
+// Where the sections' own bytes end. What lies behind, to the end of the page, is nobody's.
+extern const uint8_t image_code_end[], image_constants_end[];
 
 // Asked only behind a hypervisor: on bare hardware these ports may be anything.
 static bool has_fw_cfg(const struct processor *processor)
@@ -40,6 +43,13 @@ static struct range section(const uint8_t *start, const uint8_t *end)
     const uint64_t first = (uintptr_t)start & ~(uint64_t)(PAGE_BYTES - 1);
     const uint64_t last = ((uintptr_t)end + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
     return (struct range){first, last - first};
+}
+
+static uint32_t crc_of_image(void)
+{
+    const uint32_t code =
+        crc32_add(0, image_text_start, (size_t)(image_code_end - image_text_start));
+    return crc32_add(code, image_rodata_start, (size_t)(image_constants_end - image_rodata_start));
 }
 
 static void copy_vendor(const CHAR16 *wide, char *text, size_t capacity)
@@ -66,6 +76,7 @@ void gather_identity(const struct firmware *firmware, struct machine *machine)
         .text = section(image_text_start, image_text_end),
         .rodata = section(image_rodata_start, image_rodata_end),
         .data = section(image_data_start, image_data_end),
+        .crc = crc_of_image(),
     };
 }
 

@@ -23,6 +23,7 @@ struct range {
 struct image {
     uint64_t base, bytes;
     struct range text, rodata, data;
+    uint32_t crc; // CRC-32 of its code and constants: which build it is
 };
 
 struct machine {

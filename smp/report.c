@@ -62,6 +62,7 @@ void report_start(struct console *console, const struct machine *machine, const 
     record_add_hex(line, "base", machine->image.base);
     record_add_hex(line, "text", machine->image.text.phys);
     record_add_decimal(line, "bytes", machine->image.bytes);
+    record_add_hex(line, "crc", machine->image.crc);
     console_record(console, 0, line);
 
     line = record(&out, "serial");

@@ -2,7 +2,6 @@
 
 #include "summary.h"
 
-#include "crc32.h"
 #include "examine.h"
 #include "verdict.h"
 
@@ -31,10 +30,8 @@ static void add_cause(const struct wake *wake, enum cause cause, struct line *li
 void summary_write(const struct machine *machine, const struct wake *wake,
                    const struct outcome *outcome, const char *version, struct line *line)
 {
-    const struct range *text = &machine->image.text;
-
     line_add_format(line, "REVEILLE %s image=", version);
-    line_add_hex(line, crc32_add(0, (const void *)(uintptr_t)text->phys, text->bytes));
+    line_add_hex(line, machine->image.crc);
     line_add_format(line, " want=%u up=%u failed=%u", (uint64_t)outcome->want,
                     (uint64_t)outcome->up, (uint64_t)outcome->failed);
     for (int cause = CAUSE_NONE + 1; wake && cause < CAUSE_COUNT; cause++)

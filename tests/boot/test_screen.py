@@ -61,13 +61,14 @@ def test_the_wall(count):
     assert f" want={count - 1} up={count - 1} failed=0 on " in picture.code()
 
 
-def code_crc():
-    """CRC-32 of the image's .text in memory: whole pages."""
-    image = (qemu.BUILD / "BOOTX64.EFI").read_bytes()
-    header = image.index(b".text\0\0\0")
-    bytes_there, _, stored, start = struct.unpack_from("<4I", image, header + 8)
-    text = image[start:start + min(stored, bytes_there)]
-    return zlib.crc32(text.ljust(-(-bytes_there // 4096) * 4096, b"\0"))
+def image_crc():
+    """CRC-32 of the image's code and constants."""
+    image, crc = (qemu.BUILD / "BOOTX64.EFI").read_bytes(), 0
+    for name in (b".text", b".rodata"):
+        bytes_there, _, _, start = struct.unpack_from("<4I", image,
+                                                      image.index(name.ljust(8, b"\0")) + 8)
+        crc = zlib.crc32(image[start:start + bytes_there], crc)
+    return crc
 
 
 def test_who_failed_and_why():
@@ -78,7 +79,7 @@ def test_who_failed_and_why():
     assert collections.Counter(tiles) == {INK_TEXT: 1, GREETED: 13, FAILED: 2}
     assert [i for i, tile in enumerate(tiles) if tile == FAILED] == [2, 7]
     code = picture.code()
-    assert f" image=0x{code_crc():x} " in code
+    assert f" image=0x{image_crc():x} " in code
     assert re.fullmatch(r"REVEILLE \S+ image=0x[0-9a-f]+ want=15 up=13 failed=2 stopped-in-long=2 "
                         r"fault=7 on QEMU TCG CPU.*", code), code
 
