@@ -5,9 +5,14 @@
 
 #include "palette.h"
 
+#define LEGEND_COLUMNS 5u // of an entry, besides its word: its sign, and what parts it from others
+
 #define TILE_MOST  144u
 #define TILE_LEAST 3u
-#define QUIET_ZONE 4u // modules; ISO/IEC 18004
+#define BAR_PART   6u // of a tile's height, where that has 12 pixels
+#define SIGN_WIDE  8u
+#define SIGN_HIGH  19u // the smallest type, and a bar
+#define QUIET_ZONE 4u  // modules; ISO/IEC 18004
 
 static const struct look {
     color fill, ink;
@@ -29,6 +34,25 @@ static const struct look {
 static const enum wall_state before_stage[WALL_STAGES] = {WALL_ASLEEP, WALL_REAL, WALL_PROTECTED,
                                                           WALL_LONG};
 
+static uint32_t length_of(const char *text)
+{
+    uint32_t length = 0;
+
+    while (text[length])
+        length++;
+    return length;
+}
+
+// Of a legend with every state in it; one more line is enough where they do not fit.
+static uint32_t legend_height(const struct canvas *canvas, uint32_t width)
+{
+    uint32_t columns = 1;
+
+    for (size_t state = 0; state < WALL_STATES; state++)
+        columns += length_of(looks[state].word) + LEGEND_COLUMNS;
+    return columns * fonts[0].width <= width ? screen_type(canvas).height : 2 * fonts[0].height;
+}
+
 void wall_plan(const struct canvas *canvas, struct wall_layout *layout)
 {
     const struct type type = screen_type(canvas);
@@ -36,18 +60,18 @@ void wall_plan(const struct canvas *canvas, struct wall_layout *layout)
     const uint32_t text_rows = rows * 2 / 5 > 8 ? rows * 2 / 5 : rows < 8 ? rows : 8;
     const uint32_t margin = type.width;
 
-    *layout = (struct wall_layout){.text_height = text_rows * type.height};
+    *layout = (struct wall_layout){.text_height = text_rows * type.height, .left = margin};
     const uint32_t lower = canvas->height - layout->text_height;
-    layout->headline_top = layout->text_height + type.height / 2;
-    // Where there is no room for a legend it lies below the canvas.
-    layout->legend_top =
-        lower >= 2 * type.height ? canvas->height - type.height - type.height / 2 : canvas->height;
     layout->code_side = lower / 2 < canvas->width / 3 ? lower / 2 : canvas->width / 3;
     layout->code_left = canvas->width - layout->code_side;
     layout->code_top = canvas->height - layout->code_side;
-    layout->left = margin;
-    layout->top = layout->headline_top + 5 * type.height / 2;
     layout->width = layout->code_left > 2 * margin ? layout->code_left - 2 * margin : 0;
+    layout->headline_top = layout->text_height + type.height / 2;
+    layout->top = layout->headline_top + 5 * type.height / 2;
+    // Where there is no room for a legend it lies below the canvas.
+    const uint32_t legend = legend_height(canvas, layout->width);
+    layout->legend_top =
+        lower >= legend + type.height ? canvas->height - legend - type.height / 2 : canvas->height;
     layout->height = layout->legend_top > layout->top + type.height / 2
                          ? layout->legend_top - type.height / 2 - layout->top
                          : 0;
@@ -92,14 +116,14 @@ struct walk {
     uint32_t x, y;
 };
 
-static struct walk start_walk(const struct wall_layout *layout, uint32_t width,
+static struct walk start_walk(const struct wall_layout *layout, uint32_t width, uint32_t least_high,
                               enum packages packages)
 {
     return (struct walk){
         .layout = layout,
         .packages = packages,
         .width = width,
-        .height = width * 3 / 4 > 2 ? width * 3 / 4 : 2,
+        .height = width * 3 / 4 > least_high ? width * 3 / 4 : least_high,
         .gap = width / 8 > 1 ? width / 8 : 1,
     };
 }
@@ -149,18 +173,38 @@ static bool step(struct walk *walk, const struct wall_cpu *cpus, size_t count, s
     return walk->width <= layout->width && walk->y + walk->height <= layout->height;
 }
 
-static uint32_t largest_tile(const struct wall_layout *layout, const struct wall_cpu *cpus,
-                             size_t count, enum packages packages)
+static bool fits(struct walk walk, const struct wall_cpu *cpus, size_t count)
 {
-    for (uint32_t width = TILE_MOST; width > TILE_LEAST; width -= width > 16 ? 2 : 1) {
-        struct walk walk = start_walk(layout, width, packages);
-        size_t i = 0;
-        while (i < count && step(&walk, cpus, count, i))
-            i++;
-        if (i == count)
-            return width;
+    size_t i = 0;
+
+    while (i < count && step(&walk, cpus, count, i))
+        i++;
+    return i == count;
+}
+
+// The walk with the largest tiles. A sign on each is worth more than their shape: before they lose
+// it they become narrow, and then as high as there is room, for a larger sign.
+static struct walk largest_walk(const struct wall_layout *layout, const struct wall_cpu *cpus,
+                                size_t count, enum packages packages)
+{
+    for (uint32_t width = TILE_MOST; width >= SIGN_WIDE; width -= width > 16 ? 2 : 1) {
+        struct walk walk = start_walk(layout, width, SIGN_HIGH, packages);
+        if (!fits(walk, cpus, count))
+            continue;
+        for (; walk.height < 2 * width && walk.height > width * 3 / 4; walk.height++) {
+            struct walk higher = walk;
+            higher.height++;
+            if (!fits(higher, cpus, count))
+                break;
+        }
+        return walk;
     }
-    return TILE_LEAST;
+    for (uint32_t width = TILE_MOST; width > TILE_LEAST; width -= width > 16 ? 2 : 1) {
+        const struct walk walk = start_walk(layout, width, 2, packages);
+        if (fits(walk, cpus, count))
+            return walk;
+    }
+    return start_walk(layout, TILE_LEAST, 2, packages);
 }
 
 // ---- drawing ----
@@ -227,7 +271,7 @@ static void draw_tile(const struct canvas *canvas, const struct wall_cpu *cpu, u
                       uint32_t y, uint32_t width, uint32_t height, struct span span)
 {
     const struct look *look = &looks[cpu->state];
-    const uint32_t bar = height >= 12 ? height / 6 : 0;
+    const uint32_t bar = height >= 2 * BAR_PART ? height / BAR_PART : 0;
     const uint32_t face = height - bar;
     char text[16];
     const size_t digits = decimal(cpu->index, text);
@@ -238,8 +282,12 @@ static void draw_tile(const struct canvas *canvas, const struct wall_cpu *cpu, u
     text[digits] = look->sign;
     text[digits + 1] = cpu->state == WALL_FAILED ? looks[cpu->reached].sign : '\0';
     text[digits + 2] = '\0';
-    const uint32_t signs = cpu->state == WALL_FAILED ? 2 : 1;
-    const struct type both = type_for(width, face, (uint32_t)digits + signs, 1);
+    uint32_t signs = cpu->state == WALL_FAILED ? 2 : 1;
+    struct type both = type_for(width, face, (uint32_t)digits + signs, 1);
+    if (!both.font && signs == 2) { // who it is, before how far it came
+        text[digits + --signs] = '\0';
+        both = type_for(width, face, (uint32_t)digits + signs, 1);
+    }
     const struct type alone = type_for(width, face, 1, 1);
     if (both.font) {
         const uint32_t wide = ((uint32_t)digits + signs) * both.width;
@@ -255,26 +303,34 @@ static void draw_tile(const struct canvas *canvas, const struct wall_cpu *cpu, u
     }
 }
 
-// The words for what stands on the wall.
+// The words for what stands on the wall, beside the code: in one line, or in the smallest type and
+// as many as there are.
 static void draw_legend(const struct canvas *canvas, const struct wall_layout *layout,
                         const bool *present)
 {
-    const struct type type = screen_type(canvas);
-    uint32_t x = layout->left;
+    const uint32_t width = layout->width;
+    const struct type small = {&fonts[0], 1, fonts[0].width, fonts[0].height};
+    uint32_t x = layout->left, y = layout->legend_top, columns = 1;
 
+    for (size_t state = 0; state < WALL_STATES; state++)
+        columns += present[state] ? length_of(looks[state].word) + LEGEND_COLUMNS : 0;
+    const struct type one_line = type_for(width, screen_type(canvas).height, columns, 1);
+    const struct type type = one_line.font ? one_line : small;
     // First what became of them, then the pieces of the bars.
     for (size_t i = 0; i < WALL_STATES; i++) {
         const size_t state = (i + WALL_UP) % WALL_STATES;
         const char sign[] = {' ', looks[state].sign, ' ', '\0'};
-        uint32_t length = 0;
-        while (looks[state].word[length])
-            length++;
-        if (!present[state] || x + (length + 4) * type.width > layout->code_left)
+        const uint32_t wide = (length_of(looks[state].word) + LEGEND_COLUMNS) * type.width;
+        if (!present[state] || wide > width)
             continue;
-        x = canvas_text(canvas, type.font, type.scale, x, layout->legend_top, sign,
-                        looks[state].ink, looks[state].fill);
-        x = canvas_text(canvas, type.font, type.scale, x + type.width / 2, layout->legend_top,
-                        looks[state].word, INK_TEXT, INK_PAPER);
+        if (x + wide > layout->left + width) {
+            x = layout->left;
+            y += type.height;
+        }
+        x = canvas_text(canvas, type.font, type.scale, x, y, sign, looks[state].ink,
+                        looks[state].fill);
+        x = canvas_text(canvas, type.font, type.scale, x + type.width / 2, y, looks[state].word,
+                        INK_TEXT, INK_PAPER);
         x += type.width;
     }
 }
@@ -282,10 +338,8 @@ static void draw_legend(const struct canvas *canvas, const struct wall_layout *l
 static void draw_headline(const struct canvas *canvas, const struct wall_layout *layout,
                           const char *headline, bool good)
 {
-    uint32_t length = 0;
+    const uint32_t length = length_of(headline);
 
-    while (headline[length])
-        length++;
     if (length == 0 || layout->top <= layout->headline_top)
         return;
     const struct type type = type_for(canvas->width - 2 * layout->left,
@@ -320,7 +374,7 @@ void wall_draw(const struct canvas *canvas, const struct wall_layout *layout, st
     const enum packages apart = packages == count                   ? PACKAGES_ONE_CPU_EACH
                                 : packages <= PACKAGES_BY_ROWS_MOST ? PACKAGES_BY_ROWS
                                                                     : PACKAGES_BY_GAPS;
-    struct walk walk = start_walk(layout, largest_tile(layout, cpus, count, apart), apart);
+    struct walk walk = largest_walk(layout, cpus, count, apart);
     for (size_t i = 0; i < count && step(&walk, cpus, count, i); i++)
         draw_tile(canvas, &cpus[i], layout->left + walk.x, layout->top + walk.y, walk.width,
                   walk.height, span);

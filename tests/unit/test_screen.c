@@ -249,6 +249,60 @@ static void test_every_state_has_its_own_look(void **state)
     }
 }
 
+// 512 processors on a common laptop's screen: not by colour alone.
+static void test_small_tiles_bear_signs(void **state)
+{
+    struct wall_cpu *cpus = cpus_of(512);
+    struct wall_layout layout;
+    struct rig rig;
+    size_t ink = 0;
+
+    (void)state;
+    set_up(&rig, 1280, 800, 0);
+    wall_plan(&rig.canvas, &layout);
+    wall_draw(&rig.canvas, &layout, cpus, 512, "", true);
+    // The first core: two threads, side by side.
+    uint32_t end = layout.left;
+    while (rig.pixels[(size_t)layout.top * rig.width + end] != INK_PAPER)
+        end++;
+    for (uint32_t y = layout.top; y < layout.top + 16; y++) {
+        for (uint32_t x = layout.left; x < end; x++)
+            ink += rig.pixels[(size_t)y * rig.width + x] == INK_PAPER;
+    }
+    assert_in_range(ink, 20, 300); // two signs
+    tear_down(&rig);
+    free(cpus);
+}
+
+static void test_the_legend_has_room_for_all(void **state)
+{
+    static const color fills[WALL_STATES] = {TILE_ASLEEP, TILE_REAL,     TILE_PROTECTED,
+                                             TILE_LONG,   TILE_UP,       TILE_GREETED,
+                                             TILE_FAILED, TILE_UNLISTED, INK_TEXT};
+    static const uint32_t sizes[][2] = {{640, 480}, {1280, 800}, {1366, 768}, {2560, 1440}};
+
+    (void)state;
+    for (size_t size = 0; size < sizeof sizes / sizeof sizes[0]; size++) {
+        struct wall_cpu *cpus = cpus_of(WALL_STATES);
+        struct wall_layout layout;
+        struct rig rig;
+        for (size_t i = 0; i < WALL_STATES; i++)
+            cpus[i].state = (enum wall_state)i;
+        set_up(&rig, sizes[size][0], sizes[size][1], 0);
+        wall_plan(&rig.canvas, &layout);
+        wall_draw(&rig.canvas, &layout, cpus, WALL_STATES, "", true);
+        for (size_t i = 0; i < WALL_STATES; i++)
+            assert_true(count_pixels(&rig, layout.legend_top, fills[i]) > 50);
+        // The code's place stays free.
+        for (uint32_t y = layout.legend_top; y < rig.height; y++) {
+            for (uint32_t x = layout.code_left; x < rig.width; x++)
+                assert_int_equal(rig.pixels[(size_t)y * rig.width + x], INK_PAPER);
+        }
+        tear_down(&rig);
+        free(cpus);
+    }
+}
+
 static bool checkered(const void *context, uint32_t x, uint32_t y)
 {
     (void)context;
@@ -293,6 +347,8 @@ int main(void)
         cmocka_unit_test(test_the_largest_type_that_leaves_80_by_25),
         cmocka_unit_test(test_every_size_of_screen_and_machine),
         cmocka_unit_test(test_every_state_has_its_own_look),
+        cmocka_unit_test(test_small_tiles_bear_signs),
+        cmocka_unit_test(test_the_legend_has_room_for_all),
         cmocka_unit_test(test_a_code_has_its_quiet_zone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
