@@ -1,7 +1,7 @@
 // Where options come from: \reveille.cfg in the root of the volume that the image was loaded from,
-// then the load options, then what was typed; the later win. Surprise: it runs twice. The first
-// time tells nobody and only learns where the console is to be; the second time tells everything
-// there.
+// then the load options; the later win. Or a line that was edited, and it alone. Surprise: it runs
+// twice. The first time tells nobody and only learns where the console is to be; the second time
+// tells everything there.
 
 #include "firmware.h"
 
@@ -63,10 +63,10 @@ enum status configure(const struct firmware *firmware, const struct typed *typed
                       const struct problems *problems, struct options *options)
 {
     options_set_defaults(options);
+    if (typed->given)
+        return options_parse(typed->text, typed->length, "the line typed", problems, options);
     const enum status file = read_file(firmware, problems, options);
     const enum status words = options_parse_load_options(
         firmware->loaded->LoadOptions, firmware->loaded->LoadOptionsSize, problems, options);
-    const enum status line =
-        options_parse(typed->text, typed->length, "the line typed", problems, options);
-    return file != STATUS_OK ? file : words != STATUS_OK ? words : line;
+    return file != STATUS_OK ? file : words;
 }

@@ -30,10 +30,11 @@ struct firmware {
     bool left; // boot services are gone
 };
 
-// What somebody typed before the exit: options that win over all others.
+// The option line as somebody left it who edited it before the exit.
 struct typed {
-    char text[256];
+    char text[OPTION_WORDS_BYTES];
     size_t length;
+    bool given; // in place of the file and the load options
 };
 
 // configure.c: the texts that options come from, into options. Problems go to `problems`.

@@ -2,6 +2,8 @@
 
 #include "run.h"
 
+#include "mem.h"
+
 #define KEYS_MOST        256u
 #define LOOK_US          50000u
 #define LOOKS_PER_SECOND (1000000u / LOOK_US)
@@ -34,12 +36,22 @@ static void echo(const struct firmware *firmware, CHAR16 *text)
         output->OutputString(output, text);
 }
 
-// False: ESC, or nobody there any more.
-static bool read_line(const struct firmware *firmware, struct typed *typed)
+static void echo_line(const struct firmware *firmware, const struct typed *typed)
+{
+    CHAR16 wide[sizeof typed->text + 1];
+
+    for (size_t i = 0; i < typed->length; i++)
+        wide[i] = (CHAR16)typed->text[i];
+    wide[typed->length] = 0;
+    echo(firmware, wide);
+}
+
+// Goes on from what stands in `typed`. False: ESC, or nobody there any more.
+static bool edit_line(const struct firmware *firmware, struct typed *typed)
 {
     EFI_INPUT_KEY key;
 
-    typed->length = 0;
+    echo_line(firmware, typed);
     while (wait_for_key(firmware, TYPING_S, &key)) {
         CHAR16 shown[] = {key.UnicodeChar, 0}, rub_out[] = L"\b \b", line_end[] = L"\r\n";
         if (key.UnicodeChar == ENTER || key.ScanCode == ESCAPE_SCAN) {
@@ -70,12 +82,20 @@ static void say(struct reveille *run, const char *format, uint64_t number)
 
 static enum wait_end edit(struct reveille *run)
 {
-    say(run,
-        "Options that win over all others, for one more start; ENTER takes them, ESC stops:", 0);
-    if (read_line(&run->firmware, &run->typed))
+    struct typed *typed = &run->typed;
+    const struct options *options = &run->options;
+
+    if (options->words_too_long)
+        say(run, "The options have more than %u characters: write the whole line anew",
+            OPTION_WORDS_BYTES);
+    say(run, "Edit the options; ENTER starts with them, ESC stops:", 0);
+    memcpy(typed->text, options->words, options->words_length);
+    typed->length = options->words_length;
+    typed->given = edit_line(&run->firmware, typed);
+    if (typed->given)
         return WAIT_EDIT;
     report_problem(&run->log, SEVERITY_WARNING, "stopped",
-                   "nothing was typed: nobody was woken, and firmware goes on");
+                   "nothing was entered: nobody was woken, and firmware goes on");
     return WAIT_STOP;
 }
 

@@ -45,6 +45,8 @@ struct sweep {
     uint32_t values[SWEEP_MAX];
 };
 
+#define OPTION_WORDS_BYTES 256u
+
 struct options {
     enum wake_strategy wake;
     uint32_t init_us;    // INIT_US_AUTO, or 0..10,000,000
@@ -77,6 +79,11 @@ struct options {
     size_t inject_count;                     // 0: none
     bool help;
     bool pause; // after each page; the Shell's -b
+    // The words that were taken, as they were written, the earlier ones first, with single blanks.
+    // All of them, or none if they need more room.
+    char words[OPTION_WORDS_BYTES];
+    size_t words_length;
+    bool words_too_long;
 };
 
 // Is this CPU index among those that `cpus=` names (or is it `all`)? The BSP, 0, is asked about in

@@ -430,6 +430,22 @@ bool option_word_is_key(struct text word)
     return find_key(word) != NULL;
 }
 
+static void remember(struct text word, struct options *options)
+{
+    const size_t blank = options->words_length > 0;
+
+    if (options->words_too_long ||
+        word.units + blank > sizeof options->words - options->words_length) {
+        options->words_too_long = true;
+        options->words_length = 0;
+        return;
+    }
+    if (blank)
+        options->words[options->words_length++] = ' ';
+    for (size_t i = 0; i < word.units; i++)
+        options->words[options->words_length++] = text_char(word, i);
+}
+
 void option_read_word(struct text word, struct option_report *report, struct options *options)
 {
     size_t equals = text_find(word, '=');
@@ -439,6 +455,7 @@ void option_read_word(struct text word, struct option_report *report, struct opt
         options->help = true;
     } else if (text_equals(word, "-b")) {
         options->pause = true;
+        remember(word, options);
     } else if (key == NULL && equals < word.units) {
         tell_unknown(name, "unknown-key", nearest_key(name, NULL), report);
     } else if (key == NULL) {
@@ -447,6 +464,7 @@ void option_read_word(struct text word, struct option_report *report, struct opt
         tell_missing_value(key, report);
     } else {
         read_value(key, text_slice(word, equals + 1, word.units - equals - 1), report, options);
+        remember(word, options);
     }
 }
 

@@ -239,18 +239,19 @@ def type_in(vm, text):
 
 
 def test_options_can_be_typed_in_the_count_down():
-    with qemu.Qemu(qemu.Machine(options="wait=600")) as vm:
+    with qemu.Qemu(qemu.Machine(options="rounds=2\ncpus=2 # one\nwait=600")) as vm:
         lines = []
         for line in vm.lines():
             lines.append(line)
             if line.startswith("Leaving firmware in 600 s"):
                 type_in(vm, "e")
-            if line.startswith("Options that win"):
-                type_in(vm, "wait=0 cpus=2\b1,3\r")
+            if line.startswith("Edit the options"):  # rounds=2 cpus=2 wait=600
+                type_in(vm, len("2 wait=600") * "\b" + "1,3\r")
         assert vm.status == qemu.EXIT_OK, lines[-20:]
     told = records.parse_records(lines)
     assert told[-1] == {"ev": "end", "ok": "1", "want": "2", "up": "2", "failed": "0"}
     assert len([r for r in told if r["ev"] == "start"]) == 2
+    assert len([r for r in told if r["ev"] == "wake"]) == 2
     assert [r["state"] for r in told if r["ev"] == "cpu"] == ["bsp", "online", "skipped", "online"]
 
 

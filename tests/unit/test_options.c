@@ -630,6 +630,31 @@ static void test_two_sources(void **state)
     assert_string_equal(changed, "2-2 rounds:5 log:2 ");
 }
 
+// What was taken can be edited: the words of both sources in one line, without comments and without
+// what is no option.
+static void test_words_taken(void **state)
+{
+    (void)state;
+    static const char all[] = "rounds=2 cpus=1,3 -b rounds=5";
+    struct options options;
+    uint8_t data[64];
+    forget();
+    options_set_defaults(&options);
+    assert_int_equal(options.words_length, 0);
+    assert_int_equal(parse("rounds=2 # cpus=9\r\n\tcpus=1,3 colour=red", 39, &options), STATUS_OK);
+    assert_int_equal(load(data, to_utf16("X.EFI -b rounds=5", data), &options), STATUS_OK);
+    assert_int_equal(options.words_length, sizeof all - 1);
+    assert_memory_equal(options.words, all, sizeof all - 1);
+    // Until they need more room: then none.
+    while (options.words_length + 9 < sizeof options.words)
+        assert_int_equal(parse("rounds=3", 8, &options), STATUS_OK);
+    assert_false(options.words_too_long);
+    assert_int_equal(parse("rounds=3", 8, &options), STATUS_OK);
+    assert_int_equal(parse("rounds=3", 8, &options), STATUS_OK);
+    assert_true(options.words_too_long);
+    assert_int_equal(options.words_length, 0);
+}
+
 // A file that is no text does not keep the port busy: 100 findings, then their number, and no error
 // is lost.
 static void test_findings_bounded(void **state)
@@ -746,6 +771,7 @@ int main(void)
         cmocka_unit_test(test_load_options_text),
         cmocka_unit_test(test_load_options_rubbish),
         cmocka_unit_test(test_two_sources),
+        cmocka_unit_test(test_words_taken),
         cmocka_unit_test(test_findings_bounded),
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_shipped_file),
