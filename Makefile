@@ -60,7 +60,7 @@ FUZZ_SECONDS ?= 20
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run test bench image iso usb signed debug host explain help setup unit fuzz clang clean
+.PHONY: all run test bench image stick iso usb signed debug host explain help setup unit fuzz clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -85,6 +85,12 @@ bench:
 
 ## make image      build/reveille.img: GPT with a FAT ESP, ready for dd
 image: $(B)/reveille.img
+
+## make stick      boots the image from a USB port without a serial port, and shows what then stands on it
+stick:
+	@tools/setup build run
+	@$(MAKE) --no-print-directory $(B)/reveille.img
+	@$(PYTHON) tools/stick.py
 
 ## make iso        build/reveille.iso: the same as a hybrid ISO, for a CD or a stick
 iso:

@@ -8,6 +8,7 @@ log.
 import dataclasses
 import pathlib
 import re
+import subprocess
 import sys
 
 import pytest
@@ -16,6 +17,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 
 import qemu  # noqa: E402
 import records  # noqa: E402
+from nvram import variables_of  # noqa: E402
+from stick import PARTITION  # noqa: E402
 
 GREETING = re.compile(r"Hello from CPU (\d+)! APIC ID: (\d+)")
 TAIL_LINES = 40
@@ -70,12 +73,35 @@ class Result:
         return "\n".join([heading, *self.lines[-TAIL_LINES:]])
 
 
+def assert_volume_is_sound(image):
+    """fsck.fat finds nothing on the volume of a disk image."""
+    volume = image.with_name("volume.fat")
+    with open(image, "rb") as disk:
+        disk.seek(PARTITION)
+        volume.write_bytes(disk.read(64 << 20))
+    checked = subprocess.run(["/sbin/fsck.fat", "-n", str(volume)], capture_output=True, text=True,
+                             check=False)
+    volume.unlink()
+    assert checked.returncode == 0, checked.stdout
+
+
+def assert_nothing_is_left(vm):
+    """A run that ended by itself leaves a sound volume, and no variable of its own."""
+    if (vm.home / "esp.img").exists():
+        assert_volume_is_sound(vm.home / "esp.img")
+    if (vm.home / "vars.fd").exists():
+        names = {name for name, _ in variables_of(vm.home / "vars.fd")}
+        assert not names & {"BootNext", "ReveilleLast"}, names
+
+
 def run(**machine):
     """Boots qemu.Machine(**machine), by the firmware and the accelerator that the environment
     names."""
     chosen = qemu.from_environment()
     with qemu.Qemu(qemu.Machine(accel=chosen.accel, ovmf=chosen.ovmf, **machine)) as vm:
         lines = list(vm.lines())
+        if not vm.timed_out:
+            assert_nothing_is_left(vm)
         return Result(lines, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
 
 

@@ -1,9 +1,9 @@
 """The result on the stick: the real disk image on a USB port, which is written to, and is read
 afterwards by mtools as somebody would on another machine."""
 
+import os
 import re
 import shutil
-import struct
 import subprocess
 import time
 
@@ -11,10 +11,9 @@ import pytest
 
 import qemu
 import records
-from conftest import Result
-
-PARTITION = 1 << 20  # bytes before the file system
-
+from conftest import Result, assert_volume_is_sound
+from nvram import variables_of
+from stick import PARTITION, mtools, read, set_options
 
 @pytest.fixture
 def stick(tmp_path):
@@ -23,35 +22,17 @@ def stick(tmp_path):
     return image
 
 
-def mtools(words, image, **more):
-    command = [words[0], *words[1:-1], "-i", f"{image}@@{PARTITION}", words[-1]]
-    return subprocess.run(command, check=True, capture_output=True, **more).stdout
-
-
-def read(image, name):
-    """A file without the blanks behind it."""
-    raw = mtools(["mtype", f"::/reveille/{name}"], image).decode("ascii")
-    return raw.replace("\r", "").rstrip() + "\n"
-
-
 def place(image, name):
     """(bytes, clusters) of a file: where it lies on the volume."""
     volume = f"{image}@@{PARTITION}"
     clusters = subprocess.run(["mshowfat", "-i", volume, f"::/reveille/{name}"], check=True,
                               capture_output=True, text=True).stdout
-    return len(mtools(["mtype", f"::/reveille/{name}"], image)), clusters
+    return len(mtools("mtype", image, f"::/reveille/{name}")), clusters
 
 
 def names(image):
-    listing = mtools(["mdir", "-b", "::/reveille"], image).decode()
+    listing = mtools("mdir -b", image, "::/reveille").decode()
     return sorted(line.rsplit("/", 1)[1] for line in listing.split())
-
-
-def set_options(image, options):
-    config = image.with_name("reveille.cfg")
-    config.write_text(options + "\n")
-    subprocess.run(["mcopy", "-o", "-i", f"{image}@@{PARTITION}", str(config), "::/reveille.cfg"],
-                   check=True)
 
 
 def start(image, options, mode="snapshot=off", **words):
@@ -59,11 +40,7 @@ def start(image, options, mode="snapshot=off", **words):
     with qemu.Qemu(qemu.Machine(stick=image, stick_mode=mode, **words)) as vm:
         lines = list(vm.lines())
         result = Result(lines, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
-    volume = image.with_name("volume.fat")
-    volume.write_bytes(image.read_bytes()[PARTITION:PARTITION + (64 << 20)])
-    checked = subprocess.run(["/sbin/fsck.fat", "-n", str(volume)], capture_output=True, text=True,
-                             check=False)
-    assert checked.returncode == 0, checked.stdout
+    assert_volume_is_sound(image)
     return result
 
 
@@ -71,9 +48,13 @@ def warnings(result):
     return [record["what"] for record in result.all("warning")]
 
 
-def test_again_brings_the_whole_story_without_a_serial_port(stick):
-    result = start(stick, "again=yes", serial=False, reset_ends=False)
-    assert result.status == qemu.EXIT_OK, result.tail()
+def test_make_stick_brings_the_whole_story_without_a_serial_port():
+    done = subprocess.run(["make", "--no-print-directory", "stick"], cwd=qemu.ROOT, text=True,
+                          capture_output=True, timeout=300, check=False,
+                          env={k: v for k, v in os.environ.items() if k != "MAKEFLAGS"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    stick = qemu.BUILD / "stick.img"
+    assert_volume_is_sound(stick)
     assert names(stick) == ["last.rec", "last.txt"]
     text = read(stick, "last.txt")
     assert "Leaving firmware\n" in text
@@ -89,7 +70,7 @@ def test_the_files_stay_where_they_are(stick):
     before = {name: place(stick, name) for name in ("last.txt", "last.rec")}
     start(stick, "again=yes", serial=False, reset_ends=False)
     assert "Hello from CPU 3" in read(stick, "last.txt")
-    first = mtools(["mtype", "::/reveille/last.txt"], stick)
+    first = mtools("mtype", stick, "::/reveille/last.txt")
     start(stick, "again=yes cpus=1", serial=False, reset_ends=False)
     assert "Hello from CPU 1" in read(stick, "last.txt")
     assert "Hello from CPU 3" not in read(stick, "last.txt")  # nothing older shines through
@@ -115,27 +96,12 @@ def warnings_of_nvram(result):
     return [what for what in warnings(result) if "nvram" in what]
 
 
-def variables_of(store):
-    """{(name, GUID): data} of the valid variables in an OVMF store (MdeModulePkg, "Variable
-    Format"): a header of 60 bytes with state, attributes, sizes and GUID."""
-    data, at, found = store.read_bytes(), 0, {}
-    at = data.index(b"\x78\x2c\xf3\xaa\x7b\x94\x9a\x43") + 28  # behind the store's header
-    while data[at:at + 2] == b"\xaa\x55":
-        state, name_bytes, bytes_ = data[at + 2], *struct.unpack_from("<II", data, at + 36)
-        body = at + 60
-        name = data[body:body + name_bytes].decode("utf-16-le").rstrip("\0")
-        if state == 0x3F:  # added, and not deleted
-            found[name, data[at + 44:at + 60]] = data[body + name_bytes:body + name_bytes + bytes_]
-        at = (body + name_bytes + bytes_ + 3) & ~3
-    return found
-
-
 def test_nvram_is_left_as_it_was(stick, tmp_path):
     kept = tmp_path / "vars.fd"
     start(stick, "harvest=only", variables=kept)  # firmware makes its boot entries
     before = variables_of(kept)
     assert any(name == "BootOrder" for name, _ in before)
-    for options in ("", "again=yes", "save=nvram", "harvest=only"):
+    for options in ("exit=no", "again=yes", "save=nvram", "harvest=only"):
         start(stick, options, variables=kept, reset_ends=options != "again=yes")
         after = variables_of(kept)
         changed = {name for name, guid in before.keys() | after.keys()
@@ -159,6 +125,21 @@ def test_a_run_that_died_leaves_what_it_said(stick):
     assert "Leaving firmware\n" in text
     assert "Hello from CPU" not in text
     assert "ev=end" not in read(stick, "last.rec")
+
+
+def test_a_run_that_was_killed_leaves_its_beginning(stick):
+    """The machine is gone in the middle of the wake, as without power: one waits for an AP that
+    hangs."""
+    set_options(stick, "inject=hang-real:2 timeout_us=60000000")
+    with qemu.Qemu(qemu.Machine(stick=stick, stick_mode="snapshot=off")) as vm:
+        for line in vm.lines():
+            if line.startswith("Starting CPU 3"):
+                break
+        assert line.startswith("Starting CPU 3"), line
+    assert_volume_is_sound(stick)
+    assert read(stick, "last.txt").endswith("Leaving firmware\n")
+    told = records.parse_records(read(stick, "last.rec").splitlines())
+    assert told[0]["ev"] == "start" and told[-1]["ev"] == "trampoline"
 
 
 def test_a_run_that_goes_on_keeps_the_one_before(stick):
@@ -217,11 +198,11 @@ def test_a_full_stick(stick, has_files):
     """The files have their room from the beginning; without them it is told, and the run goes on."""
     set_options(stick, "")  # makes the file shorter
     if not has_files:
-        subprocess.run(["mdeltree", "-i", f"{stick}@@{PARTITION}", "::/reveille"], check=True)
-    free = int(mtools(["minfo", "::"], stick).decode().split("free clusters=")[1].split()[0])
+        mtools("mdeltree", stick, "::/reveille")
+    free = int(mtools("minfo", stick, "::").decode().split("free clusters=")[1].split()[0])
     filler = stick.with_name("filler")
     filler.write_bytes(bytes(512 * free))
-    subprocess.run(["mcopy", "-i", f"{stick}@@{PARTITION}", str(filler), "::/filler"], check=True)
+    mtools("mcopy", stick, str(filler), "::/filler")
     result = start(stick, "")
     assert ("not-saved" in warnings(result)) == (not has_files)
     assert result.greetings() == [(1, 1), (2, 2), (3, 3)]
