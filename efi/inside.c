@@ -1,6 +1,7 @@
 // The run while firmware lives (exit=no): wake, report, and give the processors back. Surprise:
 // what cannot be given back is kept. Memory that a processor may still touch is never freed, even
-// if that leaks; a processor that went astray in memory of somebody else would be worse.
+// if that leaks; a processor that went astray in memory of somebody else would be worse. This image
+// is not ours to keep: firmware unloads it, so nothing in what is kept leads into it any more.
 
 #include "run.h"
 
@@ -81,13 +82,18 @@ static enum keep give_back(struct reveille *run)
 {
     struct bsp_state now;
     uint32_t back = 0;
+    bool held = true;
 
     if (run->plan.wake != WAKE_FIRMWARE) {
         run_open_window(run);
-        wake_hold(&run->wake);
+        held = wake_hold(&run->wake) == STATUS_OK;
         run_close_window(run);
     }
-    if (firmware_may_be_asked(run))
+    if (!held)
+        report_problem(&run->log, SEVERITY_WARNING, "not-held",
+                       "the local APIC did not take an INIT: firmware is not asked, since it would "
+                       "wait for its own messages in the same way and without end");
+    if (held && firmware_may_be_asked(run))
         back = firmware_takes_back(run);
     bsp_read(&now);
     const char *difference = bsp_difference(&run->firmware_bsp, &now);
@@ -100,7 +106,10 @@ static enum keep give_back(struct reveille *run)
         report_problem(&run->log, SEVERITY_WARNING, "not-back",
                        "firmware has not got every processor back: their memory is kept, and "
                        "leaving firmware may hang; a reset brings them back");
-    return all ? KEEP_NOTHING : KEEP_WHAT_APS_TOUCH;
+    if (all)
+        return KEEP_NOTHING;
+    wake_seal(&run->wake);
+    return KEEP_WHAT_APS_TOUCH;
 }
 
 // A line that the journal had no room for was on the serial port alone.

@@ -114,6 +114,12 @@ _Noreturn void hw_halt(void)
         __asm__ volatile("cli; hlt" ::: "memory");
 }
 
+_Noreturn void hw_jump(uint64_t address)
+{
+    __asm__ volatile("jmp *%0" : : "r"(address) : "memory");
+    __builtin_unreachable();
+}
+
 _Noreturn void hw_undefined(void)
 {
     __asm__ volatile("ud2");

@@ -49,6 +49,9 @@ void hw_pause(void);
 // CLI; HLT for ever. An NMI's handler may run in between; does not return.
 _Noreturn void hw_halt(void);
 
+// Goes on at this address, which leads to a loop of CLI and HLT.
+_Noreturn void hw_jump(uint64_t address);
+
 // UD2: an undefined opcode, on purpose.
 _Noreturn void hw_undefined(void);
 

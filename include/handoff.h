@@ -120,7 +120,7 @@ struct lcpu {
     // Line 0: written by the BSP before the wake, read by the AP.
     uint32_t index;
     uint32_t apic_id;
-    uint64_t entry; // void (*)(struct lcpu *), never returns
+    uint64_t entry; // void (*)(struct lcpu *); returns to the loop in the page
     uint64_t stack; // top, 16-byte aligned
     struct pseudo_descriptor gdtr;
     struct pseudo_descriptor idtr; // each vector on an interrupt stack of this processor's TSS
@@ -206,8 +206,8 @@ struct rally {
     void (*bsp_stopped)(
         void *context); // BSP: where it goes on after a fault of its own; NULL: halts
     void *bsp_context;
-    uint64_t pat; // BSP: IA32_PAT of every processor; 0: as it is
-    uint8_t line2_rest[8];
+    uint64_t pat;  // BSP: IA32_PAT of every processor; 0: as it is
+    uint64_t park; // BSP: the loop in the page where a processor ends; 0: there is none yet
     _Atomic uint32_t
         unlisted_count; // processors that found no record of theirs, counted by themselves
     uint32_t unlisted_ids[RALLY_UNLISTED_MAX];

@@ -1,6 +1,6 @@
-// The life of an AP in C: stamp, check in, greet when its turn comes, halt.
-// Surprise: an AP may find itself here long after the BSP gave up on it. All it touches is its own
-// record, its own stack, and the rally, which are never given away.
+// The life of an AP in C: stamp, check in, greet when its turn comes, and back to the page, to
+// halt. Surprise: an AP may find itself here long after the BSP gave up on it. All it touches is
+// its own record, its own stack, and the rally, which are never given away.
 
 #include "apic.h"
 #include "console.h"
@@ -97,7 +97,7 @@ static void greet_in_turn(struct lcpu *self, uint32_t generation)
     atomic_compare_exchange_strong(&self->rally->turn, &turn, self->greet_next);
 }
 
-_Noreturn void ap_main(struct lcpu *self)
+void ap_main(struct lcpu *self)
 {
     if (self->inject == INJECT_LATE)
         sleep_us(self, self->rally->late_us);
@@ -107,7 +107,6 @@ _Noreturn void ap_main(struct lcpu *self)
 
     check_in(self, generation);
     greet_in_turn(self, generation);
-    hw_halt();
 }
 
 void ap_visit(struct lcpu *self)

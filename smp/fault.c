@@ -87,5 +87,7 @@ _Noreturn void fault_report(const struct fault_frame *frame)
     write_line(page);
     if (page->lcpu.index == 0 && rally->bsp_stopped && !before)
         rally->bsp_stopped(rally->bsp_context);
+    if (rally->park != 0)
+        hw_jump(rally->park);
     hw_halt();
 }

@@ -19,5 +19,6 @@ const char *fault_name(uint32_t vector);
 uint64_t fault_stub(uint32_t vector);
 
 // Called by the stubs with interrupts off, on an interrupt stack. Keeps the evidence, writes the
-// line, and halts; on the BSP it calls rally.bsp_stopped instead, where one is set.
+// line, and ends in the page's loop, which outlives this image; on the BSP it calls
+// rally.bsp_stopped instead, where one is set.
 _Noreturn void fault_report(const struct fault_frame *frame);

@@ -65,12 +65,13 @@ static uint32_t interrupt_stack(uint32_t vector)
                                             : IST_FAULT;
 }
 
-static void prepare_idts(struct gate *idt)
+// Every vector to its own stub, or all to `park` if that is not 0.
+static void prepare_idts(struct gate *idt, uint64_t park)
 {
     for (uint32_t i = 0; i < 2 * VECTORS; i++) {
         const uint32_t vector = i % VECTORS;
         const uint32_t ist = i < VECTORS ? interrupt_stack(vector) : 0;
-        const uint64_t stub = fault_stub(vector);
+        const uint64_t stub = park != 0 ? park : fault_stub(vector);
         idt[i] = (struct gate){
             .offset_low = (uint16_t)stub,
             .selector = SELECTOR_CODE64,
@@ -138,7 +139,7 @@ void arena_prepare(const struct arena *arena, const struct lcpu_plan *plans,
 
     memset((void *)(uintptr_t)arena->phys, 0, arena->tables_offset);
     rally->console = console;
-    prepare_idts(idt);
+    prepare_idts(idt, 0);
     for (size_t slot = 0; slot < arena->count; slot++) {
         struct lcpu_page *page = arena_lcpu(arena, slot);
         prepare_descriptors(page, idt);
@@ -174,6 +175,13 @@ struct lcpu *arena_find(const struct arena *arena, uint32_t apic_id)
             end = middle;
     }
     return NULL;
+}
+
+void arena_close(const struct arena *arena, uint64_t park)
+{
+    prepare_idts(idt_of(arena), park);
+    for (size_t slot = 0; slot < arena->count; slot++)
+        arena_lcpu(arena, slot)->lcpu.entry = park;
 }
 
 void arena_falsify_id(const struct arena *arena, uint32_t apic_id)

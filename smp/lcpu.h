@@ -106,6 +106,9 @@ static inline uint64_t arena_stack(const struct arena *arena, size_t slot)
 // The record of the processor with this APIC ID; NULL where it has none. O(log n).
 struct lcpu *arena_find(const struct arena *arena, uint32_t apic_id);
 
+// For good: every entry and every vector leads to this loop and not to code of ours.
+void arena_close(const struct arena *arena, uint64_t park);
+
 // Puts an ID that no processor has into this one's entry of the table (inject=wrong-id).
 void arena_falsify_id(const struct arena *arena, uint32_t apic_id);
 

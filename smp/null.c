@@ -53,6 +53,7 @@ static uint32_t run_round(struct wake *wake, uint32_t *us)
 
     atomic_store_explicit(&shared->count, 0, memory_order_release);
     const uint64_t start = hw_tsc();
+    wake->broadcast = true;
     (void)wake->apic.operations->send(&wake->apic, 0, ICR_INIT | ICR_TO_ALL_BUT_SELF);
     wake_wait_us(wake, wake->plan->init_us);
     (void)wake->apic.operations->send(&wake->apic, 0, startup | ICR_TO_ALL_BUT_SELF);

@@ -172,8 +172,10 @@ static void send_init(struct wake *wake, const struct group *group, uint32_t try
         if (group->address == GROUP_EACH)
             account->held = send_to(wake, group->slots[i], ICR_INIT);
     }
-    if (group->address == GROUP_ALL)
+    if (group->address == GROUP_ALL) {
+        wake->broadcast = true;
         send_one(wake, 0, ICR_INIT | ICR_TO_ALL_BUT_SELF);
+    }
 }
 
 // An AP may have come after it was looked at and before its INIT reached it. By now it is held, and
@@ -290,6 +292,7 @@ void wake_begin_round(struct wake *wake)
     struct rally *rally = arena_rally(wake->arena);
 
     wake->generation++;
+    rally->park = wake->page_phys + PAGE_PARK;
     wake->missing_count = wake->plan->want;
     trampoline_clear_marks(wake->page_view);
     for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
@@ -364,12 +367,21 @@ void wake_await_late(struct wake *wake)
     }
 }
 
-void wake_hold(struct wake *wake)
+enum status wake_hold(struct wake *wake)
 {
+    const uint32_t unsent = wake->unsent;
+
     // A broadcast woke more than are listed, and only another reaches them.
-    if (wake->plan->wake == WAKE_BROADCAST)
+    if (wake->broadcast)
         send_one(wake, 0, ICR_INIT | ICR_TO_ALL_BUT_SELF);
-    for (uint32_t slot = 1; slot <= wake->plan->want && wake->plan->wake != WAKE_BROADCAST; slot++)
+    for (uint32_t slot = 1; slot <= wake->plan->want && !wake->broadcast; slot++)
         send_one(wake, lcpu_of(wake, slot)->apic_id, ICR_INIT | ICR_TO_DESTINATION);
     wake_wait_us(wake, PLAN_INIT_MANUAL_US);
+    return wake->unsent == unsent ? STATUS_OK : STATUS_TIMEOUT;
+}
+
+void wake_seal(const struct wake *wake)
+{
+    trampoline_close(wake->page_view);
+    arena_close(wake->arena, wake->page_phys + PAGE_PARK);
 }

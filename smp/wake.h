@@ -33,6 +33,7 @@ struct wake {
     uint32_t *values;     // and for as many numbers, to find their median
     size_t missing_count; // after a round: who did not come
     uint32_t unsent;      // messages of this round that the xAPIC did not take
+    bool broadcast;       // one was for all but self, in whatever round
 };
 
 struct wake_result {
@@ -54,7 +55,12 @@ void wake_await_late(struct wake *wake);
 
 // Puts everybody who was sent anything back to where INIT leaves a processor: waiting for a
 // STARTUP, with nothing of ours in use. Waits as long as the manual wants after an INIT.
-void wake_hold(struct wake *wake);
+// STATUS_TIMEOUT: a message did not go out, and somebody may not be held.
+enum status wake_hold(struct wake *wake);
+
+// Before this image's memory goes while a processor may still wake up in what is kept: entries,
+// vectors and the page's start all lead to the loop in the page. There is no wake after it.
+void wake_seal(const struct wake *wake);
 
 // Spins. Rounded up, so that no wait is shorter than asked.
 void wake_wait_us(const struct wake *wake, uint64_t us);
@@ -76,8 +82,9 @@ void wake_close(struct wake *wake);
 // Returns how many greeted now. Who does not within `line_us` loses the turn.
 uint32_t wake_greet(struct wake *wake, uint64_t line_us);
 
-// The life of an AP from its first act in C. Its record is its argument; it never returns.
-_Noreturn void ap_main(struct lcpu *self);
+// The life of an AP from its first act in C. Its record is its argument; it returns to the loop in
+// the page, so that whoever is done is in no code of this image's.
+void ap_main(struct lcpu *self);
 
 // The same life in two visits, for an AP that firmware lends and wants back: to check in, with what
 // it finds itself in; and to greet, if it is to, waiting for its turn. They return.

@@ -231,7 +231,8 @@ unlisted:
 
 // Long mode.
 // On entry:  EBX = struct lcpu, paging as the BSP's, the processor's own stack, GDT and early IDT.
-// On exit:   lcpu.entry(lcpu), TSS and IDT loaded; never returns.
+// On exit:   lcpu.entry(lcpu), TSS and IDT loaded; whoever returns from there is done and parks here, in
+//            memory that is never given away while a processor may be in it.
     .code64
     .globl lcpu_start64
 lcpu_start64:

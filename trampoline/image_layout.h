@@ -30,6 +30,8 @@
 #define PAGE_IMAGE_LIMIT     0x600 // the image ends below this
 #define PAGE_TRAPS_REAL      0x600 // 32 real-mode vectors of 4 bytes
 #define PAGE_TRAPS_PROTECTED 0x680 // 32 interrupt gates of 8 bytes
+#define PAGE_PARK            0x780 // CLI; HLT; and back: where processors end, the same in every mode
+#define PARK_BYTES           4
 #define PAGE_FIXED_END       0x800 // up to here the page never changes after it is filled
 #define PAGE_MARKS           0x800 // one byte for each ID & (MARK_COUNT - 1): the last STAGE_ reached
 #define MARK_COUNT           1024

@@ -125,6 +125,9 @@ static void fill_traps(const struct trampoline *trampoline, uint8_t *view, uint3
     }
 }
 
+// 1: CLI; HLT; JMP 1b.
+static const uint8_t park[PARK_BYTES] = {0xfa, 0xf4, 0xeb, 0xfc};
+
 enum status trampoline_patch(const struct trampoline *trampoline, uint8_t *view, uint32_t page_phys,
                              size_t *applied)
 {
@@ -137,7 +140,13 @@ enum status trampoline_patch(const struct trampoline *trampoline, uint8_t *view,
         ++*applied;
     }
     fill_traps(trampoline, view, page_phys);
+    memcpy(view + PAGE_PARK, park, sizeof park);
     return STATUS_OK;
+}
+
+void trampoline_close(uint8_t *view)
+{
+    memcpy(view, park, sizeof park);
 }
 
 void trampoline_set_parameters(const struct trampoline *trampoline, uint8_t *view,

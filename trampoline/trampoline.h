@@ -63,6 +63,10 @@ enum status trampoline_verify(const struct trampoline *trampoline, const uint8_t
                               uint32_t page_phys, const struct trampoline_parameters *parameters,
                               size_t *offset);
 
+// For good: whoever starts in the page from now on parks at its first instruction. Afterwards the
+// page is no trampoline any more.
+void trampoline_close(uint8_t *view);
+
 // What processors leave in the page before they find their record: marks and trap cells, cleared
 // before a round; marks set only to inject a fault (INJECT_*_REAL), and read after the round, by
 // APIC ID.

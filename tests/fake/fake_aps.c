@@ -99,7 +99,7 @@ static void greet(struct fake_aps *aps, struct fake_ap *ap)
     uint32_t turn = ap->lcpu->index;
 
     if (aps->run_ap_main) {
-        FAKE_UNTIL_HALT(ap_main(ap->lcpu));
+        ap_main(ap->lcpu);
     } else {
         atomic_store(&ap->lcpu->state, ap->generation << 8 | STAGE_GREETED);
         ap->passed_on = atomic_compare_exchange_strong(&arena_rally(&aps->arena)->turn, &turn,

@@ -44,6 +44,7 @@ static struct {
     bool cr_exists[CR_COUNT];
     struct hw_tables tables;
     bool tables_exist;
+    bool interrupts_exist, interrupts;
     bool clock_runs;
     uint64_t now, step, moves;
     void (*on_time)(void *context, uint64_t now);
@@ -156,12 +157,25 @@ void hw_write_cr4(uint64_t value)
 
 bool hw_interrupts_are_on(void)
 {
-    fake_fail("fake: nobody asks for RFLAGS here");
+    if (!machine.interrupts_exist) {
+        fake_fail("fake: unexpected hw_interrupts_are_on()");
+    }
+    return machine.interrupts;
 }
 
 void hw_enable_interrupts(void)
 {
-    fake_fail("fake: nobody sets RFLAGS.IF here");
+    if (!machine.interrupts_exist) {
+        fake_fail("fake: unexpected hw_enable_interrupts()");
+    }
+    fake_log_event(FAKE_ENABLE_INTERRUPTS, 0, 0);
+    machine.interrupts = true;
+}
+
+void fake_set_interrupts(bool on)
+{
+    machine.interrupts_exist = true;
+    machine.interrupts = on;
 }
 
 void hw_write_cr2(uint64_t value)
@@ -173,6 +187,7 @@ void hw_write_cr2(uint64_t value)
 void hw_disable_interrupts(void)
 {
     fake_log_event(FAKE_DISABLE_INTERRUPTS, 0, 0);
+    machine.interrupts = false;
 }
 
 void fake_set_tables(const struct hw_tables *tables)
@@ -214,6 +229,17 @@ void hw_halt(void)
     }
     machine.halt_armed = false;
     fake_log_event(FAKE_HALT, 0, 0);
+    longjmp(halt_target, 1);
+}
+
+// To a loop that halts: for a test the same end, with the address.
+void hw_jump(uint64_t address)
+{
+    if (!machine.halt_armed) {
+        fake_fail("fake: unexpected hw_jump()");
+    }
+    machine.halt_armed = false;
+    fake_log_event(FAKE_JUMP, address, 0);
     longjmp(halt_target, 1);
 }
 

@@ -28,9 +28,12 @@ void fake_set_cr(enum fake_control_register cr, uint64_t value);
 // What hw_read_tables() gives until hw_write_tables() replaces it; both fail before this.
 void fake_set_tables(const struct hw_tables *tables);
 
-// Runs `statement`, which must end in hw_halt(): the fake jumps back here. Not reaching it is a
-// failure, as is hw_halt() anywhere else. Locals of the caller that `statement` changes must be
-// volatile.
+// RFLAGS.IF, as hw_interrupts_are_on() tells it; nobody may ask or set it before this. Not logged.
+void fake_set_interrupts(bool on);
+
+// Runs `statement`, which must end in hw_halt() or hw_jump(): the fake jumps back here. Not
+// reaching it is a failure, as are they anywhere else. Locals of the caller that `statement`
+// changes must be volatile.
 #define FAKE_UNTIL_HALT(statement)                                               \
     do {                                                                         \
         if (setjmp(*fake_arm_halt()) == 0) {                                     \

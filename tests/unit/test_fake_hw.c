@@ -64,6 +64,9 @@ static void test_nothing_exists(void **state)
     ASSERT_FAILS(hw_tsc());
     ASSERT_FAILS(hw_pause());
     ASSERT_FAILS(hw_halt());
+    ASSERT_FAILS(hw_jump(0x9e780));
+    ASSERT_FAILS((void)hw_interrupts_are_on());
+    ASSERT_FAILS(hw_enable_interrupts());
     ASSERT_FAILS(hw_read_cr0());
     ASSERT_FAILS(hw_read_cr2());
     ASSERT_FAILS(hw_read_cr3());
