@@ -12,17 +12,44 @@
 #define CR0_WP  (1u << 16)
 #define CR4_PGE (1u << 7)
 
-void bsp_read(struct bsp_state *state)
+#define MSR_MTRR_DEF_TYPE 0x2ffu
+
+// No service tells the TPL, but to raise it does.
+static EFI_TPL read_tpl(const EFI_BOOT_SERVICES *boot)
 {
+    const EFI_TPL tpl = boot->RaiseTPL(TPL_HIGH_LEVEL);
+    boot->RestoreTPL(tpl);
+    return tpl;
+}
+
+// RestoreTPL may switch interrupts on, whatever they were.
+static void restore_interrupts(bool on)
+{
+    if (on)
+        hw_enable_interrupts();
+    else
+        hw_disable_interrupts();
+}
+
+void bsp_read(const struct reveille *run, struct bsp_state *state)
+{
+    const struct processor *processor = &run->machine.processor;
+    const bool interrupts = hw_interrupts_are_on();
+
     *state = (struct bsp_state){
-        .interrupts = hw_interrupts_are_on(),
+        .interrupts = interrupts,
+        .tpl = read_tpl(run->firmware.boot),
         .cr0 = hw_read_cr0(),
         .cr3 = hw_read_cr3(),
         .cr4 = hw_read_cr4(),
         .efer = hw_rdmsr(MSR_EFER),
         .apic_base = hw_rdmsr(MSR_IA32_APIC_BASE),
+        .pat = processor->pat ? hw_rdmsr(MSR_IA32_PAT) : 0,
+        .mtrr_default = processor->mtrr ? hw_rdmsr(MSR_MTRR_DEF_TYPE) : 0,
         .tables = hw_read_tables(),
     };
+    restore_interrupts(interrupts);
+    apic_read_settings(state->apic_base, &state->apic);
 }
 
 void bsp_take_over(struct reveille *run)
@@ -32,11 +59,12 @@ void bsp_take_over(struct reveille *run)
     const struct hw_tables tables = {
         .gdt = self->gdtr,
         .idt = inside ? self->early_idtr : self->idtr,
-        .code = SELECTOR_CODE64,
-        .data = SELECTOR_DATA,
+        .segments = {SELECTOR_CODE64, SELECTOR_DATA, SELECTOR_DATA, SELECTOR_DATA},
         .task = inside ? 0 : SELECTOR_TSS,
     };
 
+    if (inside)
+        run->tpl = run->firmware.boot->RaiseTPL(TPL_HIGH_LEVEL);
     hw_disable_interrupts();
     hw_write_cr0(hw_read_cr0() | CR0_WP);
     if (run->machine.processor.no_execute)
@@ -48,8 +76,10 @@ void bsp_take_over(struct reveille *run)
     hw_write_tables(&tables);
 }
 
-void bsp_hand_back(const struct bsp_state *state)
+// Interrupts last: UEFI forbids them at TPL_HIGH_LEVEL (UEFI 2.10, "EFI_BOOT_SERVICES.RaiseTPL()").
+void bsp_hand_back(const struct reveille *run)
 {
+    const struct bsp_state *state = &run->firmware_bsp;
     struct hw_tables tables = state->tables;
 
     tables.task = 0; // never changed
@@ -58,23 +88,43 @@ void bsp_hand_back(const struct bsp_state *state)
     hw_write_cr0(state->cr0);
     hw_wrmsr(MSR_EFER, state->efer);
     hw_write_tables(&tables);
-    if (state->interrupts)
-        hw_enable_interrupts();
+    run->firmware.boot->RestoreTPL(run->tpl);
+    restore_interrupts(state->interrupts);
 }
+
+#define FIELD(name, field)                                                                       \
+    {                                                                                            \
+        name, offsetof(struct bsp_state, field), sizeof(((const struct bsp_state *)NULL)->field) \
+    }
 
 const char *bsp_difference(const struct bsp_state *before, const struct bsp_state *now)
 {
-    const struct hw_tables *left = &before->tables, *right = &now->tables;
+    static const struct {
+        const char *name;
+        uint16_t at, bytes;
+    } fields[] = {
+        FIELD("RFLAGS.IF", interrupts),
+        FIELD("TPL", tpl),
+        FIELD("CR0", cr0),
+        FIELD("CR3", cr3),
+        FIELD("CR4", cr4),
+        FIELD("EFER", efer),
+        FIELD("IA32_APIC_BASE", apic_base),
+        FIELD("IA32_PAT", pat),
+        FIELD("IA32_MTRR_DEF_TYPE", mtrr_default),
+        FIELD("GDTR", tables.gdt),
+        FIELD("IDTR", tables.idt),
+        FIELD("a segment", tables.segments),
+        FIELD("TR", tables.task),
+        FIELD("APIC TPR", apic.task_priority),
+        FIELD("APIC SVR", apic.spurious),
+        FIELD("an APIC LVT", apic.vectors),
+    };
 
-    return before->interrupts != now->interrupts                    ? "RFLAGS.IF"
-           : before->cr0 != now->cr0                                ? "CR0"
-           : before->cr3 != now->cr3                                ? "CR3"
-           : before->cr4 != now->cr4                                ? "CR4"
-           : before->efer != now->efer                              ? "EFER"
-           : before->apic_base != now->apic_base                    ? "IA32_APIC_BASE"
-           : memcmp(&left->gdt, &right->gdt, sizeof left->gdt) != 0 ? "GDTR"
-           : memcmp(&left->idt, &right->idt, sizeof left->idt) != 0 ? "IDTR"
-           : left->code != right->code || left->data != right->data ? "a segment"
-           : left->task != right->task                              ? "TR"
-                                                                    : NULL;
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        if (memcmp((const uint8_t *)before + fields[i].at, (const uint8_t *)now + fields[i].at,
+                   fields[i].bytes) != 0)
+            return fields[i].name;
+    }
+    return NULL;
 }

@@ -71,17 +71,16 @@ const char *parking_word(enum parking parking)
 
 // ---- its wake ----
 
-static uint32_t own_apic_id(const struct reveille *run)
+static uint32_t own_apic_id(void)
 {
-    const bool x2apic = hw_rdmsr(MSR_IA32_APIC_BASE) & APIC_BASE_EXTD;
-    const struct apic apic = {.mmio_phys = APIC_MMIO_PHYS(run->machine.apic_base)};
-    return x2apic ? apic_x2apic.read_id(&apic) : apic_xapic.read_id(&apic);
+    const struct apic apic = apic_of(hw_rdmsr(MSR_IA32_APIC_BASE));
+    return apic.operations->read_id(&apic);
 }
 
 static void EFIAPI visit(void *argument)
 {
     const struct reveille *run = argument;
-    struct lcpu *self = arena_find(&run->arena, own_apic_id(run));
+    struct lcpu *self = arena_find(&run->arena, own_apic_id());
     if (self)
         ap_visit(self);
 }
@@ -89,7 +88,7 @@ static void EFIAPI visit(void *argument)
 static void EFIAPI visit_again(void *argument)
 {
     const struct reveille *run = argument;
-    struct lcpu *self = arena_find(&run->arena, own_apic_id(run));
+    struct lcpu *self = arena_find(&run->arena, own_apic_id());
     if (self)
         ap_visit_again(self);
 }
@@ -127,7 +126,7 @@ static void EFIAPI come_back(void *argument)
 {
     struct reveille *run = argument;
     struct firmware_aps *aps = &run->firmware_aps;
-    const uint32_t apic_id = own_apic_id(run);
+    const uint32_t apic_id = own_apic_id();
     struct lcpu *self = arena_find(&run->arena, apic_id);
 
     if (self)

@@ -83,13 +83,8 @@ void gather_identity(const struct firmware *firmware, struct machine *machine)
 // The BSP's ID by its own APIC, in the mode that firmware left on.
 static uint32_t read_bsp_apic_id(const struct machine *machine)
 {
-    const struct apic_operations *operations =
-        machine->apic_base & APIC_BASE_EXTD ? &apic_x2apic : &apic_xapic;
-    const struct apic apic = {
-        .operations = operations,
-        .mmio_phys = APIC_MMIO_PHYS(machine->apic_base),
-    };
-    return operations->read_id(&apic);
+    const struct apic apic = apic_of(machine->apic_base);
+    return apic.operations->read_id(&apic);
 }
 
 static enum status gather_inventory(const struct firmware *firmware, const struct phys *phys,

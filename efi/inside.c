@@ -95,7 +95,7 @@ static enum keep give_back(struct reveille *run)
                        "wait for its own messages in the same way and without end");
     if (held && firmware_may_be_asked(run))
         back = firmware_takes_back(run);
-    bsp_read(&now);
+    bsp_read(run, &now);
     const char *difference = bsp_difference(&run->firmware_bsp, &now);
     const bool all = run->plan.want == 0 || everybody_is_back(run);
     report_giveback(run, back, difference, all);
@@ -132,7 +132,7 @@ EFI_STATUS run_inside(struct reveille *run)
 {
     CHAR16 name[] = L"last";
 
-    bsp_read(&run->firmware_bsp);
+    bsp_read(run, &run->firmware_bsp);
     run_wake(run);
     run_report(run);
     note_drop(run->note);

@@ -61,7 +61,6 @@ void run_open_window(struct reveille *run)
     if (firmware_lives(run)) {
         run->shown = run->journal.length;
         run->console.sinks[SINK_FIRMWARE].write_line = NULL;
-        run->tpl = run->firmware.boot->RaiseTPL(TPL_HIGH_LEVEL);
     }
     run_expect_faults(run);
     bsp_take_over(run);
@@ -75,10 +74,9 @@ void run_close_window(struct reveille *run)
 {
     if (!firmware_lives(run))
         return;
-    bsp_hand_back(&run->firmware_bsp);
+    bsp_hand_back(run);
     run->window_is_open = false;
     run->wake.page_view = page_view(run, false);
-    run->firmware.boot->RestoreTPL(run->tpl);
     run_show_journal(run);
 }
 

@@ -4,6 +4,7 @@
 #include "firmware.h"
 
 #include "address_space.h"
+#include "apic.h"
 #include "journal.h"
 #include "plan.h"
 #include "qr.h"
@@ -16,8 +17,11 @@
 // The BSP's state, as far as a wake changes it.
 struct bsp_state {
     bool interrupts; // RFLAGS.IF
+    EFI_TPL tpl;
     uint64_t cr0, cr3, cr4, efer, apic_base;
+    uint64_t pat, mtrr_default; // 0 where the processor has none
     struct hw_tables tables;
+    struct apic_settings apic;
 };
 
 // How firmware's idle APs wait, which says how it means to wake them.
@@ -137,10 +141,11 @@ void run_close_window(struct reveille *run);
 // Shows on firmware's screens what was said while they were out of reach, since run->shown.
 void run_show_journal(struct reveille *run);
 
-// bsp.c
-void bsp_read(struct bsp_state *state);
+// bsp.c. While firmware lives, what is taken over is at TPL_HIGH_LEVEL, and handed back as it is
+// in run->firmware_bsp.
+void bsp_read(const struct reveille *run, struct bsp_state *state);
 void bsp_take_over(struct reveille *run);
-void bsp_hand_back(const struct bsp_state *state);
+void bsp_hand_back(const struct reveille *run);
 // The name of the first thing that differs, NULL if nothing does.
 const char *bsp_difference(const struct bsp_state *before, const struct bsp_state *now);
 

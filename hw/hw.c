@@ -194,9 +194,10 @@ void hw_disable_interrupts(void)
 struct hw_tables hw_read_tables(void)
 {
     struct hw_tables tables;
-    __asm__ volatile("sgdt %0; sidt %1; mov %%cs, %2; mov %%ss, %3; str %4"
-                     : "=m"(tables.gdt), "=m"(tables.idt), "=r"(tables.code), "=r"(tables.data),
-                       "=r"(tables.task));
+    __asm__ volatile(
+        "sgdt %0; sidt %1; mov %%cs, %2; mov %%ss, %3; mov %%ds, %4; mov %%es, %5; str %6"
+        : "=m"(tables.gdt), "=m"(tables.idt), "=r"(tables.segments.cs), "=r"(tables.segments.ss),
+          "=r"(tables.segments.ds), "=r"(tables.segments.es), "=r"(tables.task));
     return tables;
 }
 
@@ -205,10 +206,9 @@ void hw_write_tables(const struct hw_tables *tables)
     // The far return loads CS: a far jump cannot take its selector from a register in 64-bit mode.
     __asm__ volatile("lgdt %0\n\t"
                      "lidt %1\n\t"
-                     "movzwl %w3, %%eax\n\t"
-                     "mov %%eax, %%ds\n\t"
-                     "mov %%eax, %%es\n\t"
-                     "mov %%eax, %%ss\n\t"
+                     "mov %4, %%ds\n\t"
+                     "mov %5, %%es\n\t"
+                     "mov %3, %%ss\n\t"
                      "movzwl %w2, %%eax\n\t"
                      "push %%rax\n\t"
                      "lea 1f(%%rip), %%rax\n\t"
@@ -216,8 +216,9 @@ void hw_write_tables(const struct hw_tables *tables)
                      "lretq\n\t"
                      "1:"
                      :
-                     : "m"(tables->gdt), "m"(tables->idt), "r"((uint32_t)tables->code),
-                       "r"((uint32_t)tables->data)
+                     : "m"(tables->gdt), "m"(tables->idt), "r"((uint32_t)tables->segments.cs),
+                       "r"((uint32_t)tables->segments.ss), "r"((uint32_t)tables->segments.ds),
+                       "r"((uint32_t)tables->segments.es)
                      : "rax", "memory");
     if (tables->task != 0)
         __asm__ volatile("ltr %w0" : : "r"((uint32_t)tables->task) : "memory");

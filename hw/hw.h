@@ -73,7 +73,10 @@ void hw_enable_interrupts(void);
 // The descriptor tables and selectors a processor runs on.
 struct hw_tables {
     struct pseudo_descriptor gdt, idt;
-    uint16_t code, data, task; // task 0: the task register is left alone
+    struct {
+        uint16_t cs, ss, ds, es;
+    } segments;
+    uint16_t task; // 0: the task register is left alone
 };
 
 struct hw_tables hw_read_tables(void);

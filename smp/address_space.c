@@ -4,6 +4,7 @@
 
 #include "address_space.h"
 
+#include "apic.h"
 #include "control.h"
 #include "line.h"
 

@@ -9,8 +9,6 @@
 #include "problem.h"
 #include "status.h"
 
-#define APIC_MMIO_PHYS(apic_base) ((apic_base)&0x000ffffffffff000u)
-
 // Page-table pages that address_space_build needs at most for `count` processors.
 size_t address_space_bound(const struct machine *machine, size_t count);
 

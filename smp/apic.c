@@ -7,10 +7,14 @@
 #include "hw.h"
 
 #define XAPIC_ID       0x020u
+#define XAPIC_VERSION  0x030u
+#define XAPIC_TPR      0x080u
+#define XAPIC_SVR      0x0f0u
 #define XAPIC_ICR_LOW  0x300u
 #define XAPIC_ICR_HIGH 0x310u
 #define X2APIC_ID_MSR  0x802u
 #define X2APIC_ICR_MSR 0x830u
+#define X2APIC_MSR(at) (0x800u + (at) / 16) // the same registers, a sixteenth as far apart
 
 static void xapic_enable(const struct apic *apic)
 {
@@ -94,3 +98,35 @@ const struct apic_operations apic_x2apic = {
     .send = x2apic_send,
     .can_address = x2apic_can_address,
 };
+
+struct apic apic_of(uint64_t base)
+{
+    return (struct apic){
+        .operations = base & APIC_BASE_EXTD ? &apic_x2apic : &apic_xapic,
+        .mmio_phys = APIC_MMIO_PHYS(base),
+    };
+}
+
+static uint32_t read_register(uint64_t base, uint32_t at)
+{
+    return base & APIC_BASE_EXTD ? (uint32_t)hw_rdmsr(X2APIC_MSR(at))
+                                 : hw_mmio_read32(APIC_MMIO_PHYS(base) + at);
+}
+
+void apic_read_settings(uint64_t base, struct apic_settings *settings)
+{
+    // In the order in which processors got them: timer, LINT0, LINT1, error, performance counter,
+    // thermal. The version says how many there are; a later one stands elsewhere with each vendor,
+    // and reading what is not there is #GP in x2APIC mode.
+    static const uint16_t registers[APIC_VECTORS] = {0x320, 0x350, 0x360, 0x370, 0x340, 0x330};
+    const uint32_t moving = 1u << 12 | 1u << 14; // delivery status, remote IRR
+
+    *settings = (struct apic_settings){0};
+    if (!(base & APIC_BASE_EN))
+        return;
+    settings->task_priority = read_register(base, XAPIC_TPR);
+    settings->spurious = read_register(base, XAPIC_SVR);
+    const uint32_t last = read_register(base, XAPIC_VERSION) >> 16 & 0xff;
+    for (uint32_t i = 0; i < APIC_VECTORS && i <= last; i++)
+        settings->vectors[i] = read_register(base, registers[i]) & ~moving;
+}

@@ -12,6 +12,8 @@
 #define APIC_BASE_EXTD     (1u << 10)
 #define APIC_BASE_EN       (1u << 11)
 
+#define APIC_MMIO_PHYS(apic_base) ((apic_base)&0x000ffffffffff000u)
+
 // The low half of the interrupt command register, composed as the manual's table reads.
 #define ICR_VECTOR(vector)   ((uint32_t)(vector)&0xffu)
 #define ICR_DELIVERY_NMI     (4u << 8)
@@ -57,3 +59,15 @@ struct apic {
     uint64_t idle_ticks; // longest wait for an xAPIC message to leave
     uint64_t icr_writes; // messages sent so far
 };
+
+// The local APIC of the processor that calls, in the mode that this IA32_APIC_BASE says.
+struct apic apic_of(uint64_t base);
+
+// What firmware has set up in its local APIC, and a wake leaves alone: the task priority, the
+// spurious vector, and the local vectors without the bits that hardware moves. 0 where there is
+// none.
+#define APIC_VECTORS 6u
+struct apic_settings {
+    uint32_t task_priority, spurious, vectors[APIC_VECTORS];
+};
+void apic_read_settings(uint64_t base, struct apic_settings *settings);

@@ -95,6 +95,7 @@ void processor_read(struct processor *processor)
     processor->x2apic = features.ecx & 1u << 21;
     processor->mce = features.edx & 1u << 7;
     processor->pat = features.edx & 1u << 16;
+    processor->mtrr = features.edx & 1u << 12;
     if (features.ecx & 1u << 31) {
         const struct cpuid signature = hw_cpuid(LEAF_HYPERVISOR, 0);
         put_text(processor->hypervisor, signature.ebx, signature.ecx, signature.edx);

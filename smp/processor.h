@@ -16,6 +16,7 @@ struct processor {
     bool gib_pages;
     bool mce;
     bool pat;           // has a page attribute table
+    bool mtrr;          // has memory type range registers
     uint32_t phys_bits; // MAXPHYADDR
     uint32_t id_leaf;   // 0xB where it tells the x2APIC ID, else 1
     uint64_t tsc_hz;    // from leaf 0x15 or 0x16, 0 if neither tells

@@ -213,7 +213,9 @@ void hw_write_tables(const struct hw_tables *tables)
 {
     need_tables("hw_write_tables()");
     fake_log_event(FAKE_WRITE_TABLES, tables->gdt.base, tables->idt.base);
+    const uint16_t task = tables->task != 0 ? tables->task : machine.tables.task;
     machine.tables = *tables;
+    machine.tables.task = task;
 }
 
 jmp_buf *fake_arm_halt(void)

@@ -74,7 +74,7 @@ static void test_nothing_exists(void **state)
     ASSERT_FAILS(hw_write_cr3(0));
     ASSERT_FAILS(hw_write_cr4(0));
     ASSERT_FAILS(hw_read_tables());
-    ASSERT_FAILS(hw_write_tables(&(struct hw_tables){.code = 8}));
+    ASSERT_FAILS(hw_write_tables(&(struct hw_tables){.segments = {.cs = 8}}));
     ASSERT_FAILS(fake_cell(FAKE_MSR, 0x1b));
     assert_int_equal(fake_log_count(), 0);
 }
@@ -242,14 +242,16 @@ static void test_control_registers(void **state)
 
 static void test_tables(void **state)
 {
-    const struct hw_tables before = {.gdt = {0x17, 0x1000}, .idt = {0xfff, 0x2000}, .code = 0x38};
-    const struct hw_tables after = {.gdt = {0x2f, 0x3000}, .idt = {0x1ff, 0x4000}, .code = 0x18};
+    const struct hw_tables before = {
+        .gdt = {0x17, 0x1000}, .idt = {0xfff, 0x2000}, .segments = {.cs = 0x38}};
+    const struct hw_tables after = {
+        .gdt = {0x2f, 0x3000}, .idt = {0x1ff, 0x4000}, .segments = {.cs = 0x18}};
 
     (void)state;
     fake_set_tables(&before);
-    assert_int_equal(hw_read_tables().code, 0x38);
+    assert_int_equal(hw_read_tables().segments.cs, 0x38);
     hw_write_tables(&after);
-    assert_int_equal(hw_read_tables().code, 0x18);
+    assert_int_equal(hw_read_tables().segments.cs, 0x18);
     assert_true(hw_read_tables().gdt.base == 0x3000);
     FAKE_EXPECT_LOG({FAKE_WRITE_TABLES, 0x3000, 0x4000, 0, 0});
 }

@@ -1,0 +1,272 @@
+// The BSP between firmware and us: what is taken is given back, in the order that UEFI wants, and a
+// difference in any field has its name. Surprise: RestoreTPL switches interrupts on, as EDK II's
+// does, and the log shows where it stood among the instructions.
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake_hw.h"
+#include "fake_machine.h"
+#include "run.h"
+
+#define RAISED   1u // notes in the log
+#define RESTORED 2u
+
+static struct fake_machine machine;
+static struct reveille run;
+static EFI_BOOT_SERVICES boot;
+static EFI_TPL tpl;
+
+static EFI_TPL EFIAPI raise(EFI_TPL wanted)
+{
+    const EFI_TPL before = tpl;
+    assert_true(wanted >= tpl);
+    tpl = wanted;
+    hw_disable_interrupts();
+    fake_note(RAISED, wanted);
+    return before;
+}
+
+static void EFIAPI restore(EFI_TPL wanted)
+{
+    assert_true(wanted <= tpl);
+    tpl = wanted;
+    fake_note(RESTORED, wanted);
+    hw_enable_interrupts();
+}
+
+static void fail_test(const char *message)
+{
+    fail_msg("%s", message);
+}
+
+static const struct hw_tables firmwares = {
+    .gdt = {0x47, 0x1000},
+    .idt = {0xfff, 0x2000},
+    .segments = {.cs = 0x38, .ss = 0x30, .ds = 0x20, .es = 0x28},
+    .task = 0x60,
+};
+
+static int set_up(void **state)
+{
+    (void)state;
+    fake_reset();
+    fake_on_failure(fail_test);
+    fake_machine_start(&machine, 2, 0, NULL);
+    memset(&run, 0, sizeof run);
+    boot.RaiseTPL = raise;
+    boot.RestoreTPL = restore;
+    tpl = TPL_APPLICATION;
+    run.firmware.boot = &boot;
+    run.firmware.cr4 = 0x6a8;
+    run.machine.processor = (struct processor){.no_execute = true, .pat = true, .mtrr = true};
+    run.options.exit = ANSWER_NO;
+    run.arena = machine.arena;
+    run.tables.pool_phys = 0x5000;
+    fake_set_interrupts(true);
+    fake_set_cr(FAKE_CR0, 0x80000033);
+    fake_set_cr(FAKE_CR3, 0x4000);
+    fake_set_cr(FAKE_CR4, 0x6a8);
+    fake_set_cell(FAKE_MSR, 0x1b, 0xfee00d00);
+    fake_set_cell(FAKE_MSR, 0xc0000080, 0x500);
+    fake_set_cell(FAKE_MSR, 0x277, 0x0007040600070406);
+    fake_set_cell(FAKE_MSR, 0x2ff, 0xc06);
+    fake_set_tables(&firmwares);
+    fake_set_cell(FAKE_MSR, 0x803, 0x50014);
+    for (uint32_t msr = 0x808; msr <= 0x837; msr++)
+        fake_set_cell(FAKE_MSR, msr, msr);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fake_machine_stop(&machine);
+    return 0;
+}
+
+static const char *difference(void)
+{
+    struct bsp_state now;
+    bsp_read(&run, &now);
+    return bsp_difference(&run.firmware_bsp, &now);
+}
+
+static void test_what_is_taken_is_given_back(void **state)
+{
+    (void)state;
+    bsp_read(&run, &run.firmware_bsp);
+    assert_null(difference());
+    bsp_take_over(&run);
+    assert_int_equal(tpl, TPL_HIGH_LEVEL);
+    assert_false(hw_interrupts_are_on());
+    assert_int_equal(hw_read_cr3(), 0x5000);
+    assert_int_equal(hw_read_tables().segments.ds, SELECTOR_DATA);
+    assert_int_equal(hw_read_tables().segments.es, SELECTOR_DATA);
+    bsp_hand_back(&run);
+    assert_null(difference());
+    assert_int_equal(tpl, TPL_APPLICATION);
+}
+
+// UEFI forbids interrupts at TPL_HIGH_LEVEL: they come after RestoreTPL, and as they were.
+static void test_the_order(void **state)
+{
+    (void)state;
+    bsp_read(&run, &run.firmware_bsp);
+    bsp_take_over(&run);
+    fake_log_reset();
+    bsp_hand_back(&run);
+    FAKE_EXPECT_LOG({FAKE_WRITE_CR3, 3, 0x4000, 0, 0}, {FAKE_WRITE_CR4, 4, 0x6a8, 0, 0},
+                    {FAKE_WRITE_CR0, 0, 0x80000033, 0, 0}, {FAKE_WRMSR, 0xc0000080, 0x500, 0, 0},
+                    {FAKE_WRITE_TABLES, 0x1000, 0x2000, 0, 0},
+                    {FAKE_NOTE, RESTORED, TPL_APPLICATION, 0, 0},
+                    {FAKE_ENABLE_INTERRUPTS, 0, 0, 0, 0}, {FAKE_ENABLE_INTERRUPTS, 0, 0, 0, 0});
+}
+
+// Firmware that runs us with interrupts off finds them off, although RestoreTPL switches them on.
+static void test_interrupts_that_were_off(void **state)
+{
+    (void)state;
+    fake_set_interrupts(false);
+    bsp_read(&run, &run.firmware_bsp);
+    assert_false(hw_interrupts_are_on()); // to look changes nothing
+    bsp_take_over(&run);
+    bsp_hand_back(&run);
+    assert_false(hw_interrupts_are_on());
+    assert_null(difference());
+}
+
+// ---- each field has its name ----
+
+static void assert_named(const char *name)
+{
+    assert_non_null(difference());
+    assert_string_equal(difference(), name);
+    run.firmware_bsp = (struct bsp_state){0};
+    bsp_read(&run, &run.firmware_bsp);
+}
+
+static void change_tables(size_t offset, uint8_t by)
+{
+    struct hw_tables tables = hw_read_tables();
+    ((uint8_t *)&tables)[offset] ^= by;
+    fake_set_tables(&tables);
+}
+
+static void test_each_register(void **state)
+{
+    static const struct {
+        uint32_t msr;
+        const char *name;
+    } msrs[] = {
+        {0xc0000080, "EFER"},   {0x277, "IA32_PAT"},    {0x2ff, "IA32_MTRR_DEF_TYPE"},
+        {0x808, "APIC TPR"},    {0x80f, "APIC SVR"},    {0x832, "an APIC LVT"},
+        {0x835, "an APIC LVT"}, {0x836, "an APIC LVT"}, {0x837, "an APIC LVT"},
+        {0x834, "an APIC LVT"}, {0x833, "an APIC LVT"},
+    };
+
+    (void)state;
+    bsp_read(&run, &run.firmware_bsp);
+    fake_set_interrupts(false);
+    assert_named("RFLAGS.IF");
+    tpl = TPL_CALLBACK;
+    assert_named("TPL");
+    fake_set_cr(FAKE_CR0, 0x80010033);
+    assert_named("CR0");
+    fake_set_cr(FAKE_CR3, 0x6000);
+    assert_named("CR3");
+    fake_set_cr(FAKE_CR4, 0x628);
+    assert_named("CR4");
+    for (size_t i = 0; i < sizeof msrs / sizeof msrs[0]; i++) {
+        fake_set_cell(FAKE_MSR, msrs[i].msr, fake_cell(FAKE_MSR, msrs[i].msr) ^ 1);
+        assert_named(msrs[i].name);
+    }
+    fake_set_cell(FAKE_MSR, 0x1b, 0xfee00c00);
+    assert_named("IA32_APIC_BASE");
+}
+
+static void test_each_table(void **state)
+{
+    (void)state;
+    bsp_read(&run, &run.firmware_bsp);
+    change_tables(offsetof(struct hw_tables, gdt.limit), 8);
+    assert_named("GDTR");
+    change_tables(offsetof(struct hw_tables, gdt.base), 8);
+    assert_named("GDTR");
+    change_tables(offsetof(struct hw_tables, idt.limit), 8);
+    assert_named("IDTR");
+    change_tables(offsetof(struct hw_tables, idt.base), 8);
+    assert_named("IDTR");
+    change_tables(offsetof(struct hw_tables, segments.cs), 8);
+    assert_named("a segment");
+    change_tables(offsetof(struct hw_tables, segments.ss), 8);
+    assert_named("a segment");
+    change_tables(offsetof(struct hw_tables, segments.ds), 8);
+    assert_named("a segment");
+    change_tables(offsetof(struct hw_tables, segments.es), 8);
+    assert_named("a segment");
+    change_tables(offsetof(struct hw_tables, task), 8);
+    assert_named("TR");
+}
+
+// Hardware moves these bits of a local vector by itself; of the spurious one they are settings.
+static void test_moving_bits_are_no_difference(void **state)
+{
+    (void)state;
+    bsp_read(&run, &run.firmware_bsp);
+    fake_set_cell(FAKE_MSR, 0x835, 0x835 | 1u << 14);
+    fake_set_cell(FAKE_MSR, 0x832, 0x832 | 1u << 12);
+    assert_null(difference());
+    fake_set_cell(FAKE_MSR, 0x80f, 0x80f | 1u << 12);
+    assert_named("APIC SVR");
+}
+
+// What a processor does not have is not read: the fake would end the test.
+static void test_nothing_is_read_that_is_not_there(void **state)
+{
+    (void)state;
+    fake_reset();
+    fake_on_failure(fail_test);
+    fake_set_interrupts(true);
+    for (enum fake_control_register cr = FAKE_CR0; cr <= FAKE_CR4; cr++)
+        fake_set_cr(cr, 1);
+    fake_set_cell(FAKE_MSR, 0xc0000080, 0x500);
+    fake_set_cell(FAKE_MSR, 0x1b, 0xfee00100); // the APIC is off
+    fake_set_tables(&firmwares);
+    run.machine.processor = (struct processor){.pat = false};
+    bsp_read(&run, &run.firmware_bsp);
+    assert_null(difference());
+    // By memory, with four local vectors and no more.
+    fake_set_cell(FAKE_MSR, 0x1b, 0xfee00900);
+    fake_set_cell(FAKE_MMIO, 0xfee00030, 0x30014);
+    fake_set_cell(FAKE_MMIO, 0xfee00080, 0x10);
+    fake_set_cell(FAKE_MMIO, 0xfee000f0, 0x1ff);
+    fake_set_cell(FAKE_MMIO, 0xfee00320, 0x10000);
+    fake_set_cell(FAKE_MMIO, 0xfee00350, 0x700);
+    fake_set_cell(FAKE_MMIO, 0xfee00360, 0x400);
+    fake_set_cell(FAKE_MMIO, 0xfee00370, 0x10000);
+    bsp_read(&run, &run.firmware_bsp);
+    fake_set_cell(FAKE_MMIO, 0xfee00080, 0x20);
+    assert_named("APIC TPR");
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_what_is_taken_is_given_back),
+        TEST(test_the_order),
+        TEST(test_interrupts_that_were_off),
+        TEST(test_each_register),
+        TEST(test_each_table),
+        TEST(test_moving_bits_are_no_difference),
+        TEST(test_nothing_is_read_that_is_not_there),
+    };
+    return cmocka_run_group_tests_name("bsp", tests, NULL, NULL);
+}
