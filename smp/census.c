@@ -3,6 +3,7 @@
 
 #include "census.h"
 
+#include "examine.h"
 #include "line.h"
 #include "sort.h"
 
@@ -36,6 +37,12 @@ static void id_swap(const struct sortable *sortable, size_t left, size_t right)
     const struct census_entry moved = entries[left];
     entries[left] = entries[right];
     entries[right] = moved;
+}
+
+static void sort_entries(struct census_entry *entries, size_t count)
+{
+    const struct sortable sortable = {.elements = entries, .before = id_before, .swap = id_swap};
+    sort(&sortable, count);
 }
 
 static struct census_entry *find(struct census_entry *entries, size_t count, uint32_t apic_id)
@@ -91,10 +98,9 @@ uint32_t census_compare(struct census_entry *entries, size_t count, const struct
                         const struct wake *wake, const struct problems *problems)
 {
     const struct inventory *inventory = &machine->inventory;
-    const struct sortable sortable = {.elements = entries, .before = id_before, .swap = id_swap};
     struct teller teller = {problems, 0};
 
-    sort(&sortable, count);
+    sort_entries(entries, count);
     for (uint32_t index = 0; index < inventory->count; index++) {
         const struct cpu *cpu = &inventory->cpus[index];
         struct census_entry *entry = find(entries, count, cpu->apic_id);
@@ -113,6 +119,17 @@ uint32_t census_compare(struct census_entry *entries, size_t count, const struct
             compare_location(&teller, own, &entries[i]);
     }
     return teller.told;
+}
+
+bool census_allows_asking(struct census_entry *entries, size_t count, const struct wake *wake)
+{
+    sort_entries(entries, count);
+    for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
+        const struct census_entry *entry = find(entries, count, wake->plan->lcpus[slot].apic_id);
+        if (entry && entry->enabled && !examine_answers(wake, slot))
+            return false;
+    }
+    return true;
 }
 
 void census_report(struct console *console, const struct census_entry *entries, size_t count,

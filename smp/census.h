@@ -25,5 +25,9 @@ struct census_entry {
 // was woken, and then nobody has said where it sits. Returns the number of disagreements told.
 uint32_t census_compare(struct census_entry *entries, size_t count, const struct machine *machine,
                         const struct wake *wake, const struct problems *problems);
+// May firmware be asked for its processors? It waits without end for one that ignores its INIT.
+// So every wanted AP that it counts and has enabled must have answered us in this run; of others it
+// knows nothing, and waits for none. `entries` sorted or not; `wake` after its last round.
+bool census_allows_asking(struct census_entry *entries, size_t count, const struct wake *wake);
 void census_report(struct console *console, const struct census_entry *entries, size_t count,
                    const struct wake *wake);

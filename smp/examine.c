@@ -3,6 +3,8 @@
 
 #include "examine.h"
 
+#include "inject.h"
+
 // Does another wanted AP leave its real-mode mark in the same place? O(n), asked for the lost only.
 static bool mark_is_shared(const struct wake *wake, uint32_t slot)
 {
@@ -83,6 +85,25 @@ struct evidence examine(const struct wake *wake, uint32_t slot)
         evidence.stray = came_astray(wake, lcpu->apic_id);
     }
     return evidence;
+}
+
+// Faults on purpose that keep a processor from ever fetching what could leave a trace.
+static bool was_silenced(const struct wake *wake, uint32_t slot)
+{
+    const uint32_t faults =
+        arena_account(wake->arena, slot)->faults | arena_account(wake->arena, 0)->faults;
+    return fault_is_set(faults, FAULT_NO_INIT) || fault_is_set(faults, FAULT_NO_SIPI) ||
+           fault_is_set(faults, FAULT_LOST_SIPI) || fault_is_set(faults, FAULT_BAD_VECTOR) ||
+           fault_is_set(faults, FAULT_BAD_COPY);
+}
+
+bool examine_answers(const struct wake *wake, uint32_t slot)
+{
+    const struct evidence evidence = examine(wake, slot);
+
+    return evidence.up || evidence.greeted || evidence.lost < wake->generation ||
+           evidence.stage != STAGE_NONE || evidence.fault.valid || evidence.stray ||
+           (evidence.mark != STAGE_NONE && !evidence.mark_shared) || was_silenced(wake, slot);
 }
 
 uint32_t evidence_stage(const struct evidence *evidence)

@@ -248,7 +248,9 @@ void inject_arm(const struct options *options, const struct plan *plan, const st
             arena_account(arena, 0)->faults |= 1u << FAULT_LOST_SIPI; // the BSP's: each in turn
             continue;
         }
-        arena_account(arena, slot)->faults |= 1u << injection->kind;
+        // The page is everybody's: that it is damaged stands in the BSP's account.
+        arena_account(arena, injection->kind == FAULT_BAD_COPY ? 0 : slot)->faults |=
+            1u << injection->kind;
         arm_one(injection->kind, slot, arena, pml4);
     }
 }
