@@ -54,7 +54,9 @@ enum parking firmware_parking(const struct firmware *firmware, struct firmware_a
     atomic_store(&aps->unforgetting, 0);
     if (!services || EFI_ERROR(services->get_number_of_processors(services, &count, &enabled)))
         return PARKING_UNKNOWN;
-    if (enabled < 2)
+    if (enabled == 0 || enabled > count)
+        return PARKING_UNKNOWN;
+    if (enabled == 1)
         return PARKING_NOBODY;
     if (EFI_ERROR(run_everywhere(services, leave_mark, aps)) ||
         EFI_ERROR(run_everywhere(services, look_for_mark, aps)) ||
@@ -67,6 +69,29 @@ const char *parking_word(enum parking parking)
 {
     static const char *const words[] = {"unknown", "nobody", "init", "other"};
     return words[parking];
+}
+
+enum status run_check_return(struct reveille *run)
+{
+    const enum parking parking = firmware_parking(&run->firmware, &run->firmware_aps);
+
+    run->parking = parking;
+    if (run->machine.low_page == 0) {
+        report_problem(&run->log, SEVERITY_ERROR, "no-low-page",
+                       "with exit=no a page of boot services cannot be used; try exit=yes");
+        return STATUS_NOT_FOUND;
+    }
+    if (parking == PARKING_INIT || parking == PARKING_NOBODY || run->plan.wake == WAKE_FIRMWARE)
+        return STATUS_OK;
+    report_problem(
+        &run->log, run->options.force == ANSWER_YES ? SEVERITY_WARNING : SEVERITY_ERROR, "parking",
+        parking == PARKING_OTHER
+            ? "firmware's processors wait for a word in memory and not for INIT: once taken, they "
+              "do not come back, and firmware waits for them for ever when it is left; use "
+              "exit=yes, or force=yes"
+            : "it cannot be found out how firmware's processors wait, so perhaps it waits for them "
+              "for ever when it is left; use exit=yes, or force=yes");
+    return run->options.force == ANSWER_YES ? STATUS_OK : STATUS_UNSUPPORTED;
 }
 
 // ---- its wake ----
@@ -139,15 +164,23 @@ static void EFIAPI come_back(void *argument)
     atomic_fetch_add(&aps->ran, 1);
 }
 
-uint32_t firmware_takes_back(struct reveille *run)
+struct taken_back firmware_takes_back(struct reveille *run)
 {
     struct mp_services *services = services_of(&run->firmware);
+    const struct machine *machine = &run->machine;
+    struct taken_back taken = {0};
+    UINTN count = 0, enabled = 0;
 
     atomic_store(&run->firmware_aps.ran, 0);
     atomic_store(&run->firmware_aps.strays, 0);
-    if (services)
-        (void)run_everywhere(services, come_back, run);
-    return atomic_load(&run->firmware_aps.ran);
+    if (!services)
+        return taken;
+    taken.answered = !EFI_ERROR(run_everywhere(services, come_back, run));
+    taken.ran = atomic_load(&run->firmware_aps.ran);
+    taken.counts = !EFI_ERROR(services->get_number_of_processors(services, &count, &enabled)) &&
+                   count == machine->mp_services && enabled == machine->mp_services_enabled &&
+                   taken.ran + 1 == enabled;
+    return taken;
 }
 
 static bool stray_is_back(const struct firmware_aps *aps, uint32_t apic_id)
@@ -160,11 +193,13 @@ static bool stray_is_back(const struct firmware_aps *aps, uint32_t apic_id)
     return false;
 }
 
-bool everybody_is_back(const struct reveille *run)
+bool everybody_is_back(const struct reveille *run, const struct taken_back *taken)
 {
     const struct rally *rally = arena_rally(&run->arena);
     const uint32_t unlisted = atomic_load(&rally->unlisted_count);
 
+    if (!taken->answered || !taken->counts)
+        return false;
     if (unlisted > RALLY_UNLISTED_MAX)
         return false; // not all are known by name
     for (uint32_t i = 0; i < unlisted; i++) {
@@ -202,20 +237,30 @@ static bool read_entry(struct mp_services *services, uint32_t handle, struct cen
     return true;
 }
 
-void firmware_census(struct reveille *run, const struct wake *wake)
+void firmware_census_read(struct reveille *run)
 {
     struct mp_services *services = services_of(&run->firmware);
-    const size_t pages = run->machine.mp_services * sizeof(struct census_entry) / PAGE_BYTES + 1;
-    struct census_entry *entries = services ? memory_allocate(&run->firmware, pages) : NULL;
-    size_t count = 0;
+    struct census *census = &run->census;
 
-    if (!entries)
+    census->count = 0;
+    census->pages = run->machine.mp_services * sizeof *census->entries / PAGE_BYTES + 1;
+    census->entries = services ? memory_allocate(&run->firmware, census->pages) : NULL;
+    if (!census->entries)
         return;
     for (uint32_t handle = 0; handle < run->machine.mp_services; handle++) {
-        if (read_entry(services, handle, &entries[count]))
-            count++;
+        if (read_entry(services, handle, &census->entries[census->count]))
+            census->count++;
     }
-    (void)census_compare(entries, count, &run->machine, wake, &run->problems);
-    census_report(&run->console, entries, count, wake);
-    memory_free(&run->firmware, entries, pages);
+}
+
+void firmware_census_tell(struct reveille *run, const struct wake *wake)
+{
+    struct census *census = &run->census;
+
+    if (!census->entries)
+        return;
+    (void)census_compare(census->entries, census->count, &run->machine, wake, &run->problems);
+    census_report(&run->console, census->entries, census->count, wake);
+    memory_free(&run->firmware, census->entries, census->pages);
+    census->entries = NULL;
 }

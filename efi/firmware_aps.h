@@ -11,11 +11,18 @@ const char *parking_word(enum parking parking);
 
 // One round by StartupAllAPs: the same records, the same greetings. firmware_wake_round in run.h.
 
-// Lets every AP of firmware's run once more and note that it did; returns how many did.
-uint32_t firmware_takes_back(struct reveille *run);
+// What firmware's own wake, tried once more, says of its processors.
+struct taken_back {
+    uint32_t ran;  // APs that ran and noted it
+    bool answered; // StartupAllAPs came back without an error
+    bool counts;   // MP Services counts as many as before, and all of them ran
+};
+struct taken_back firmware_takes_back(struct reveille *run);
 
-// Is everybody back who was sent a message, or came unasked?
-bool everybody_is_back(const struct reveille *run);
+// Is everybody back who was sent a message, or came unasked, and does firmware agree?
+bool everybody_is_back(const struct reveille *run, const struct taken_back *taken);
 
-// MP Services' table, read into memory of its own and compared; `wake` as for census_compare.
-void firmware_census(struct reveille *run, const struct wake *wake);
+// MP Services' table: read, and then compared and told, which gives its memory back; `wake` as for
+// census_compare.
+void firmware_census_read(struct reveille *run);
+void firmware_census_tell(struct reveille *run, const struct wake *wake);

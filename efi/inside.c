@@ -28,88 +28,87 @@ static bool timer_runs(const struct firmware *firmware, const struct clock *cloc
     return runs;
 }
 
-enum status run_check_return(struct reveille *run)
-{
-    const enum parking parking = firmware_parking(&run->firmware, &run->firmware_aps);
-
-    run->parking = parking;
-    if (run->machine.low_page == 0) {
-        report_problem(&run->log, SEVERITY_ERROR, "no-low-page",
-                       "with exit=no a page of boot services cannot be used; try exit=yes");
-        return STATUS_NOT_FOUND;
-    }
-    if (parking == PARKING_INIT || parking == PARKING_NOBODY || run->plan.wake == WAKE_FIRMWARE)
-        return STATUS_OK;
-    report_problem(
-        &run->log, run->options.force == ANSWER_YES ? SEVERITY_WARNING : SEVERITY_ERROR, "parking",
-        parking == PARKING_OTHER
-            ? "firmware's processors wait for a word in memory and not for INIT: once taken, they "
-              "do not come back, and firmware waits for them for ever when it is left; use "
-              "exit=yes, or force=yes"
-            : "it cannot be found out how firmware's processors wait, so perhaps it waits for them "
-              "for ever when it is left; use exit=yes, or force=yes");
-    return run->options.force == ANSWER_YES ? STATUS_OK : STATUS_UNSUPPORTED;
-}
-
-// A processor that ignored real messages may ignore firmware's as well, and firmware would wait for
+// A processor that ignored our messages may ignore firmware's as well, and firmware would wait for
 // it without end.
 static bool firmware_may_be_asked(const struct reveille *run)
 {
-    if (run->parking != PARKING_INIT)
-        return run->plan.wake == WAKE_FIRMWARE;
-    return run->options.inject_count > 0 || run->wake.missing_count == 0;
+    const struct census *census = &run->census;
+
+    return (run->parking == PARKING_INIT || run->plan.wake == WAKE_FIRMWARE) && census->entries &&
+           census->count == run->machine.mp_services &&
+           census_allows_asking(census->entries, census->count, &run->wake);
 }
 
-static void report_giveback(struct reveille *run, uint32_t back, const char *difference, bool freed)
+// How the give-back went, and what memory has to be kept.
+struct giveback {
+    struct taken_back taken;
+    const char *difference; // of the BSP; NULL: none
+    bool timer, everybody;
+};
+
+static void report_giveback(struct reveille *run, const struct giveback *giveback)
 {
+    const uint32_t enabled = run->machine.mp_services_enabled;
     char buffer[LINE_BYTES];
     struct line line;
 
     record_start(&line, buffer, sizeof buffer, "giveback");
     record_add_text(&line, "parking", parking_word(run->parking));
-    record_add_decimal(&line, "aps",
-                       run->machine.mp_services_enabled > 0 ? run->machine.mp_services_enabled - 1
-                                                            : 0);
-    record_add_decimal(&line, "back", back);
-    record_add_decimal(&line, "timer", timer_runs(&run->firmware, &run->machine.clock));
-    record_add_text(&line, "bsp", difference ? difference : "same");
-    record_add_decimal(&line, "freed", freed);
+    record_add_decimal(&line, "aps", enabled > 0 ? enabled - 1 : 0);
+    record_add_decimal(&line, "back", giveback->taken.ran);
+    record_add_decimal(&line, "timer", giveback->timer);
+    record_add_text(&line, "bsp", giveback->difference ? giveback->difference : "same");
+    record_add_decimal(&line, "freed", giveback->everybody);
+    record_add_decimal(&line, "answered", giveback->taken.answered);
+    record_add_text(&line, "counts", giveback->taken.counts ? "same" : "other");
     console_record(&run->console, 0, &line);
-}
-
-// Firmware's own wake is tried on every AP. Returns what memory has to be kept.
-static enum keep give_back(struct reveille *run)
-{
-    struct bsp_state now;
-    uint32_t back = 0;
-    bool held = true;
-
-    if (run->plan.wake != WAKE_FIRMWARE) {
-        run_open_window(run);
-        held = wake_hold(&run->wake) == STATUS_OK;
-        run_close_window(run);
-    }
-    if (!held)
-        report_problem(&run->log, SEVERITY_WARNING, "not-held",
-                       "the local APIC did not take an INIT: firmware is not asked, since it would "
-                       "wait for its own messages in the same way and without end");
-    if (held && firmware_may_be_asked(run))
-        back = firmware_takes_back(run);
-    bsp_read(run, &now);
-    const char *difference = bsp_difference(&run->firmware_bsp, &now);
-    const bool all = run->plan.want == 0 || everybody_is_back(run);
-    report_giveback(run, back, difference, all);
-    if (difference)
+    if (giveback->difference)
         report_problem(&run->log, SEVERITY_WARNING, "bsp-changed",
                        "the BSP is not as firmware left it: see bsp= above");
-    if (!all)
+    if (!giveback->timer)
+        report_problem(&run->log, SEVERITY_WARNING, "timer-dead",
+                       "firmware's timer does not tick any more: what waits for it, waits for "
+                       "ever; a reset brings it back");
+    if (!giveback->everybody)
         report_problem(&run->log, SEVERITY_WARNING, "not-back",
                        "firmware has not got every processor back: their memory is kept, and "
                        "leaving firmware may hang; a reset brings them back");
-    if (all)
-        return KEEP_NOTHING;
-    wake_seal(&run->wake);
-    return KEEP_WHAT_APS_TOUCH;
+}
+
+// Puts everybody to sleep who was sent a message of ours.
+static bool hold(struct reveille *run)
+{
+    if (run->plan.wake == WAKE_FIRMWARE)
+        return true;
+    run_open_window(run);
+    const enum status status = wake_hold(&run->wake);
+    run_close_window(run);
+    if (status != STATUS_OK)
+        report_problem(&run->log, SEVERITY_WARNING, "not-held",
+                       "the local APIC did not take an INIT: firmware is not asked, since it would "
+                       "wait for its own messages in the same way and without end");
+    return status == STATUS_OK;
+}
+
+// Firmware's own wake is tried on every AP. False: something is not as it was.
+static bool give_back(struct reveille *run, enum keep *keep)
+{
+    struct giveback giveback = {0};
+    struct bsp_state now;
+    const bool held = hold(run);
+
+    firmware_census_read(run);
+    if (held && firmware_may_be_asked(run))
+        giveback.taken = firmware_takes_back(run);
+    bsp_read(run, &now);
+    giveback.difference = bsp_difference(&run->firmware_bsp, &now);
+    giveback.timer = timer_runs(&run->firmware, &run->machine.clock);
+    giveback.everybody = run->plan.want == 0 || everybody_is_back(run, &giveback.taken);
+    report_giveback(run, &giveback);
+    *keep = giveback.everybody ? KEEP_NOTHING : KEEP_WHAT_APS_TOUCH;
+    if (!giveback.everybody)
+        wake_seal(&run->wake);
+    return giveback.everybody && giveback.timer && !giveback.difference;
 }
 
 // A line that the journal had no room for was on the serial port alone.
@@ -131,13 +130,15 @@ static void tell_left_out(struct reveille *run)
 EFI_STATUS run_inside(struct reveille *run)
 {
     CHAR16 name[] = L"last";
+    enum keep keep;
 
     bsp_read(run, &run->firmware_bsp);
     run_wake(run);
     run_report(run);
     note_drop(run->note);
-    const enum keep keep = give_back(run);
-    firmware_census(run, &run->wake);
+    const bool given_back = give_back(run, &keep);
+    const bool good = given_back && run->outcome.ok;
+    firmware_census_tell(run, &run->wake);
     tell_left_out(run);
     const bool saved = stick_save(&run->firmware, &run->journal, name, STICK_CUT, &run->problems);
     report_end(&run->console, &run->outcome);
@@ -145,6 +146,8 @@ EFI_STATUS run_inside(struct reveille *run)
         (void)stick_save(&run->firmware, &run->journal, name, STICK_CUT,
                          &run->problems); // with the last record
     run_free(run, keep);
-    end_inside(&run->options, run->outcome.ok ? EXIT_OK : EXIT_FAILED);
-    return run->stopped ? EFI_ABORTED : run->outcome.ok ? EFI_SUCCESS : EFI_DEVICE_ERROR;
+    end_inside(&run->options, good ? EXIT_OK : EXIT_FAILED);
+    if (!given_back)
+        return EFI_DEVICE_ERROR;
+    return run->stopped ? EFI_ABORTED : good ? EFI_SUCCESS : EFI_DEVICE_ERROR;
 }

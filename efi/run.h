@@ -40,6 +40,12 @@ struct firmware_aps {
     uint32_t stray_ids[RALLY_UNLISTED_MAX];
 };
 
+// MP Services' table; memory of its own.
+struct census {
+    struct census_entry *entries; // NULL: MP Services is absent, or there is no memory
+    size_t count, pages;
+};
+
 // The screen after the exit.
 struct display {
     struct canvas canvas;
@@ -89,6 +95,7 @@ struct reveille {
     // With exit=no.
     struct bsp_state firmware_bsp; // as firmware had it
     struct firmware_aps firmware_aps;
+    struct census census;
     EFI_TPL tpl; // to go back to
     bool window_is_open;
     bool stopped;    // by CTRL+C
@@ -168,8 +175,10 @@ void run_report(struct reveille *run);
 // The last record, and the end that the options name.
 _Noreturn void run_end(struct reveille *run);
 
-// inside.c: the run with exit=no, after run_prepare: wake, report, and give all back.
+// Can the processors be given back with exit=no? Tells why not; force=yes makes it a warning.
 enum status run_check_return(struct reveille *run);
+
+// inside.c: the run with exit=no, after run_prepare: wake, report, and give all back.
 EFI_STATUS run_inside(struct reveille *run);
 
 // graphics.c: the frame buffers that firmware has, into run->machine; in another mode only if the
