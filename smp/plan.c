@@ -160,15 +160,17 @@ static enum status check_firmware_wake(const struct options *options,
     char buffer[LINE_BYTES];
     struct line line;
 
-    const bool ours = options->inject_count > 0 || options->bench != BENCH_NONE;
+    const bool ours =
+        options->inject_count > 0 || options->bench != BENCH_NONE || options->sweep.count > 0;
 
     if (options->wake != WAKE_FIRMWARE || (options->exit == ANSWER_NO && !ours))
         return STATUS_OK;
     line_start(&line, buffer, sizeof buffer);
-    line_add_text(&line,
-                  options->exit != ANSWER_NO
-                      ? "wake=firmware works while firmware lives: add exit=no"
-                      : "wake=firmware sends no message of ours: leave out inject= and bench=");
+    line_add_text(
+        &line,
+        options->exit != ANSWER_NO
+            ? "wake=firmware works while firmware lives: add exit=no"
+            : "wake=firmware sends no message of ours: leave out inject=, bench= and sweep=");
     tell(problems, SEVERITY_ERROR, "firmware-wake", &line);
     return STATUS_INVALID;
 }

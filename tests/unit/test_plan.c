@@ -156,6 +156,11 @@ static void test_firmwares_wake(void **state)
     assert_int_equal(make(), STATUS_OK);
     options.inject_count = 1;
     assert_int_equal(make(), STATUS_INVALID);
+    options.inject_count = 0;
+    options.sweep = (struct sweep){.key = SWEEP_WAKE, .count = 1, .values = {WAKE_PARALLEL}};
+    assert_int_equal(make(), STATUS_INVALID);
+    assert_told(0, "firmware-wake",
+                "wake=firmware sends no message of ours: leave out inject=, bench= and sweep=");
 }
 
 // ---- init_us ----
