@@ -247,6 +247,11 @@ static enum status prepare(struct reveille *run)
 
 enum status run_prepare(struct reveille *run)
 {
+    if (run->options.exit == ANSWER_NO &&
+        (run->options.again == ANSWER_YES || run->options.save == SAVE_NVRAM))
+        report_problem(&run->log, SEVERITY_WARNING, "no-effect",
+                       "again=yes and save=nvram do nothing with exit=no: the result is on the "
+                       "volume at once");
     const enum status status = prepare(run);
     run->times.prepared = hw_tsc();
     return status == STATUS_OK && run->options.exit == ANSWER_NO ? run_check_return(run) : status;
@@ -298,11 +303,34 @@ void run_free(struct reveille *run, enum keep keep)
     uart_drain(&run->console.uart);
 }
 
+static bool firmware_stays(const struct options *options)
+{
+    return options->exit == ANSWER_NO || options->check == ANSWER_YES;
+}
+
+void run_tell_end(struct reveille *run)
+{
+    const struct problems nobody = {problems_ignore, NULL};
+    const enum stick_end end = firmware_stays(&run->options) ? STICK_CUT : STICK_BLANK;
+    CHAR16 name[] = L"last";
+
+    // Twice: what the volume says of the first belongs in the journal, and so does the last record.
+    const bool saved = run->options.save != SAVE_NONE &&
+                       stick_save(&run->firmware, &run->journal, name, end, &run->problems);
+    report_end(&run->console, &run->outcome);
+    if (saved)
+        (void)stick_save(&run->firmware, &run->journal, name, end, &nobody);
+}
+
+// A run that was stopped by hand is no result; a refusal is one.
 EFI_STATUS run_refuse(struct reveille *run, enum status status)
 {
-    report_end(&run->console, &run->outcome);
+    if (status == STATUS_OK)
+        report_end(&run->console, &run->outcome);
+    else
+        run_tell_end(run);
     run_free(run, KEEP_NOTHING);
-    if (run->options.exit == ANSWER_YES && run->options.check == ANSWER_NO)
+    if (!firmware_stays(&run->options))
         end_refused(&run->machine, &run->options);
     else
         end_inside(&run->options, EXIT_REFUSED);
@@ -327,15 +355,12 @@ EFI_STATUS run_fetched(struct reveille *run)
 
 EFI_STATUS run_checked(struct reveille *run)
 {
-    CHAR16 name[] = L"last";
-
     preflight_page(&run->console, &run->machine, &run->plan, &run->serial);
     firmware_census_read(run);
     firmware_census_tell(run, NULL);
     run->outcome.ok = true;
     note_drop(run->note);
-    report_end(&run->console, &run->outcome);
-    (void)stick_save(&run->firmware, &run->journal, name, STICK_CUT, &run->problems);
+    run_tell_end(run);
     run_free(run, KEEP_NOTHING);
     end_inside(&run->options, EXIT_OK);
     return EFI_SUCCESS;

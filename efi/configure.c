@@ -44,12 +44,14 @@ static enum status read_file(const struct firmware *firmware, const struct probl
         problems->tell(problems->context, SEVERITY_ERROR, "config-unreadable",
                        "reveille.cfg is there, but could not be read");
         status = STATUS_INVALID;
+        options->save = SAVE_NONE; // as it may have said
     } else if (bytes >= CONFIG_BYTES_MAX) {
         problems->tell(
             problems->context, SEVERITY_ERROR, "config-too-long",
             "reveille.cfg has 65536 bytes or more: this is no option file, so nothing of it "
             "was read");
         status = STATUS_INVALID;
+        options->save = SAVE_NONE; // as it may have said
     } else {
         status = options_parse(text, bytes, "reveille.cfg", problems, options);
     }

@@ -129,7 +129,6 @@ static void tell_left_out(struct reveille *run)
 
 EFI_STATUS run_inside(struct reveille *run)
 {
-    CHAR16 name[] = L"last";
     enum keep keep;
 
     bsp_read(run, &run->firmware_bsp);
@@ -140,11 +139,7 @@ EFI_STATUS run_inside(struct reveille *run)
     const bool good = given_back && run->outcome.ok;
     firmware_census_tell(run, &run->wake);
     tell_left_out(run);
-    const bool saved = stick_save(&run->firmware, &run->journal, name, STICK_CUT, &run->problems);
-    report_end(&run->console, &run->outcome);
-    if (saved)
-        (void)stick_save(&run->firmware, &run->journal, name, STICK_CUT,
-                         &run->problems); // with the last record
+    run_tell_end(run);
     run_free(run, keep);
     end_inside(&run->options, good ? EXIT_OK : EXIT_FAILED);
     if (!given_back)

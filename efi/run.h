@@ -115,6 +115,10 @@ EFI_STATUS run_open(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABLE *s
 // Gathers, plans, allocates and proves: everything that can be known beforehand.
 enum status run_prepare(struct reveille *run);
 
+// The end while firmware lives: the last record, and the files on the volume with it in them,
+// unless save=none. What cannot be saved is told before the last record.
+void run_tell_end(struct reveille *run);
+
 // Gives back what was taken and writes the last record. Returns what to return to firmware.
 EFI_STATUS run_refuse(struct reveille *run, enum status status);
 

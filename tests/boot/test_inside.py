@@ -7,9 +7,11 @@ has an APIC ID above 254, so these machines have one processor with ID 299.
 
 import functools
 import re
+import shutil
 
 import pytest
 
+import image
 import linux
 import qemu
 import records
@@ -32,6 +34,17 @@ def cpus(count, apic):
 def shell(script, **machine):
     """Runs a script in the Shell, on the image's volume."""
     return run(shell="fs0:\n" + "\n".join(script) + "\n", debug_exit=False, goes_on=True, **machine)
+
+
+def stick_with_shell(folder, script):
+    """A disk image like Machine's own, for a port of another kind."""
+    esp = folder / "esp"
+    shutil.copytree(qemu.BUILD / "esp", esp)
+    (esp / "reveille").mkdir(exist_ok=True)
+    (esp / "EFI/BOOT/BOOTX64.EFI").rename(esp / "reveille/BOOTX64.EFI")
+    (esp / "startup.nsh").write_text("\r\n".join(["fs0:", *script, ""]))
+    image.make_image(esp, folder / "stick.img")
+    return folder / "stick.img"
 
 
 def sections(result):
@@ -153,6 +166,40 @@ def test_the_result_is_a_file_at_once():
                                                    "failed": "0"}
     assert [line for line in lines if line.startswith("status ")] == \
         ["status 0x0", "status 0x7", "status 0x2"]
+
+
+def test_what_is_saved_and_what_is_not():
+    """A refusal is a result, and last.txt has it; save=none leaves the volume alone; ev=end is the last
+    record of the file in every case."""
+    def look(n):
+        return [f"echo FILE {n}", r"type \reveille\last.txt", "echo RECORDS",
+                r"type \reveille\last.rec", "echo DONE"]
+
+    result = shell([f"{IMAGE} exit=no cpus=77", *look(1),
+                    f"{IMAGE} exit=no save=none", f"{IMAGE} check=yes save=none",
+                    f"{IMAGE} exit=no save=none wake=sideways", *look(2),
+                    f"{IMAGE} check=yes", *look(3),
+                    f"{IMAGE} exit=no again=yes save=nvram", "reset -s"], cpu="qemu64")
+    lines = result.lines
+    refused, again, checked = [
+        lines[lines.index(f"FILE {n}"):][:lines[lines.index(f"FILE {n}"):].index("DONE")] for n in (1, 2, 3)]
+    assert any("cpus=" in line for line in refused) and refused[1:] == again[1:], again
+    for file, want in (refused, "0"), (checked, "0"):
+        told = [r for r in records.parse_records(file) if r]
+        assert told[0]["ev"] == "start" and told[-1]["ev"] == "end" and told[-1]["want"] == want
+    assert [r["ev"] for r in records.parse_records(checked)].count("mp") == 4
+    assert "no-effect" in [r["what"] for r in of(sections(result)[-1], "warning")]
+
+
+def test_a_volume_that_takes_nothing(tmp_path):
+    """On a read-only stick it is told, and ev=end is the last record all the same."""
+    stick = stick_with_shell(tmp_path, [f"{IMAGE} check=yes", f"{IMAGE} exit=no", "reset -s"])
+    result = run(stick=stick, stick_mode="readonly=on", debug_exit=False, goes_on=True, cpu="qemu64")
+    runs = sections(result)
+    assert len(runs) == 2, result.tail()
+    for section in runs:
+        assert [r["what"] for r in of(section, "warning")] == ["not-saved"], section
+        assert section[-1]["ev"] == "end" and section[-1]["ok"] == "1", section
 
 
 def test_check_wakes_nobody():
