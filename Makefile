@@ -204,7 +204,7 @@ $(B)/BOOTX64.debug: $(B)/BOOTX64.so
 	$(Q)$(OBJCOPY) --only-keep-debug $< $@
 
 $(B)/BOOTX64.EFI: $(B)/BOOTX64.so tools/finish_image.py
-	$(Q)$(OBJCOPY) -S -j .text -j .rodata -j .data -j .dynamic -j .relr -j .dynsym -j .reloc -j .sbat \
+	$(Q)$(OBJCOPY) -S -j .text -j .rodata -j .data -j .dynamic -j .relr -j .dynsym -j .bss -j .reloc -j .sbat \
 	    --output-target=efi-app-x86_64 --section-alignment=4096 $< $@
 	$(Q)$(PYTHON) tools/finish_image.py $@
 

@@ -1,11 +1,16 @@
-// The image's first act: it adds its base to every pointer in its data. In place of gnu-efi's,
+// The image's first act: it clears what has no bytes in the file, which not every loader does, and
+// adds its base to every pointer in its data. In place of gnu-efi's,
 // which knows the long form of relocations only; the short one (RELR) takes a fiftieth of the room.
 // Surprise: nothing in here may need a relocation itself.
 
 #include <elf.h>
 #include <efi.h>
 
+#include "mem.h"
+
 #define BITS_OF_A_MAP 63u
+
+extern uint8_t image_bss_start[], image_bss_end[];
 
 // Called by gnu-efi's start-up code.
 EFI_STATUS _relocate(long base, const Elf64_Dyn *dynamic, EFI_HANDLE handle,
@@ -36,6 +41,7 @@ EFI_STATUS _relocate(long base, const Elf64_Dyn *dynamic, EFI_HANDLE handle,
     uint64_t table = 0, bytes = 0;
 
     (void)handle, (void)system;
+    memset(image_bss_start, 0, (size_t)(image_bss_end - image_bss_start));
     for (; dynamic->d_tag != DT_NULL; dynamic++) {
         if (dynamic->d_tag == DT_RELR)
             table = dynamic->d_un.d_ptr;

@@ -24,6 +24,7 @@ DIRECTORY_BASE_RELOCATION = 5
 
 SCN_CODE = 0x00000020
 SCN_INITIALIZED_DATA = 0x00000040
+SCN_UNINITIALIZED_DATA = 0x00000080
 SCN_EXECUTE = 0x20000000
 SCN_READ = 0x40000000
 SCN_WRITE = 0x80000000
@@ -31,6 +32,7 @@ SCN_WRITE = 0x80000000
 CODE = SCN_CODE | SCN_EXECUTE | SCN_READ
 CONSTANT = SCN_INITIALIZED_DATA | SCN_READ
 DATA = SCN_INITIALIZED_DATA | SCN_READ | SCN_WRITE
+CLEARED = SCN_UNINITIALIZED_DATA | SCN_READ | SCN_WRITE  # by _relocate(); no bytes in the file
 
 # Every section that the linker script can make. _relocate() only reads .dynamic and .relr.
 RIGHTS = {
@@ -42,6 +44,7 @@ RIGHTS = {
     ".dynamic": CONSTANT,
     ".relr": CONSTANT,
     ".dynsym": CONSTANT,
+    ".bss": CLEARED,
 }
 REQUIRED = (".text", ".rodata", ".data", ".dynamic", ".reloc", ".sbat")
 
@@ -159,10 +162,15 @@ def prove_sections(image, headers):
         need(s.virtual_size > 0, f"{s.name} is empty")
         need(s.rva % PAGE == 0, f"{s.name} at 0x{s.rva:x} is not on a page")
         need(s.rva >= end, f"{s.name} at 0x{s.rva:x} overlaps what is before it")
-        need(s.raw_size >= s.virtual_size, f"{s.name} has fewer bytes in the file than in memory")
-        need(s.raw_offset >= raw_end, f"{s.name} overlaps what is before it in the file")
-        need(s.raw_offset % file_alignment == 0, f"{s.name} is not aligned in the file")
-        raw_end = s.raw_offset + s.raw_size
+        if s.rights == CLEARED:
+            need(s.raw_size == 0, f"{s.name} has bytes in the file")
+        else:
+            need(s.raw_size >= s.virtual_size,
+                 f"{s.name} has fewer bytes in the file than in memory")
+        if s.raw_size > 0:
+            need(s.raw_offset >= raw_end, f"{s.name} overlaps what is before it in the file")
+            need(s.raw_offset % file_alignment == 0, f"{s.name} is not aligned in the file")
+            raw_end = s.raw_offset + s.raw_size
         need(raw_end <= len(image), f"{s.name} reaches beyond the file")
         both = SCN_WRITE | SCN_EXECUTE
         need(s.rights & both != both, f"{s.name} is both writable and executable")
