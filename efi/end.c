@@ -13,6 +13,11 @@
 #define DEBUG_EXIT_PORT 0xf4u   // -device isa-debug-exit,iobase=0xf4,iosize=4
 #define DEBUG_EXIT_US   200000u // many turns of QEMU's main loop
 
+bool end_waits(const struct machine *machine, const struct options *options)
+{
+    return options->end == END_HALT || (options->end == END_AUTO && !machine->under_qemu);
+}
+
 static bool uses_debug_exit(const struct machine *machine, const struct options *options)
 {
     return options->end == END_DEBUG_EXIT || (options->end == END_AUTO && machine->under_qemu);

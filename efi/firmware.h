@@ -131,6 +131,8 @@ _Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
 // To firmware's own address space and tables, for runtime services.
 void return_to_firmware_tables(const struct firmware *firmware);
 // With exit=no or check=yes: tells QEMU's debug port if end=debug-exit asks for it; returns.
+// Does the end wait for a person?
+bool end_waits(const struct machine *machine, const struct options *options);
 void end_inside(const struct options *options, enum exit_code code);
 // Before the exit: tells QEMU's debug port, where one is to be used; returns where there is none.
 void end_refused(const struct machine *machine, const struct options *options);

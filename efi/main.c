@@ -2,7 +2,8 @@
 // the room that knows how.
 //
 // What holds, whatever the machine does:
-//   1. until "Leaving firmware" nothing is changed that is not given back when the run is refused;
+//   1. until "Leaving firmware" nothing is changed that is not given back when the run is refused,
+//      but the registers of the serial port that was found: polled, 8N1, its divisor as it was;
 //   2. after it, no firmware is called but to switch the machine off;
 //   3. with exit=no all is given back, and what cannot be is told;
 //   4. the last record is ev=end, unless the machine is gone.
@@ -63,5 +64,6 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
     do
         status = start(&g_run, handle, system);
     while (g_run.start_over);
+    run_hold_screen(&g_run);
     return status;
 }

@@ -98,7 +98,7 @@ struct reveille {
     struct census census;
     EFI_TPL tpl; // to go back to
     bool window_is_open;
-    bool stopped;    // by CTRL+C
+    bool stopped;    // by a key
     bool start_over; // with what was typed
     bool fetched;    // the previous run's result was what this start was for
     enum parking parking;
@@ -225,3 +225,7 @@ bool nvram_harvest(struct reveille *run);
 // which stand in run->typed then.
 enum wait_end { WAIT_OVER, WAIT_STOP, WAIT_EDIT };
 enum wait_end run_wait(struct reveille *run);
+
+// Before the image returns: a boot manager clears the screen at once, so what was said stays until
+// a key, where the end waits for one at all. Not behind a Shell, and not for a start that fetched.
+void run_hold_screen(struct reveille *run);

@@ -8,6 +8,14 @@
 #define PAGE_WAIT_S 600u // somebody who has left must not stop the run for ever
 #define POLL_US     10000u
 
+bool shell_started(const struct firmware *firmware)
+{
+    EFI_GUID guid = EFI_SHELL_PARAMETERS_PROTOCOL_GUID;
+    void *parameters = NULL;
+
+    return !EFI_ERROR(firmware->boot->HandleProtocol(firmware->handle, &guid, &parameters));
+}
+
 bool shell_break(const struct firmware *firmware)
 {
     EFI_GUID guid = EFI_SHELL_PROTOCOL_GUID;

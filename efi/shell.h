@@ -3,6 +3,9 @@
 
 #include "firmware.h"
 
+// Was this image started by a Shell, which leaves on its screen what was said?
+bool shell_started(const struct firmware *firmware);
+
 // Was CTRL+C pressed since the Shell started us? False where there is no Shell.
 bool shell_break(const struct firmware *firmware);
 

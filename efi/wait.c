@@ -3,11 +3,13 @@
 #include "run.h"
 
 #include "mem.h"
+#include "shell.h"
 
 #define KEYS_MOST        256u
 #define LOOK_US          50000u
 #define LOOKS_PER_SECOND (1000000u / LOOK_US)
 #define TYPING_S         600u // without a key: whoever typed has gone away
+#define LOOKING_S        600u // the same of whoever looked
 
 #define BACKSPACE   L'\b'
 #define ENTER       L'\r'
@@ -17,6 +19,15 @@ static bool take_key(const struct firmware *firmware, EFI_INPUT_KEY *key)
 {
     SIMPLE_INPUT_INTERFACE *keys = firmware->system->ConIn;
     return keys && !EFI_ERROR(keys->ReadKeyStroke(keys, key));
+}
+
+// What was typed before does not count; a keyboard that never ends is one that is pressed.
+static void drain_keys(const struct firmware *firmware)
+{
+    EFI_INPUT_KEY key;
+
+    for (uint32_t keys = 0; keys < KEYS_MOST && take_key(firmware, &key); keys++)
+        ;
 }
 
 static bool wait_for_key(const struct firmware *firmware, uint64_t seconds, EFI_INPUT_KEY *key)
@@ -94,6 +105,7 @@ static enum wait_end edit(struct reveille *run)
     typed->given = edit_line(&run->firmware, typed);
     if (typed->given)
         return WAIT_EDIT;
+    run->stopped = true;
     report_problem(&run->log, SEVERITY_WARNING, "stopped",
                    "nothing was entered: nobody was woken, and firmware goes on");
     return WAIT_STOP;
@@ -105,16 +117,28 @@ enum wait_end run_wait(struct reveille *run)
 
     if (run->options.wait_s == 0)
         return WAIT_OVER;
-    // What was typed before does not count; a keyboard that never ends is one that is pressed.
-    for (uint32_t keys = 0; keys < KEYS_MOST && take_key(&run->firmware, &key); keys++)
-        ;
+    drain_keys(&run->firmware);
     say(run, "Leaving firmware in %u s: e edits the options, any other key stops it",
         run->options.wait_s);
     if (!wait_for_key(&run->firmware, run->options.wait_s, &key))
         return WAIT_OVER;
     if (key.UnicodeChar == L'e')
         return edit(run);
+    run->stopped = true;
     report_problem(&run->log, SEVERITY_WARNING, "stopped",
                    "a key was pressed: nobody was woken, and firmware goes on");
     return WAIT_STOP;
+}
+
+void run_hold_screen(struct reveille *run)
+{
+    EFI_INPUT_KEY key;
+
+    if (!run->log.console || run->fetched || run->stopped ||
+        !end_waits(&run->machine, &run->options) || shell_started(&run->firmware))
+        return;
+    run->firmware.boot->SetWatchdogTimer(0, 0, 0, NULL); // firmware resets after five minutes
+    drain_keys(&run->firmware);
+    say(run, "A key returns to firmware, or %u s without one", LOOKING_S);
+    (void)wait_for_key(&run->firmware, LOOKING_S, &key);
 }

@@ -236,6 +236,22 @@ def test_options_can_be_typed_in_the_count_down():
     assert [r["state"] for r in told if r["ev"] == "cpu"] == ["bsp", "online", "skipped", "online"]
 
 
+@pytest.mark.parametrize("options", ["check=yes", "colour=red rounds=0", "exit=no"])
+def test_the_screen_stays_until_a_key(options):
+    """A boot manager clears the screen when an image returns; nobody has read it by then."""
+    boots, held = 0, False
+    with qemu.Qemu(qemu.Machine(cpu="qemu64", options=f"{options} end=halt", goes_on=True)) as vm:
+        for line in vm.lines():
+            boots += line.startswith("BdsDxe: starting")
+            if line.startswith("A key returns to firmware"):
+                held = True
+                assert boots == 1
+                vm.qmp("send-key", keys=[{"type": "qcode", "data": "spc"}])
+            if held and line.startswith("BdsDxe:"):
+                return  # firmware goes on
+    raise AssertionError("firmware did not come back" if held else "the screen did not stay")
+
+
 def test_any_key_stops_the_run():
     with qemu.Qemu(qemu.Machine(options="wait=600")) as vm:
         lines = []
