@@ -85,7 +85,8 @@ class Picture:
         _, height, scale, _ = self.type()
         high = height * scale
         first = self._text_rows() * high + high // 2 + 5 * high // 2
-        last = self.height - high - high // 2 - high // 2
+        legend = high if high > 16 else 2 * high  # two lines on small screens
+        last = self.height - legend - high // 2 - high // 2
         lower = self.height - self._text_rows() * high
         right = self.width - min(lower // 2, self.width // 3)
         colours, above = [], b""
