@@ -150,20 +150,18 @@ static void run_round(struct reveille *run, struct wake_result *result)
     run_close_window(run);
 }
 
-// CTRL+C in the Shell, looked at between the rounds.
-static bool is_stopped(struct reveille *run, uint32_t round)
+// CTRL+C in the Shell, looked at between the rounds and between a sweep's settings.
+static bool is_stopped(struct reveille *run, const char *what, size_t done, size_t wanted)
 {
     char buffer[LINE_BYTES];
     struct line line;
 
-    if (!firmware_lives(run) || round == run->plan.rounds || !shell_break(&run->firmware))
-        return false;
+    if (!firmware_lives(run) || done == wanted || run->stopped || !shell_break(&run->firmware))
+        return run->stopped;
     run->stopped = true;
     line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, "CTRL+C: %u of %u rounds were run", (uint64_t)round,
-                    (uint64_t)run->plan.rounds);
+    line_add_format(&line, "CTRL+C: %u of %u %s were run", (uint64_t)done, (uint64_t)wanted, what);
     report_problem(&run->log, SEVERITY_WARNING, "stopped-by-key", line.text);
-    run->plan.rounds = round;
     return true;
 }
 
@@ -196,8 +194,8 @@ static void run_rounds(struct reveille *run, struct sweep_result *sum)
         run->rounds_us[round - 1] = (uint32_t)result.last_us;
         run->medians_us[round - 1] = (uint32_t)result.median_us;
         add_to_sweep(&result, want, sum);
-        if (is_stopped(run, round))
-            break;
+        if (is_stopped(run, "rounds", round, run->plan.rounds))
+            run->plan.rounds = round;
     }
 }
 
@@ -220,6 +218,7 @@ static void run_sweep(struct reveille *run)
         result->median_us = spread_of(run->medians_us, run->plan.rounds);
         result->last_us = spread_of(run->rounds_us, run->plan.rounds);
         report_sweep(&run->console, &run->wake, sweep, setting, result);
+        (void)is_stopped(run, "settings", setting + 1, sweep->count);
     }
     struct sweep done = *sweep;
     done.count = setting;
