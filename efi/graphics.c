@@ -32,16 +32,19 @@ static void set_masks(const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *info,
     }
 }
 
-// Only with screen=WIDTHxHEIGHT; else a mode is never changed.
-static void choose_mode(const struct options *options, EFI_GRAPHICS_OUTPUT_PROTOCOL *output)
+static void choose_mode(const struct firmware *firmware, const struct options *options,
+                        EFI_GRAPHICS_OUTPUT_PROTOCOL *output)
 {
     for (UINT32 mode = 0; mode < output->Mode->MaxMode && mode < MODES_MAX; mode++) {
         EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *info = NULL;
         UINTN bytes = 0;
-        if (EFI_ERROR(output->QueryMode(output, mode, &bytes, &info)) || bytes < sizeof *info)
+        if (EFI_ERROR(output->QueryMode(output, mode, &bytes, &info)))
             continue;
-        if (info->HorizontalResolution != options->screen_width ||
-            info->VerticalResolution != options->screen_height)
+        const bool wanted = bytes >= sizeof *info &&
+                            info->HorizontalResolution == options->screen_width &&
+                            info->VerticalResolution == options->screen_height;
+        firmware->boot->FreePool(info); // it was made for us
+        if (!wanted)
             continue;
         if (mode != output->Mode->Mode)
             (void)output->SetMode(output, mode);
@@ -122,16 +125,19 @@ void graphics_gather(struct reveille *run)
     struct machine *machine = &run->machine;
     UINTN count;
     EFI_HANDLE *handles = find_outputs(&run->firmware, &count);
+    // Only with screen=WIDTHxHEIGHT, and where nobody has to find the screen as it was.
+    const bool choose = run->options.screen == SCREEN_MODE && run->options.exit == ANSWER_YES &&
+                        run->options.check == ANSWER_NO;
 
     for (UINTN i = 0; i < count; i++) {
         struct framebuffer found;
         EFI_GRAPHICS_OUTPUT_PROTOCOL *output = output_of(&run->firmware, handles[i]);
         if (!output)
             continue;
-        if (run->options.screen == SCREEN_MODE)
-            choose_mode(&run->options, output);
+        if (choose)
+            choose_mode(&run->firmware, &run->options, output);
         const char *wrong = read_output(output, machine, &found);
-        if (!wrong && run->options.screen == SCREEN_MODE &&
+        if (!wrong && choose &&
             (found.width != run->options.screen_width ||
              found.height != run->options.screen_height))
             report_problem(&run->log, SEVERITY_WARNING, "no-such-mode",
