@@ -76,6 +76,7 @@ struct evidence examine(const struct wake *wake, uint32_t slot)
         .up = account->up,
         .greeted = account->greeted,
         .lost = account->lost,
+        .by_firmware = wake->plan->wake == WAKE_FIRMWARE,
         .fault = fault,
     };
     // What takes a search is looked at only where nothing else speaks.

@@ -47,6 +47,10 @@ static const struct {
                       "look at the serial port: is it stuck, or held by another processor?"},
     [CAUSE_INTERMITTENT] = {"intermittent", "it greeted, but it missed a round",
                             "raise init_us and sipis, and try again with more rounds="},
+    [CAUSE_NOT_RUN_BY_FIRMWARE] =
+        {"not-run-by-firmware", "firmware did not run our procedure on it",
+         "has MP Services disabled it, or lost it? See enabled= and healthy= in ev=mp, and try "
+         "wake=parallel"},
     [CAUSE_UNKNOWN] =
         {"unknown", "the evidence does not say",
          "another processor leaves its mark in the same place: wake it alone with cpus="},
@@ -60,7 +64,7 @@ static enum cause verdict_by_mark(const struct evidence *evidence)
         return CAUSE_WRONG_ID;
     // A mark that is not there was left by nobody; one that is there may be another's.
     if (evidence->mark == STAGE_NONE)
-        return CAUSE_NEVER_FETCHED;
+        return evidence->by_firmware ? CAUSE_NOT_RUN_BY_FIRMWARE : CAUSE_NEVER_FETCHED;
     if (evidence->mark_shared)
         return CAUSE_UNKNOWN;
     switch (evidence->mark) {

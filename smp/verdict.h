@@ -23,6 +23,7 @@ struct evidence {
     bool greeted;      // in whatever round
     uint32_t lost;     // rounds in which it did not come in time
     bool page_damaged; // the trampoline's page is not what it was when it was proved
+    bool by_firmware;  // firmware was to start it, by MP Services
     bool stray;        // somebody came under its ID and found no record
     struct fault_evidence fault;
 };
@@ -37,9 +38,10 @@ enum cause {
     CAUSE_STOPPED_IN_C,
     CAUSE_FAULT,
     CAUSE_WRONG_ID,
-    CAUSE_LATE,         // came after its time-out
-    CAUSE_SILENT,       // checked in in time, its line did not come out
-    CAUSE_INTERMITTENT, // greeted, but missed a round
+    CAUSE_LATE,                // came after its time-out
+    CAUSE_SILENT,              // checked in in time, its line did not come out
+    CAUSE_INTERMITTENT,        // greeted, but missed a round
+    CAUSE_NOT_RUN_BY_FIRMWARE, // firmware was to start it, and did not
     CAUSE_UNKNOWN,
     CAUSE_COUNT,
 };

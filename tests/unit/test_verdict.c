@@ -40,7 +40,9 @@ static bool holds(enum cause cause, const struct evidence *e)
     case CAUSE_STOPPED_IN_REAL:
         return by_mark && e->mark == STAGE_REAL && !e->mark_shared;
     case CAUSE_NEVER_FETCHED:
-        return by_mark && e->mark == STAGE_NONE;
+        return by_mark && e->mark == STAGE_NONE && !e->by_firmware;
+    case CAUSE_NOT_RUN_BY_FIRMWARE:
+        return by_mark && e->mark == STAGE_NONE && e->by_firmware;
     case CAUSE_DAMAGED_PAGE:
         return nothing && e->page_damaged;
     case CAUSE_WRONG_ID:
@@ -69,7 +71,7 @@ static void test_every_combination(void **state)
     (void)state;
     for (uint32_t stage = 0; stage < STAGES; stage++) {
         for (uint32_t mark = 0; mark <= STAGE_LONG; mark++) {
-            for (unsigned bits = 0; bits < 1u << 7; bits++) {
+            for (unsigned bits = 0; bits < 1u << 8; bits++) {
                 const struct evidence evidence = {
                     .stage = stage,
                     .mark = mark,
@@ -79,6 +81,7 @@ static void test_every_combination(void **state)
                     .lost = bits & 8 ? 3 : 0,
                     .page_damaged = bits & 16,
                     .stray = bits & 32,
+                    .by_firmware = bits & 128,
                     .fault = {.valid = bits & 64, .mode = STAGE_LONG, .vector = 14},
                 };
                 judge(&evidence);
@@ -86,7 +89,7 @@ static void test_every_combination(void **state)
             }
         }
     }
-    assert_int_equal(count, STAGES * 4 * 128);
+    assert_int_equal(count, STAGES * 4 * 256);
 }
 
 // A shared mark is no evidence against anybody.
