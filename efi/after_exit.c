@@ -60,7 +60,7 @@ void run_leave(struct reveille *run)
     if (run->options.save != SAVE_NONE) // a run that dies leaves at least this
         (void)stick_save(&run->firmware, &run->journal, name, STICK_BLANK, &run->problems);
     uart_drain(&run->console.uart);
-    run->firmware.boot->SetWatchdogTimer(0, 0, 0, NULL); // firmware resets after five minutes
+    run_stop_watchdog(run);
     run->console.sinks[SINK_FIRMWARE].write_line = NULL;
     if (run->display.memory)
         graphics_clear(run);

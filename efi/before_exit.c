@@ -245,6 +245,11 @@ static enum status prepare(struct reveille *run)
     return run_fill_page(run, (uint8_t *)(uintptr_t)run->machine.low_page);
 }
 
+void run_stop_watchdog(const struct reveille *run)
+{
+    run->firmware.boot->SetWatchdogTimer(0, 0, 0, NULL);
+}
+
 enum status run_prepare(struct reveille *run)
 {
     if (run->options.exit == ANSWER_NO &&

@@ -131,6 +131,7 @@ EFI_STATUS run_inside(struct reveille *run)
 {
     enum keep keep;
 
+    run_stop_watchdog(run);
     bsp_read(run, &run->firmware_bsp);
     run_wake(run);
     run_report(run);

@@ -106,6 +106,10 @@ struct reveille {
 
 // before_exit.c: while an error can still be returned.
 
+// Firmware resets a machine five minutes after it has started a boot entry: not while a person
+// types, or while we stay inside.
+void run_stop_watchdog(const struct reveille *run);
+
 // Gives everything back, to start once more with what was typed.
 EFI_STATUS run_start_over(struct reveille *run);
 

@@ -117,6 +117,7 @@ enum wait_end run_wait(struct reveille *run)
 
     if (run->options.wait_s == 0)
         return WAIT_OVER;
+    run_stop_watchdog(run);
     drain_keys(&run->firmware);
     say(run, "Leaving firmware in %u s: e edits the options, any other key stops it",
         run->options.wait_s);
@@ -137,7 +138,7 @@ void run_hold_screen(struct reveille *run)
     if (!run->log.console || run->fetched || run->stopped ||
         !end_waits(&run->machine, &run->options) || shell_started(&run->firmware))
         return;
-    run->firmware.boot->SetWatchdogTimer(0, 0, 0, NULL); // firmware resets after five minutes
+    run_stop_watchdog(run);
     drain_keys(&run->firmware);
     say(run, "A key returns to firmware, or %u s without one", LOOKING_S);
     (void)wait_for_key(&run->firmware, LOOKING_S, &key);
