@@ -67,8 +67,7 @@ static void report_giveback(struct reveille *run, const struct giveback *givebac
                        "the BSP is not as firmware left it: see bsp= above");
     if (!giveback->timer)
         report_problem(&run->log, SEVERITY_WARNING, "timer-dead",
-                       "firmware's timer does not tick any more: what waits for it, waits for "
-                       "ever; a reset brings it back");
+                       "firmware's timer does not tick any more; a reset brings it back");
     if (!giveback->everybody)
         report_problem(&run->log, SEVERITY_WARNING, "not-back",
                        "firmware has not got every processor back: their memory is kept, and "
@@ -86,7 +85,7 @@ static bool hold(struct reveille *run)
     if (status != STATUS_OK)
         report_problem(&run->log, SEVERITY_WARNING, "not-held",
                        "the local APIC did not take an INIT: firmware is not asked, since it would "
-                       "wait for its own messages in the same way and without end");
+                       "wait for its own without end");
     return status == STATUS_OK;
 }
 
@@ -133,6 +132,7 @@ EFI_STATUS run_inside(struct reveille *run)
 
     run_stop_watchdog(run);
     bsp_read(run, &run->firmware_bsp);
+    ap_locate(&arena_lcpu(&run->arena, 0)->lcpu);
     run_wake(run);
     run_report(run);
     note_drop(run->note);

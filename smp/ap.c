@@ -41,7 +41,7 @@ static void greet(const struct lcpu *self)
     console_say(self->rally->console, self->index, &line);
 }
 
-static void locate(struct lcpu *self)
+void ap_locate(struct lcpu *self)
 {
     struct topology topology;
 
@@ -89,7 +89,7 @@ static void greet_in_turn(struct lcpu *self, uint32_t generation)
 
     if (!self->greet)
         return;
-    locate(self);
+    ap_locate(self);
     if (!wait_for_turn(self) || self->inject == INJECT_MUTE)
         return;
     greet(self);

@@ -117,6 +117,8 @@ uint32_t census_compare(struct census_entry *entries, size_t count, const struct
                  entries[i].handle);
         if (own)
             compare_location(&teller, own, &entries[i]);
+        if (i > 0 && entries[i].apic_id == entries[i - 1].apic_id)
+            tell(&teller, "two handles of MP Services bear it", &entries[i], entries[i].handle);
     }
     return teller.told;
 }
@@ -151,6 +153,7 @@ void census_report(struct console *console, const struct census_entry *entries, 
         record_add_decimal(&line, "core", entry->core);
         record_add_decimal(&line, "thread", entry->thread);
         if (own) {
+            record_add_hex(&line, "own_apic", own->apic_id);
             record_add_decimal(&line, "own_package", own->package);
             record_add_decimal(&line, "own_core", own->core);
             record_add_decimal(&line, "own_thread", own->thread);

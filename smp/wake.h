@@ -86,6 +86,9 @@ uint32_t wake_greet(struct wake *wake, uint64_t line_us);
 // the page, so that whoever is done is in no code of this image's.
 void ap_main(struct lcpu *self);
 
+// Notes where the processor that calls sits, by its own CPUID, in its record.
+void ap_locate(struct lcpu *self);
+
 // The same life in two visits, for an AP that firmware lends and wants back: to check in, with what
 // it finds itself in; and to greet, if it is to, waiting for its turn. They return.
 void ap_visit(struct lcpu *self);

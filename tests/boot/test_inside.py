@@ -221,7 +221,8 @@ def test_firmware_wakes_and_agrees():
     assert result.greetings() == [(1, 1), (2, 2), (3, 3)]
     assert [(r["package"], r["core"], r["thread"]) for r in result.all("mp")] == \
         [("0", "0", "0"), ("0", "0", "1"), ("1", "0", "0"), ("1", "0", "1")]
-    for r in result.all("mp")[1:]:
+    for r in result.all("mp"):
+        assert r["own_apic"] == r["apic"]
         assert (r["own_package"], r["own_core"], r["own_thread"]) == \
             (r["package"], r["core"], r["thread"])
     assert result.one("wake")["icr_writes"] == "0"

@@ -139,12 +139,24 @@ static void test_counts(void **state)
     assert_int_equal(told_times(&told, "mp-disagrees", "APIC ID 9: known to MP Services"), 1);
 }
 
+// Two handles with one ID: one of the two is false, or both are.
+static void test_a_duplicate(void **state)
+{
+    (void)state;
+    start();
+    entries[CPUS] = *entry_of(2);
+    entries[CPUS].handle = 9;
+    assert_int_equal(compare(CPUS + 1, &wake), 2); // and one of them finds no entry in the MADT
+    assert_int_equal(told_times(&told, "mp-disagrees", "APIC ID 4: two handles"), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_agreement), cmocka_unit_test(test_location),
-        cmocka_unit_test(test_enabled),   cmocka_unit_test(test_health),
-        cmocka_unit_test(test_bsp),       cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_agreement),   cmocka_unit_test(test_location),
+        cmocka_unit_test(test_enabled),     cmocka_unit_test(test_health),
+        cmocka_unit_test(test_bsp),         cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_a_duplicate),
     };
     return cmocka_run_group_tests_name("census", tests, NULL, NULL);
 }
