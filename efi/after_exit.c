@@ -64,6 +64,7 @@ void run_leave(struct reveille *run)
     run->console.sinks[SINK_FIRMWARE].write_line = NULL;
     if (run->display.memory)
         graphics_clear(run);
+    console_flush(&run->console); // the exit may never return, and the screen is not black then
     run_keep_note(run, NOTE_LEAVING, 0);
     const enum status status = memory_read_map(&run->firmware) == STATUS_OK
                                    ? leave_firmware(&run->firmware, &attempts)

@@ -76,8 +76,15 @@ static void switch_machine(const struct firmware *firmware, const struct machine
     uart_drain(&console->uart);
 }
 
+// A cold reset may clear the memory in which the result waits for the next start.
+static EFI_RESET_TYPE reset_type(const struct options *options)
+{
+    return options->save == SAVE_NONE ? EfiResetCold : EfiResetWarm;
+}
+
 // The last screen stays until somebody has seen it.
-static EFI_RESET_TYPE wait_for_person(const struct machine *machine, struct console *console)
+static EFI_RESET_TYPE wait_for_person(const struct machine *machine, const struct options *options,
+                                      struct console *console)
 {
     const struct fadt *fadt = &machine->fadt;
     const bool key = fadt->has_8042, button = fadt->power_status != 0;
@@ -94,7 +101,7 @@ static EFI_RESET_TYPE wait_for_person(const struct machine *machine, struct cons
     for (;;) {
         const enum wish wish = person_asks(fadt);
         if (wish != WISH_NOTHING)
-            return wish == WISH_KEY ? EfiResetCold : EfiResetShutdown;
+            return wish == WISH_KEY ? reset_type(options) : EfiResetShutdown;
         hw_pause();
     }
 }
@@ -102,7 +109,7 @@ static EFI_RESET_TYPE wait_for_person(const struct machine *machine, struct cons
 _Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
                        const struct options *options, struct console *console, enum exit_code code)
 {
-    EFI_RESET_TYPE type = options->end == END_RESET ? EfiResetCold : EfiResetShutdown;
+    EFI_RESET_TYPE type = options->end == END_RESET ? reset_type(options) : EfiResetShutdown;
     bool halt = options->end == END_HALT || options->end == END_AUTO;
 
     uart_drain(&console->uart);
@@ -114,7 +121,7 @@ _Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
         halt = options->end == END_DEBUG_EXIT; // there was nobody to hear it
     }
     if (halt)
-        type = wait_for_person(machine, console);
+        type = wait_for_person(machine, options, console);
     switch_machine(firmware, machine, console, type);
     hw_halt();
 }

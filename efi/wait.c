@@ -123,7 +123,7 @@ enum wait_end run_wait(struct reveille *run)
         run->options.wait_s);
     if (!wait_for_key(&run->firmware, run->options.wait_s, &key))
         return WAIT_OVER;
-    if (key.UnicodeChar == L'e')
+    if (key.UnicodeChar == L'e' || key.UnicodeChar == L'E')
         return edit(run);
     run->stopped = true;
     report_problem(&run->log, SEVERITY_WARNING, "stopped",

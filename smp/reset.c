@@ -7,8 +7,9 @@
 // Intel ICH and PCH data sheets, "RST_CNT": a hard reset is chosen first, then begun by the change
 // of bit 2; bit 3 also cycles the power.
 #define RESET_CONTROL 0xcf9u
-#define CHOOSE_HARD   0x0au
-#define BEGIN_HARD    0x0eu
+#define CHOOSE_HARD   0x02u
+#define BEGIN         0x04u
+#define WITH_POWER    0x08u
 
 static void give_time(const struct clock *clock)
 {
@@ -33,7 +34,10 @@ bool reset_by_fadt(const struct fadt *fadt, const struct clock *clock)
 
 void reset_by_chipset(const struct clock *clock)
 {
-    hw_out8(RESET_CONTROL, CHOOSE_HARD);
-    hw_out8(RESET_CONTROL, BEGIN_HARD);
-    give_time(clock);
+    // First what keeps the memory, where the result waits.
+    for (uint32_t power = 0; power <= WITH_POWER; power += WITH_POWER) {
+        hw_out8(RESET_CONTROL, (uint8_t)(power | CHOOSE_HARD));
+        hw_out8(RESET_CONTROL, (uint8_t)(power | CHOOSE_HARD | BEGIN));
+        give_time(clock);
+    }
 }

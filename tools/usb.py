@@ -18,8 +18,12 @@ class Refused(Exception):
     """Why this device is not written to."""
 
 
+def lines_of(path):
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+
+
 def words_of(path):
-    return path.read_text(encoding="utf-8", errors="replace").split() if path.exists() else []
+    return " ".join(lines_of(path)).split()
 
 
 def users(name, sysfs, proc):
@@ -28,13 +32,16 @@ def users(name, sysfs, proc):
     nodes = [name] + sorted(p.parent.name for p in disk.glob("*/partition"))
     found = []
     for table in ("mounts", "swaps"):
-        path = proc / table
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-        for line in lines:
+        for line in lines_of(proc / table):
             words = line.split()
             if words and words[0].startswith("/dev/") and \
                     pathlib.Path(os.path.realpath(words[0])).name in nodes:
                 found.append(f"{words[0]} ({words[1] if table == 'mounts' else 'swap'})")
+    numbers = {" ".join(words_of(sysfs / node / "dev")) for node in nodes}
+    for line in lines_of(proc / "self/mountinfo"):
+        words = line.split()  # proc(5): the third is major:minor, the fifth the mount point
+        if len(words) > 4 and words[2] in numbers and not found:
+            found.append(f"{words[4]} ({words[2]})")
     for node in nodes:
         holders = disk / "holders" if node == name else disk / node / "holders"
         found += [f"{node} (held by {holder.name})" for holder in sorted(holders.glob("*"))]
@@ -65,7 +72,9 @@ def examine(device, image_bytes, sysfs=pathlib.Path("/sys/class/block"),
 
 
 def write(image, device):
-    with open(image, "rb") as source, open(device, "r+b") as target:
+    # The kernel refuses O_EXCL for a disk that it uses itself, by whatever name.
+    handle = os.open(device, os.O_WRONLY | os.O_EXCL)
+    with open(image, "rb") as source, open(handle, "wb") as target:
         shutil.copyfileobj(source, target, 1 << 20)
         target.flush()
         os.fsync(target.fileno())

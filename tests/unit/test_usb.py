@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import usb  # noqa: E402
 
 IMAGE_BYTES = 64 << 20
+MAJOR = 250
 
 
 class Disks:
@@ -24,12 +25,14 @@ class Disks:
         (disk / "device").mkdir(parents=True)
         (disk / "holders").mkdir()
         (disk / "removable").write_text(f"{removable}\n")
+        (disk / "dev").write_text(f"{MAJOR}:0\n")
         (disk / "size").write_text(f"{sectors}\n")
         (disk / "device/model").write_text("Flash Disk\n")
         for number in partitions:
             part = disk / f"{name}{number}"
             (part / "holders").mkdir(parents=True)
             (part / "partition").write_text(number)
+            (part / "dev").write_text(f"{MAJOR}:{number}\n")
             (part / "size").write_text("2048\n")
             (self.sysfs / part.name).symlink_to(part)
 
@@ -54,6 +57,24 @@ def test_a_wrong_disk_is_refused(disks, words, why):
     disks.add("sdx", **words)
     with pytest.raises(usb.Refused, match=why):
         disks.examine()
+
+
+@pytest.mark.parametrize("number", ["250:0", "250:1"])
+def test_a_disk_mounted_under_another_name_is_refused(disks, number):
+    """A live system's /dev/root is no node of any disk: only the numbers tell."""
+    disks.add("sdx")
+    (disks.proc / "self").mkdir()
+    (disks.proc / "self/mountinfo").write_text(f"22 1 {number} / / rw - ext4 /dev/root rw\n")
+    with pytest.raises(usb.Refused, match="in use: / "):
+        disks.examine()
+
+
+def test_writing(tmp_path):
+    image, target = tmp_path / "image", tmp_path / "target"
+    image.write_bytes(b"new" * 1000)
+    target.write_bytes(b"o" * 5000)
+    usb.write(image, target)
+    assert target.read_bytes() == b"new" * 1000 + b"o" * 2000
 
 
 def test_no_disk_and_a_partition_are_refused(disks):
