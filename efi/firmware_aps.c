@@ -242,7 +242,6 @@ void firmware_census_read(struct reveille *run)
     struct mp_services *services = services_of(&run->firmware);
     struct census *census = &run->census;
 
-    census->count = 0;
     census->pages = run->machine.mp_services * sizeof *census->entries / PAGE_BYTES + 1;
     census->entries = services ? memory_allocate(&run->firmware, census->pages) : NULL;
     if (!census->entries)
@@ -262,5 +261,4 @@ void firmware_census_tell(struct reveille *run, const struct wake *wake)
     (void)census_compare(census->entries, census->count, &run->machine, wake, &run->problems);
     census_report(&run->console, census->entries, census->count, wake);
     memory_free(&run->firmware, census->entries, census->pages);
-    census->entries = NULL;
 }
