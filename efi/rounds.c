@@ -90,7 +90,8 @@ static void inject(struct reveille *run)
         memcpy(run->wake.page_view, &halt, sizeof halt);
 }
 
-// An AP waits for its turn to greet as long as a round and everybody's greeting can take.
+// An AP that firmware lends waits for its turn to greet as long as a round and everybody's greeting
+// can take. Ours sleep until they are called.
 static void set_patience(struct reveille *run)
 {
     struct rally *rally = arena_rally(&run->arena);
