@@ -154,7 +154,7 @@ struct lcpu {
     uint32_t cr3_error;  // added to CR3; 0 unless inject=bad-cr3
     uint8_t line4_pad[52];
     // Line 5: the stack of a trap in protected mode, from its end downwards. Cleared before each
-    // round.
+    // round and each further try.
     uint8_t trap[64];
     // Line 6: where this processor sits, by its own CPUID; written by the AP before it greets.
     uint32_t location_known; // 1: the next three were read

@@ -154,27 +154,38 @@ static void send_startup(struct wake *wake, const struct group *group)
     }
 }
 
+// What an AP left in the try before is forgotten. For the first try this is done before the round,
+// since there it would delay the first message by everybody's share.
+static void begin_try(const struct wake *wake, uint32_t slot, uint32_t try)
+{
+    struct account *account = arena_account(wake->arena, slot);
+    struct lcpu *lcpu = &arena_lcpu(wake->arena, slot)->lcpu;
+
+    account->tries = try;
+    account->startups = 1;
+    account->held = 0;
+    account->given_up = 0;
+    atomic_store_explicit(&lcpu->fault.valid, 0, memory_order_relaxed);
+    memset(lcpu->trap, 0, sizeof lcpu->trap);
+}
+
 // Begins a sequence: INIT to everyone in the group who has not come. Who is late needs none, and
 // would only be put to sleep again.
 static void send_init(struct wake *wake, const struct group *group, uint32_t try)
 {
-    for (size_t i = 0; i < group->count; i++) {
-        struct account *account = arena_account(wake->arena, group->slots[i]);
-        struct lcpu *lcpu = &arena_lcpu(wake->arena, group->slots[i])->lcpu;
-        account->held = 0;
-        account->given_up = 0;
-        if (has_come(wake, group->slots[i]))
-            continue;
-        account->tries = try;
-        account->startups = 1;
-        atomic_store_explicit(&lcpu->fault.valid, 0, memory_order_relaxed);
-        memset(lcpu->trap, 0, sizeof lcpu->trap);
-        if (group->address == GROUP_EACH)
-            account->held = send_to(wake, group->slots[i], ICR_INIT);
-    }
-    if (group->address == GROUP_ALL) {
+    if (group->address == GROUP_ALL) { // a first try
         wake->broadcast = true;
         send_one(wake, 0, ICR_INIT | ICR_TO_ALL_BUT_SELF);
+        return;
+    }
+    for (size_t i = 0; i < group->count; i++) {
+        struct account *account = arena_account(wake->arena, group->slots[i]);
+        account->held = 0;
+        if (has_come(wake, group->slots[i]))
+            continue;
+        if (try > 1)
+            begin_try(wake, group->slots[i], try);
+        account->held = send_to(wake, group->slots[i], ICR_INIT);
     }
 }
 
@@ -261,7 +272,8 @@ static void run_pass(struct wake *wake, uint32_t try, uint64_t *last_sent)
     const struct plan *plan = wake->plan;
     const uint32_t already = (uint32_t)(plan->want - wake->missing_count);
 
-    arm_real_mode(wake);
+    if (try > 1)
+        arm_real_mode(wake);
     if (plan->wake == WAKE_ONE_BY_ONE) {
         for (size_t i = 0; i < wake->missing_count; i++) {
             const struct group one = {&wake->missing[i], 1, GROUP_EACH};
@@ -304,7 +316,9 @@ void wake_begin_round(struct wake *wake)
             account->greeted = 1; // perhaps after its turn was taken back
         lcpu->greet = !account->greeted;
         atomic_store_explicit(&lcpu->state, STAGE_NONE, memory_order_relaxed);
+        begin_try(wake, slot, 1);
     }
+    arm_real_mode(wake);
     atomic_store_explicit(&rally->arrived, 0, memory_order_relaxed);
     atomic_store_explicit(&rally->generation, wake->generation, memory_order_release);
 }
