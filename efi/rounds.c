@@ -90,8 +90,7 @@ static void inject(struct reveille *run)
         memcpy(run->wake.page_view, &halt, sizeof halt);
 }
 
-// An AP that firmware lends waits for its turn to greet as long as a round and everybody's greeting
-// can take. Ours sleep until they are called.
+// An AP waits for its turn to greet as long as a round and everybody's greeting can take.
 static void set_patience(struct reveille *run)
 {
     struct rally *rally = arena_rally(&run->arena);

@@ -96,11 +96,6 @@ void hw_mmio_write32(uint64_t phys, uint32_t value)
     *(volatile uint32_t *)(uintptr_t)phys = value;
 }
 
-void hw_sleep(void)
-{
-    __asm__ volatile("sti; hlt; cli" ::: "memory");
-}
-
 uint64_t hw_tsc(void)
 {
     uint32_t low, high;

@@ -46,10 +46,6 @@ uint64_t hw_tsc(void);
 // PAUSE: belongs into every loop that waits for another processor or a device.
 void hw_pause(void);
 
-// STI; HLT; CLI: sleeps until an interrupt, and takes it. One that is already pending is taken at
-// once: STI lets nothing in before the HLT has begun.
-void hw_sleep(void);
-
 // CLI; HLT for ever. An NMI's handler may run in between; does not return.
 _Noreturn void hw_halt(void);
 

@@ -202,7 +202,7 @@ struct rally {
         turn;         // CPU index whose turn it is to greet; 0: nobody's yet. BSP and APs, by CAS
     uint32_t late_us; // BSP: how long an AP with INJECT_LATE sleeps
     uint64_t ticks_per_us;    // BSP: the TSC's rate
-    uint64_t turn_wait_ticks; // BSP: how long one that firmware lends waits for its turn at most
+    uint64_t turn_wait_ticks; // BSP: how long an AP waits for its turn at most
     struct console *console;  // BSP
     void (*bsp_stopped)(
         void *context); // BSP: where it goes on after a fault of its own; NULL: halts

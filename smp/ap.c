@@ -3,7 +3,6 @@
 // its own record, its own stack, and the rally, which are never given away.
 
 #include "apic.h"
-#include "bell.h"
 #include "console.h"
 #include "control.h"
 #include "hw.h"
@@ -17,32 +16,16 @@ static void move_to(struct lcpu *self, uint32_t generation, uint32_t stage)
                           memory_order_release);
 }
 
-// Asleep, so that N processors that wait cost the one that greets nothing. Needs no bound: nobody
-// waits for who sleeps, and who is never called sleeps on, which is how every AP ends.
-static bool sleep_until_turn(const struct lcpu *self)
-{
-    for (bool listens = false;; listens = true) {
-        const uint32_t turn = atomic_load_explicit(&self->rally->turn, memory_order_acquire);
-        if (turn == self->index || turn == TURN_CLOSED)
-            return turn == self->index;
-        if (listens)
-            bell_sleep();
-        else
-            bell_listen();
-    }
-}
-
-// Awake: this processor's APIC and IDT are firmware's.
-static bool spin_until_turn(const struct lcpu *self)
+static int wait_for_turn(const struct lcpu *self)
 {
     const struct rally *rally = self->rally;
     const uint64_t start = hw_tsc();
     for (;;) {
         const uint32_t turn = atomic_load_explicit(&rally->turn, memory_order_acquire);
         if (turn == self->index)
-            return true;
+            return 1;
         if (turn == TURN_CLOSED || hw_tsc() - start > rally->turn_wait_ticks)
-            return false;
+            return 0;
         hw_pause();
     }
 }
@@ -97,13 +80,13 @@ static void check_in(struct lcpu *self, uint32_t generation)
         atomic_fetch_add_explicit(&rally->arrived, 1, memory_order_release);
 }
 
-// What takes an AP time and is nobody's measure comes here, and not directly behind its check-in:
-// there it would cost those who are still on their way.
-static void take_turn(struct lcpu *self, uint32_t generation)
+// What takes an AP time and is nobody's measure comes in its turn, and not directly behind its
+// check-in: there it would cost those who are still on their way.
+static void greet_in_turn(struct lcpu *self, uint32_t generation)
 {
     uint32_t turn = self->index;
 
-    if (self->inject == INJECT_MUTE)
+    if (!self->greet || !wait_for_turn(self) || self->inject == INJECT_MUTE)
         return;
     if (self->rally->pat != 0)
         hw_wrmsr(MSR_IA32_PAT, self->rally->pat);
@@ -122,8 +105,7 @@ void ap_main(struct lcpu *self)
         atomic_load_explicit(&self->state, memory_order_relaxed) >> STATE_STAGE_BITS;
 
     check_in(self, generation);
-    if (self->greet && sleep_until_turn(self))
-        take_turn(self, generation);
+    greet_in_turn(self, generation);
 }
 
 void ap_visit(struct lcpu *self)
@@ -142,9 +124,5 @@ void ap_visit(struct lcpu *self)
 
 void ap_visit_again(struct lcpu *self)
 {
-    const uint32_t generation =
-        atomic_load_explicit(&self->rally->generation, memory_order_acquire);
-
-    if (self->greet && spin_until_turn(self))
-        take_turn(self, generation);
+    greet_in_turn(self, atomic_load_explicit(&self->rally->generation, memory_order_acquire));
 }

@@ -1,6 +1,5 @@
 // Entry stubs for vectors 0 to 31. Each pushes what the processor did not, so that every frame
-// looks alike (struct fault_frame), and goes on in C, which never returns: nothing is saved. Vector
-// 31 is the bell that ends a sleep (bell.h), and returns at once.
+// looks alike (struct fault_frame), and goes on in C, which never returns: nothing is saved.
 // Surprise: all stubs have the same size, so that C can compute an address from a vector.
 
 #define STUB_BYTES 16
@@ -13,9 +12,6 @@ fault_stubs:
     .set    vector, 0
     .rept   32
     .balign STUB_BYTES
-    .if     vector == 31
-    iretq
-    .else
     // These push an error code themselves (SDM vol. 3A, "Exception and Interrupt Reference").
     .if     vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30
     .else
@@ -23,7 +19,6 @@ fault_stubs:
     .endif
     pushq   $vector
     jmp     fault_common
-    .endif
     .set    vector, vector + 1
     .endr
 

@@ -1,9 +1,7 @@
 // The greetings, after the timed wake: whoever came says hello, one after another.
-// Surprise: whose turn it is stands in one number, which an AP moves to the next after its
-// greeting, and the BSP after that or when its time is over; both write the same. The others sleep
-// meanwhile, so the BSP rings for whose turn it is (bell.h).
+// Surprise: the turn goes from AP to AP, each naming the next, and the BSP only watches. With one
+// message a greeting from the BSP, N processors that wait would cost N rounds of looking.
 
-#include "bell.h"
 #include "hw.h"
 #include "inject.h"
 #include "wake.h"
@@ -66,13 +64,6 @@ static void send_nmis(struct wake *wake, uint64_t ticks)
     }
 }
 
-// Whom firmware runs is awake, and waits by looking.
-static void ring(struct wake *wake, const struct lcpu *lcpu)
-{
-    if (wake->plan->wake != WAKE_FIRMWARE)
-        (void)bell_ring(&wake->apic, lcpu->apic_id);
-}
-
 uint32_t wake_open_turns(struct wake *wake)
 {
     const uint32_t first = chain_greeters(wake);
@@ -94,13 +85,9 @@ uint32_t wake_follow_turns(struct wake *wake, uint32_t first, uint64_t line_us)
             continue;
         next = lcpu->greet_next;
         uint32_t turn = lcpu->index;
-        ring(wake, lcpu);
-        const bool in_time = wait_for_greeting(wake, slot, ticks);
         // A turn that cannot be taken back has been handed on, and that comes after the greeting.
-        // Behind this it is the next one's in any case, who may be called then.
-        const bool taken_back =
-            atomic_compare_exchange_strong(&rally->turn, &turn, lcpu->greet_next);
-        if (in_time || !taken_back) {
+        if (wait_for_greeting(wake, slot, ticks) ||
+            !atomic_compare_exchange_strong(&rally->turn, &turn, lcpu->greet_next)) {
             account->greeted = 1;
             greeted++;
         }
@@ -116,11 +103,5 @@ uint32_t wake_greet(struct wake *wake, uint64_t line_us)
 
 void wake_close(struct wake *wake)
 {
-    // Sequentially consistent: whoever is not seen ready below sees this when it is.
-    atomic_store(&arena_rally(wake->arena)->turn, TURN_CLOSED);
-    for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
-        const struct lcpu *lcpu = lcpu_of(wake, slot);
-        if (lcpu->greet && wake_stage(lcpu, wake->generation) == STAGE_READY)
-            ring(wake, lcpu);
-    }
+    atomic_store_explicit(&arena_rally(wake->arena)->turn, TURN_CLOSED, memory_order_release);
 }

@@ -75,7 +75,7 @@ void wake_end_round(struct wake *wake, uint64_t start, struct wake_result *resul
 uint32_t wake_open_turns(struct wake *wake);
 uint32_t wake_follow_turns(struct wake *wake, uint32_t first, uint64_t line_us);
 
-// Tells every AP that still waits for its turn, asleep or not, to halt.
+// Tells every AP that still waits for its turn to halt.
 void wake_close(struct wake *wake);
 
 // Lets everyone who has come and has not greeted yet greet, one after another, in CPU order.

@@ -21,7 +21,6 @@
 #define ICR_ALL_BUT_SELF   0x000c0000u
 #define MESSAGE_INIT       0x00004500u // assert, edge, physical, vector 0
 #define MESSAGE_STARTUP    0x00004600u
-#define MESSAGE_BELL       0x0000401fu // fixed, vector 31
 #define ICR_STARTUP_VECTOR 0x000000ffu
 
 #define CLOCK_START 123456789u
@@ -69,21 +68,6 @@ static void enter_protected(struct fake_aps *aps, struct fake_ap *ap)
     ap->first_extra_ticks = 0;
 }
 
-// One that sleeps looks when it is called, and once when it has come.
-static void look_at_turn(struct fake_aps *aps, struct fake_ap *ap)
-{
-    const uint32_t turn = atomic_load(&arena_rally(&aps->arena)->turn);
-
-    if (ap->state != FAKE_AP_IN_C)
-        return;
-    if (turn == TURN_CLOSED) {
-        ap->state = FAKE_AP_HALTED;
-    } else if (turn == ap->lcpu->index) {
-        ap->state = FAKE_AP_GREETS;
-        set_due(aps, ap, ap->to_greeting_ticks);
-    }
-}
-
 static void enter_c(struct fake_aps *aps, struct fake_ap *ap)
 {
     struct rally *rally = arena_rally(&aps->arena);
@@ -100,8 +84,14 @@ static void enter_c(struct fake_aps *aps, struct fake_ap *ap)
     if (atomic_load(&rally->generation) == ap->generation)
         atomic_fetch_add(&rally->arrived, 1);
     ap->state = ap->lcpu->greet ? FAKE_AP_IN_C : FAKE_AP_HALTED;
-    set_due(aps, ap, FAKE_NEVER);
-    look_at_turn(aps, ap);
+    set_due(aps, ap, ap->lcpu->greet ? rally->turn_wait_ticks : FAKE_NEVER);
+    aps->turn_seen = 0; // its turn may be open already
+}
+
+static void take_turn(struct fake_aps *aps, struct fake_ap *ap)
+{
+    ap->state = FAKE_AP_GREETS;
+    set_due(aps, ap, ap->to_greeting_ticks);
 }
 
 static void greet(struct fake_aps *aps, struct fake_ap *ap)
@@ -133,12 +123,44 @@ static void move_on(struct fake_aps *aps, struct fake_ap *ap)
     case FAKE_AP_GREETS:
         greet(aps, ap);
         break;
-    case FAKE_AP_IN_C:
+    case FAKE_AP_IN_C: // nobody gave it the turn
+        ap->state = FAKE_AP_HALTED;
+        set_due(aps, ap, FAKE_NEVER);
+        break;
     case FAKE_AP_PARKED:
     case FAKE_AP_WAITS:
     case FAKE_AP_HALTED:
         fake_fail("fake: AP %#x was to move on from state %d", ap->apic_id, (int)ap->state);
     }
+}
+
+static void halt_all(struct fake_aps *aps)
+{
+    for (size_t cpu = 1; cpu < aps->count; cpu++) {
+        if (aps->aps[cpu].state == FAKE_AP_IN_C) {
+            aps->aps[cpu].state = FAKE_AP_HALTED;
+            set_due(aps, &aps->aps[cpu], FAKE_NEVER);
+        }
+    }
+}
+
+static void look_at_turn(struct fake_aps *aps)
+{
+    const uint32_t turn = atomic_load(&arena_rally(&aps->arena)->turn);
+
+    if (turn == aps->turn_seen)
+        return;
+    aps->turn_seen = turn;
+    if (turn == TURN_CLOSED) {
+        halt_all(aps);
+        return;
+    }
+    if (turn == 0)
+        return;
+    if (turn >= aps->count)
+        fake_fail("fake: it is the turn of CPU %u, and there are %zu", turn, aps->count);
+    if (aps->aps[turn].state == FAKE_AP_IN_C)
+        take_turn(aps, &aps->aps[turn]);
 }
 
 static void on_time(void *context, uint64_t now)
@@ -148,6 +170,7 @@ static void on_time(void *context, uint64_t now)
     if (aps->inside) // smp/ap.c, called from here, looks at the clock too
         return;
     aps->inside = true;
+    look_at_turn(aps);
     if (now >= aps->next_due) {
         const size_t all = aps->count + aps->hidden;
         aps->next_due = FAKE_NEVER;
@@ -159,6 +182,7 @@ static void on_time(void *context, uint64_t now)
                 aps->next_due = ap->due;
         }
     }
+    look_at_turn(aps);
     if (aps->watch != NULL)
         aps->watch(aps, now);
     aps->inside = false;
@@ -199,21 +223,12 @@ static void hear_startup(struct fake_aps *aps, struct fake_ap *ap, uint32_t vect
     }
 }
 
-// Fixed interrupts reach nobody before C, where an AP switches its local APIC on.
-static void hear_bell(struct fake_aps *aps, struct fake_ap *ap)
-{
-    ap->rings++;
-    look_at_turn(aps, ap);
-}
-
 static void hear(struct fake_aps *aps, struct fake_ap *ap, uint32_t message)
 {
     if (message == MESSAGE_INIT)
         hear_init(aps, ap);
     else if ((message & ~ICR_STARTUP_VECTOR) == MESSAGE_STARTUP)
         hear_startup(aps, ap, message & ICR_STARTUP_VECTOR);
-    else if (message == MESSAGE_BELL)
-        hear_bell(aps, ap);
     else
         fake_fail("fake: no such message in the manual's sequence: %#x", message);
 }

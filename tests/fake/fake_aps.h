@@ -52,8 +52,8 @@ struct fake_ap {
 
     // What became of it.
     enum fake_ap_state state;
-    uint64_t due;                    // when it moves on
-    uint32_t inits, startups, rings; // messages that were sent to it, heard or not
+    uint64_t due;             // when it moves on
+    uint32_t inits, startups; // messages that were sent to it, heard or not
     uint32_t startups_since_init;
     uint64_t last_message;
     uint32_t generation; // as it found it in protected mode
@@ -99,6 +99,7 @@ struct fake_aps {
     _Alignas(4096) uint8_t page[4096];
     uint32_t icr_high, icr_low;
     uint64_t busy_until, next_due;
+    uint32_t turn_seen;
     size_t last_found;
     bool inside;
 };

@@ -45,7 +45,6 @@ static struct {
     struct hw_tables tables;
     bool tables_exist;
     bool interrupts_exist, interrupts;
-    bool interrupt_pending;
     bool clock_runs;
     uint64_t now, step, moves;
     void (*on_time)(void *context, uint64_t now);
@@ -467,19 +466,6 @@ void fake_on_time(void (*hook)(void *context, uint64_t now), void *context)
 {
     machine.on_time = hook;
     machine.on_time_context = context;
-}
-
-void fake_interrupt(void)
-{
-    machine.interrupt_pending = true;
-}
-
-void hw_sleep(void)
-{
-    need_clock("hw_sleep()");
-    while (!machine.interrupt_pending)
-        fake_advance(machine.step);
-    machine.interrupt_pending = false;
 }
 
 uint64_t hw_tsc(void)

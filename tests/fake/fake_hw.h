@@ -73,9 +73,6 @@ uint64_t fake_now(void);
 // One move of `ticks`: what a model's own work costs.
 void fake_advance(uint64_t ticks);
 
-// Ends the hw_sleep() that is under way, or else the next one.
-void fake_interrupt(void);
-
 // Called after each move. It may change anything that the code under test polls: an AP "arrives" in
 // here.
 void fake_on_time(void (*hook)(void *context, uint64_t now), void *context);

@@ -114,11 +114,6 @@ static void assert_greeted(size_t count, ...)
 
 // ---- the chain of turns ----
 
-static uint32_t lcpu_is_wanted(uint32_t cpu)
-{
-    return (cpu >= 2 && cpu <= 4) || cpu >= 7;
-}
-
 // In CPU order, whatever order they came in, and however the CPU indices and the APIC IDs lie.
 static void test_in_cpu_order(void **state)
 {
@@ -142,8 +137,6 @@ static void test_in_cpu_order(void **state)
         assert_int_equal(arena_account(&aps.arena, slot)->greeted, 1);
         assert_int_equal(wake_stage(lcpu(slot), 1), STAGE_GREETED);
     }
-    for (uint32_t cpu = 1; cpu < 9; cpu++) // called once each, and nobody else
-        assert_int_equal(aps.aps[cpu].rings, lcpu_is_wanted(cpu));
     assert_int_equal(lcpu(3)->greet_next,
                      7); // the one after it that is there, not its index and one
     assert_int_equal(lcpu(5)->greet_next, 0);
@@ -401,54 +394,6 @@ static void open_one(uint32_t apic_id)
     tell_location();
 }
 
-#define SVR_MSR  0x80fu
-#define EOI_MSR  0x80bu
-#define SVR_MMIO (FAKE_MMIO_APIC + 0xf0u)
-#define EOI_MMIO (FAKE_MMIO_APIC + 0xb0u)
-
-// The AP's own local APIC: it takes a call only when it is on, and the next only after an EOI.
-static struct {
-    bool on, in_service;
-    uint32_t calls_lost, ends;
-} apic;
-
-static void write_spurious(void *context, uint64_t address, uint64_t value)
-{
-    (void)context;
-    (void)address;
-    assert_int_equal(value, 0x11f); // on, vector 31
-    apic.on = true;
-}
-
-static void write_end(void *context, uint64_t address, uint64_t value)
-{
-    (void)context;
-    (void)address;
-    assert_int_equal(value, 0);
-    apic.in_service = false;
-    apic.ends++;
-}
-
-static void call(void)
-{
-    if (!apic.on || apic.in_service) {
-        apic.calls_lost++;
-        return;
-    }
-    apic.in_service = true;
-    fake_interrupt();
-}
-
-static void open_own_apic(bool x2apic)
-{
-    memset(&apic, 0, sizeof apic);
-    fake_set_cell(FAKE_MSR, 0x1b, FAKE_MMIO_APIC | 0x800 | (x2apic ? 0x400 : 0));
-    fake_hook(x2apic ? FAKE_MSR : FAKE_MMIO, x2apic ? SVR_MSR : SVR_MMIO,
-              x2apic ? SVR_MSR : SVR_MMIO, NULL, write_spurious, NULL);
-    fake_hook(x2apic ? FAKE_MSR : FAKE_MMIO, x2apic ? EOI_MSR : EOI_MMIO,
-              x2apic ? EOI_MSR : EOI_MMIO, NULL, write_end, NULL);
-}
-
 static void run_ap(void)
 {
     ap_main(lcpu(1));
@@ -490,92 +435,33 @@ static void test_ap_main_names_both_numbers(void **state)
 static struct {
     uint64_t open_at;
     uint32_t turn;
-    bool early; // a call comes that is not for a turn
 } bsp;
 
-// Wakes it once for nothing, long before.
 static void open_turn_in_time(void *context, uint64_t now)
 {
     (void)context;
-    if (wire.length == 0 && now >= bsp.open_at) {
+    if (now >= bsp.open_at)
         atomic_store(&rally()->turn, bsp.turn);
-        call();
-    } else if (now >= bsp.open_at - TICKS(1 * MS) && bsp.early) {
-        bsp.early = false;
-        call();
-    } else if (now < bsp.open_at) {
+    else
         assert_int_equal(wire.length, 0);
-    }
 }
 
-static void test_ap_main_sleeps_until_its_turn(void **state)
-{
-    (void)state;
-    for (uint32_t x2apic = 0; x2apic < 2; x2apic++) {
-        open_one(1);
-        open_own_apic(x2apic);
-        stand_at_entry(1, 7);
-        atomic_store(&rally()->turn, 2); // another's
-        bsp.open_at = fake_now() + TICKS(2 * MS);
-        bsp.turn = 1;
-        bsp.early = true;
-        fake_on_time(open_turn_in_time, NULL);
-        run_ap();
-        assert_string_equal(wire.text, "Hello from CPU 1! APIC ID: 1\r\n");
-        assert_int_equal(apic.ends, 2);
-        fake_aps_close(&aps);
-    }
-}
-
-// The turn is opened, and the call made, after its first look and before its APIC is on: the call
-// is lost, and the turn is not.
-static void lose_the_call(void *context, uint64_t address, uint64_t value)
-{
-    (void)context;
-    (void)address;
-    (void)value;
-    atomic_store(&rally()->turn, 1);
-    call();
-    apic.on = true;
-}
-
-static void test_ap_main_looks_again_once_it_listens(void **state)
-{
-    (void)state;
-    open_one(1);
-    open_own_apic(true);
-    fake_hook(FAKE_MSR, SVR_MSR, SVR_MSR, NULL, lose_the_call, NULL);
-    stand_at_entry(1, 7);
-    run_ap();
-    assert_int_equal(apic.calls_lost, 1);
-    assert_int_equal(apic.ends, 0);
-    assert_string_equal(wire.text, "Hello from CPU 1! APIC ID: 1\r\n");
-}
-
-// The same for whom firmware lends: it never touches its APIC, which is firmware's, and does not
-// sleep.
-static void open_turn_quietly(void *context, uint64_t now)
-{
-    (void)context;
-    if (now >= bsp.open_at && wire.length == 0)
-        atomic_store(&rally()->turn, 1);
-}
-
-static void test_visit_greets_awake(void **state)
+static void test_ap_main_waits_for_its_turn(void **state)
 {
     (void)state;
     open_one(1);
     stand_at_entry(1, 7);
+    atomic_store(&rally()->turn, 2); // another's
     bsp.open_at = fake_now() + TICKS(2 * MS);
-    fake_on_time(open_turn_quietly, NULL);
-    ap_visit_again(lcpu(1));
+    bsp.turn = 1;
+    fake_on_time(open_turn_in_time, NULL);
+    run_ap();
     assert_string_equal(wire.text, "Hello from CPU 1! APIC ID: 1\r\n");
-    assert_int_equal(atomic_load(&rally()->turn), 2);
 }
 
 // No turn of its own: it gives up after turn_wait_ticks, without a word and without touching the
 // turn.
-static void test_visit_gives_up(void **state)
+static void test_ap_main_gives_up(void **state)
 {
     static const uint32_t turns[] = {0, 2};
 
@@ -585,10 +471,12 @@ static void test_visit_gives_up(void **state)
         stand_at_entry(1, 7);
         atomic_store(&rally()->turn, turns[i]);
         const uint64_t start = fake_now();
-        ap_visit_again(lcpu(1));
+        run_ap();
         assert_in_range(fake_now() - start, TICKS(3 * MS), TICKS(3 * MS + 2));
         assert_int_equal(wire.length, 0);
         assert_int_equal(atomic_load(&rally()->turn), turns[i]);
+        assert_int_equal(wake_stage(lcpu(1), 7), FAKE_STAGE_UP);
+        assert_int_equal(atomic_load(&rally()->arrived), 1);
         fake_aps_close(&aps);
     }
 }
@@ -598,7 +486,7 @@ static void test_ap_main_finds_the_turn_closed(void **state)
 {
     (void)state;
     open_one(1);
-    open_own_apic(true);
+    rally()->turn_wait_ticks = FAKE_NEVER;
     stand_at_entry(1, 7);
     bsp.open_at = fake_now() + TICKS(2 * MS);
     bsp.turn = TURN_CLOSED;
@@ -647,8 +535,6 @@ static void test_ap_main_of_an_earlier_round(void **state)
 {
     (void)state;
     open_one(1);
-    open_own_apic(true);
-    atomic_store(&rally()->turn, TURN_CLOSED);
     stand_at_entry(1, 6);
     run_ap();
     assert_int_equal(atomic_load(&rally()->arrived), 0);
@@ -726,10 +612,8 @@ int main(void)
         TEST(test_a_late_greeting_is_not_repeated),
         TEST(test_ap_main_greets),
         TEST(test_ap_main_names_both_numbers),
-        TEST(test_ap_main_sleeps_until_its_turn),
-        TEST(test_ap_main_looks_again_once_it_listens),
-        TEST(test_visit_greets_awake),
-        TEST(test_visit_gives_up),
+        TEST(test_ap_main_waits_for_its_turn),
+        TEST(test_ap_main_gives_up),
         TEST(test_ap_main_finds_the_turn_closed),
         TEST(test_ap_main_is_overtaken),
         TEST(test_ap_main_without_greeting),
