@@ -209,7 +209,7 @@ static struct walk largest_walk(const struct wall_layout *layout, const struct w
 
 // ---- drawing ----
 
-static size_t decimal(uint32_t value, char text[11])
+static size_t decimal(uint32_t value, char *text)
 {
     char digits[10];
     size_t count = 0, length = 0;
@@ -274,7 +274,11 @@ static void draw_tile(const struct canvas *canvas, const struct wall_cpu *cpu, u
     const uint32_t bar = height >= 2 * BAR_PART ? height / BAR_PART : 0;
     const uint32_t face = height - bar;
     char text[16];
-    const size_t digits = decimal(cpu->index, text);
+    size_t digits = 0;
+
+    if (cpu->state == WALL_UNLISTED) // it has no index
+        text[digits++] = '#';
+    digits += decimal(cpu->index, text + digits);
 
     canvas_fill(canvas, x, y, width, face, look->fill);
     if (bar > 0)

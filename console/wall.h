@@ -26,7 +26,7 @@ enum wall_state {
 #define WALL_STAGES 4u // real, protected, long, C
 
 struct wall_cpu {
-    uint32_t index;
+    uint32_t index; // of an unlisted one: its APIC ID, shown behind a #
     uint32_t package, core, thread;
     enum wall_state state;
     enum wall_state reached;  // of a failed one: the last stage it showed

@@ -8,8 +8,8 @@
 #include "summary.h"
 #include "wall_cells.h"
 
-// Room for processors that no table lists, beside those of the plan and the BSP.
-#define CELLS_MORE (RALLY_UNLISTED_MAX + 1u)
+// Room for processors that no table lists, beside those of the inventory.
+#define CELLS_MORE RALLY_UNLISTED_MAX
 
 static uint32_t rotation(const struct options *options, const struct framebuffer *framebuffer)
 {
@@ -34,7 +34,7 @@ void display_open(struct reveille *run)
         return;
     wall_plan(&display->canvas, &display->layout);
     const size_t shadow = screen_bytes(&display->canvas, display->layout.text_height);
-    display->room = run->plan.want + CELLS_MORE;
+    display->room = machine->inventory.count + CELLS_MORE;
     display->pages = (shadow + display->room * sizeof *display->cells) / PAGE_BYTES + 1;
     display->memory = memory_allocate(&run->firmware, display->pages);
     if (!display->memory) {

@@ -51,40 +51,60 @@ static void add_place(uint32_t apic_id, struct wall_cpu *cell)
     cell->thread = topology.thread;
 }
 
+// A wanted AP: what the examination says of it, and what it told of itself.
+static void add_wanted(const struct wake *wake, uint32_t slot, struct wall_cpu *cell)
+{
+    const struct evidence evidence = examine(wake, slot);
+    const struct lcpu *lcpu = &arena_lcpu(wake->arena, slot)->lcpu;
+
+    cell->reached = state_of_stage(evidence_stage(&evidence));
+    cell->state = verdict(&evidence) != CAUSE_NONE ? WALL_FAILED : cell->reached;
+    if (lcpu->location_known) {
+        cell->package = lcpu->package;
+        cell->core = lcpu->core;
+        cell->thread = lcpu->thread;
+    }
+    add_times(wake, slot, cell);
+}
+
+// As in the records: each once, and none that has a tile already.
+static bool is_new(const struct inventory *inventory, const struct rally *rally, uint32_t at)
+{
+    const uint32_t apic_id = rally->unlisted_ids[at];
+
+    for (uint32_t before = 0; before < at; before++) {
+        if (rally->unlisted_ids[before] == apic_id)
+            return false;
+    }
+    for (uint32_t cpu = 0; cpu < inventory->enabled; cpu++) {
+        if (inventory->cpus[cpu].apic_id == apic_id)
+            return false;
+    }
+    return true;
+}
+
 size_t wall_cells(const struct machine *machine, const struct wake *wake, struct wall_cpu *cells,
                   size_t room)
 {
+    const struct inventory *inventory = &machine->inventory;
     size_t count = 0;
+    uint32_t slot = 1;
 
-    if (room == 0)
-        return 0;
-    cells[count] = (struct wall_cpu){.state = WALL_BSP};
-    add_place(machine->bsp_apic_id, &cells[count++]);
-    for (uint32_t slot = 1; wake && slot <= wake->plan->want && count < room; slot++) {
-        const struct evidence evidence = examine(wake, slot);
-        const enum cause cause = verdict(&evidence);
-        const uint32_t stage = evidence_stage(&evidence);
-        const struct lcpu *lcpu = &arena_lcpu(wake->arena, slot)->lcpu;
+    for (uint32_t index = 0; index < inventory->count && count < room; index++) {
         struct wall_cpu *cell = &cells[count++];
-        *cell = (struct wall_cpu){
-            .index = arena_account(wake->arena, slot)->cpu,
-            .state = cause != CAUSE_NONE ? WALL_FAILED : state_of_stage(stage),
-            .reached = state_of_stage(stage),
-        };
-        add_place(lcpu->apic_id, cell); // by the BSP's leaves, for who never told
-        if (lcpu->location_known) {
-            cell->package = lcpu->package;
-            cell->core = lcpu->core;
-            cell->thread = lcpu->thread;
-        }
-        add_times(wake, slot, cell);
+        *cell = (struct wall_cpu){.index = index, .state = index == 0 ? WALL_BSP : WALL_ASLEEP};
+        add_place(inventory->cpus[index].apic_id, cell); // by the BSP's leaves, for who never told
+        if (wake && slot <= wake->plan->want && wake->plan->lcpus[slot].cpu == index)
+            add_wanted(wake, slot++, cell);
     }
-    const uint32_t unlisted =
-        wake ? atomic_load_explicit(&arena_rally(wake->arena)->unlisted_count, memory_order_acquire)
-             : 0;
+    if (!wake)
+        return count;
+    const struct rally *rally = arena_rally(wake->arena);
+    const uint32_t unlisted = atomic_load_explicit(&rally->unlisted_count, memory_order_acquire);
     for (uint32_t i = 0; i < unlisted && i < RALLY_UNLISTED_MAX && count < room; i++) {
-        cells[count] = (struct wall_cpu){.index = arena_rally(wake->arena)->unlisted_ids[i],
-                                         .state = WALL_UNLISTED};
+        if (!is_new(inventory, rally, i))
+            continue;
+        cells[count] = (struct wall_cpu){.index = rally->unlisted_ids[i], .state = WALL_UNLISTED};
         add_place(cells[count].index, &cells[count]);
         count++;
     }
