@@ -48,6 +48,10 @@ void display_open(struct reveille *run)
     display->screen.records = run->options.log == LOG_DEBUG;
     run->console.sinks[SINK_SCREEN] =
         (struct console_sink){screen_write_line, &display->screen, screen_paint};
+    // What was said before there was a screen.
+    const char *text;
+    for (size_t at = 0; (text = journal_next(&run->journal, &at)) != NULL;)
+        screen_write_line(&display->screen, text);
 }
 
 void display_close(struct reveille *run)

@@ -48,9 +48,9 @@ size_t address_space_bound(const struct machine *machine, size_t count)
     // Guard pages break every 2 MiB of the stacks into small pages, and their 1 GiB pages as well.
     const uint64_t stacks = (uint64_t)count * (GUARD_BYTES + STACK_BYTES);
     pages += 2 * (stacks / (2 * MIB) + 2);
-    // The image's three parts, the APIC, the low page, the null page and the window: each may need
-    // one new table at every level, or split a page at two.
-    return pages + 7 * 4;
+    // The image's three parts, the APIC, the serial port, the low page, the null page and the
+    // window: each may need one new table at every level, or split a page at two.
+    return pages + 8 * 4;
 }
 
 // Passes a status on, and tells it if it is a failure.

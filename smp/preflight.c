@@ -138,6 +138,12 @@ void preflight_warn(const struct problems *problems, const struct machine *machi
         problems->tell(problems->context, SEVERITY_WARNING, "nothing-to-see",
                        "no serial port and no frame buffer: after the exit only the stick can tell "
                        "what happened; use again=yes, or exit=no");
+    if (machine->platform.apic_locked)
+        problems->tell(problems->context, SEVERITY_WARNING, "x2apic-locked",
+                       "firmware has locked x2APIC mode: apic=xapic cannot be had");
+    if (machine->dmar_x2apic_opt_out && (machine->apic_base & APIC_BASE_EXTD) == 0)
+        problems->tell(problems->context, SEVERITY_WARNING, "x2apic-opt-out",
+                       "the DMAR table asks to stay out of x2APIC mode: apic=auto does");
     if (machine->platform.low_pages < LOW_PAGES_FEW)
         problems->tell(problems->context, SEVERITY_WARNING, "low-memory",
                        "hardly any page below 1 MiB is free: a legacy driver or CSM holds it");

@@ -17,6 +17,7 @@
 #define SPACE_MEMORY 0u
 #define SPACE_IO     1u
 #define ACCESS_ANY   0u
+#define ACCESS_BYTE  1u
 #define ACCESS_DWORD 3u
 
 #define PORT_LEAST 0x100u
@@ -47,6 +48,9 @@ const char *spcr_read(const struct acpi_table *table, struct uart_place *place)
     if (space != SPACE_MEMORY || bytes[GAS_OFFSET] != 0 ||
         (bits != 0 && bits != 8 && bits != 16 && bits != 32))
         return "its address makes no sense";
+    if (bytes[GAS_ACCESS] != ACCESS_ANY && bytes[GAS_ACCESS] != ACCESS_BYTE &&
+        bytes[GAS_ACCESS] != ACCESS_DWORD)
+        return "its registers are neither bytes nor 32 bits wide";
     place->stride = bits == 0 ? 1 : bits / 8;
     place->access =
         bytes[GAS_ACCESS] == ACCESS_DWORD || (bytes[GAS_ACCESS] == ACCESS_ANY && bits == 32) ? 4

@@ -36,5 +36,6 @@ void summary_write(const struct machine *machine, const struct wake *wake,
                     (uint64_t)outcome->up, (uint64_t)outcome->failed);
     for (int cause = CAUSE_NONE + 1; wake && cause < CAUSE_COUNT; cause++)
         add_cause(wake, (enum cause)cause, line);
-    line_add_format(line, " on %s", machine->processor.brand);
+    const char *product = machine->platform.product;
+    line_add_format(line, " on %s%s%s", product, product[0] ? ", " : "", machine->processor.brand);
 }

@@ -81,22 +81,47 @@ def test_who_failed_and_why():
     code = picture.code()
     assert f" image=0x{image_crc():x} " in code
     assert re.fullmatch(r"REVEILLE \S+ image=0x[0-9a-f]+ want=15 up=13 failed=2 stopped-in-long=2 "
-                        r"fault=7 on QEMU TCG CPU.*", code), code
+                        r"fault=7 on Standard PC .*, QEMU TCG CPU.*", code), code
+
+
+def test_the_code_says_what_the_records_say():
+    options = "end=halt inject=hang-long:2,ud-protected:5,hang-long:6 retries=0"
+    with qemu.Qemu(qemu.Machine(smp="8", options=options, debug_exit=False)) as vm:
+        lines = []
+        for line in vm.lines():
+            lines.append(line)
+            if line.startswith("The end:"):
+                break
+        code = last_picture(vm, "code-and-records").code()
+    told = records.parse_records(lines)
+    end, causes = told[-1], {}
+    for cpu in told:
+        if cpu["ev"] == "cpu" and cpu["state"] == "failed":
+            causes.setdefault(cpu["cause"], []).append(cpu["cpu"])
+    words = dict(word.split("=", 1) for word in code.split(" on ")[0].split()[2:])
+    assert int(words.pop("image"), 16) == records.number(
+        next(r for r in told if r["ev"] == "image")["crc"])
+    assert words == {**{key: end[key] for key in ("want", "up", "failed")},
+                     **{cause: ",".join(cpus) for cause, cpus in causes.items()}}
+    assert causes
 
 
 @pytest.mark.parametrize("name, words, size", [
     ("vga-640x480", {"options": "screen=640x480"}, (640, 480)),
     ("vga-2560x1440", {"options": "screen=2560x1440"}, (2560, 1440)),
     ("ramfb", {"vga": "none", "extra": ("-device", "ramfb")}, None),
-    ("panel-1920x1080", {"vga": "none", "extra": ("-device", "VGA,edid=on,xres=1920,yres=1080")},
-     (1920, 1080)),
+    ("panel-1920x1080", {"vga": "none", "options": "colour=red",
+                         "extra": ("-device", "VGA,edid=on,xres=1920,yres=1080")}, (1920, 1080)),
 ])
 def test_other_sizes(name, words, size):
     with machine(**words) as vm:
         picture = last_picture(vm, name)
     assert size is None or (picture.width, picture.height) == size
     assert_text(picture, "Hello from CPU 3! APIC ID: 3", "Leaving firmware")
+    if words.get("options") == "colour=red":  # said long before there was a screen
+        assert_text(picture, "unknown-key")
     assert collections.Counter(picture.tiles()) == {INK_TEXT: 1, GREETED: 3}
+    assert " want=3 up=3 failed=0 on " in picture.code()
 
 
 def test_a_portrait_panel():
