@@ -11,7 +11,7 @@ import pytest
 
 import qemu
 import records
-from picture import FAILED, GREETED, INK_TEXT, UNKNOWN, Picture
+from picture import ASLEEP, FAILED, GREETED, INK_TEXT, UNKNOWN, Picture
 
 END = "The end: a key restarts this machine"
 LOOK_S = 2  # reading a picture takes the machine's processor from the guest
@@ -110,18 +110,23 @@ def test_the_code_says_what_the_records_say():
     ("vga-640x480", {"options": "screen=640x480"}, (640, 480)),
     ("vga-2560x1440", {"options": "screen=2560x1440"}, (2560, 1440)),
     ("ramfb", {"vga": "none", "extra": ("-device", "ramfb")}, None),
-    ("panel-1920x1080", {"vga": "none", "options": "colour=red",
-                         "extra": ("-device", "VGA,edid=on,xres=1920,yres=1080")}, (1920, 1080)),
+    ("panel-1920x1080", {"vga": "none", "extra": ("-device", "VGA,edid=on,xres=1920,yres=1080")},
+     (1920, 1080)),
 ])
 def test_other_sizes(name, words, size):
     with machine(**words) as vm:
         picture = last_picture(vm, name)
     assert size is None or (picture.width, picture.height) == size
     assert_text(picture, "Hello from CPU 3! APIC ID: 3", "Leaving firmware")
-    if words.get("options") == "colour=red":  # said long before there was a screen
-        assert_text(picture, "unknown-key")
     assert collections.Counter(picture.tiles()) == {INK_TEXT: 1, GREETED: 3}
     assert " want=3 up=3 failed=0 on " in picture.code()
+
+
+def test_early_warnings_and_who_was_not_asked():
+    with machine(options="colour=red cpus=1") as vm:
+        picture = last_picture(vm, "early")
+    assert_text(picture, "unknown-key", "Hello from CPU 1! APIC ID: 1")
+    assert collections.Counter(picture.tiles()) == {INK_TEXT: 1, GREETED: 1, ASLEEP: 2}
 
 
 def test_a_portrait_panel():
