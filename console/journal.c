@@ -43,16 +43,23 @@ static void seal(struct journal *journal, size_t added)
     hw_flush(journal->head, sizeof *journal->head);
 }
 
-void journal_keep(struct journal *journal, void *memory, size_t bytes, bool again)
+void journal_keep(struct journal *journal, void *memory, size_t bytes)
 {
     struct journal_head *head = memory;
 
     journal_drop(head);
     journal_move(journal, head + 1, bytes - sizeof *head);
     journal->head = head;
-    journal->seal = (struct journal_seal){
-        .magic = JOURNAL_MAGIC, .phys = (uintptr_t)head, .again = again ? 1 : 0};
+    journal->seal = (struct journal_seal){.magic = JOURNAL_MAGIC, .phys = (uintptr_t)head};
     seal(journal, journal->length);
+}
+
+void journal_ask_again(struct journal *journal)
+{
+    if (!journal->head)
+        return;
+    journal->seal.again = 1;
+    seal(journal, 0);
 }
 
 void journal_write_line(void *context, const char *text)

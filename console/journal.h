@@ -40,7 +40,10 @@ void journal_open(struct journal *journal, void *memory, size_t bytes);
 void journal_move(struct journal *journal, void *memory, size_t bytes);
 
 // The same with a head: bytes for the head more. Sealed from now on.
-void journal_keep(struct journal *journal, void *memory, size_t bytes, bool again);
+void journal_keep(struct journal *journal, void *memory, size_t bytes);
+
+// The start that finds a kept journal was asked for: it fetches it, and does nothing else.
+void journal_ask_again(struct journal *journal);
 
 // Keeps a line, as a console_sink does: `journal` is a struct journal.
 void journal_write_line(void *journal, const char *text);

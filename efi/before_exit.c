@@ -105,7 +105,7 @@ static void grow_journal(struct reveille *run)
     if (run->options.save == SAVE_NONE)
         journal_move(&run->journal, memory, pages * PAGE_BYTES);
     else
-        journal_keep(&run->journal, memory, pages * PAGE_BYTES, run->options.again == ANSWER_YES);
+        journal_keep(&run->journal, memory, pages * PAGE_BYTES);
     memory_free(&run->firmware, run->journal_memory, run->journal_pages);
     run->journal_memory = memory;
     run->journal_pages = pages;

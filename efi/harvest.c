@@ -80,9 +80,13 @@ static EFI_STATUS set_next(struct reveille *run)
 
 void run_ask_for_another_start(struct reveille *run)
 {
-    if (run->options.save != SAVE_NONE && stick_set_mark(&run->firmware) &&
-        !EFI_ERROR(set_next(run)))
-        return;
+    if (run->options.save != SAVE_NONE) {
+        if (stick_set_mark(&run->firmware) && !EFI_ERROR(set_next(run))) {
+            journal_ask_again(&run->journal); // not before: else a start by hand would wake nobody
+            return;
+        }
+        (void)stick_take_mark(&run->firmware);
+    }
     run->options.again = ANSWER_NO;
     report_problem(&run->log, SEVERITY_WARNING, "no-next-start",
                    "again=yes needs save=ram, a volume that can be written, and a firmware that "

@@ -171,6 +171,21 @@ def test_again_without_a_place_for_the_result_is_one_run(stick):
     assert result.status == qemu.EXIT_OK
 
 
+def test_again_that_fell_back_does_not_disable_the_next_start(stick):
+    """A start in the same memory that nobody asked for is a run of its own."""
+    set_options(stick, "again=yes end=reset")
+    with qemu.Qemu(qemu.Machine(stick=stick, stick_mode="readonly=on,snapshot=off", goes_on=True,
+                                debug_exit=False, reset_ends=False)) as vm:
+        lines, ends = [], 0
+        for line in vm.lines():
+            lines.append(line)
+            ends += line.startswith("REVEILLE ev=end ")
+            if ends == 2:
+                break
+    told = [r["ev"] for r in records.parse_records(lines) if r["ev"] in ("wake", "harvest", "end")]
+    assert told == ["wake", "end", "harvest", "wake", "end"], lines[-20:]
+
+
 def test_harvest_only_wakes_nobody(stick):
     result = start(stick, "harvest=only")
     assert "nothing-to-harvest" in warnings(result)

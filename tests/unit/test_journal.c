@@ -85,7 +85,7 @@ static void keep(struct kept *kept, size_t text_bytes)
     memset(kept->head, 0xa5, kept->bytes);
     journal_open(&kept->journal, first, sizeof first);
     journal_write_line(&kept->journal, "early");
-    journal_keep(&kept->journal, kept->head, kept->bytes, true);
+    journal_keep(&kept->journal, kept->head, kept->bytes);
 }
 
 static bool found(struct kept *kept, struct journal *journal)
@@ -107,7 +107,6 @@ static void test_kept_up_to_the_last_whole_line(void **state)
     assert_int_equal(journal.length, 6);
     journal_write_line(&kept.journal, "late");
     assert_true(found(&kept, &journal));
-    assert_int_equal(journal_seal_of(kept.head)->again, 1);
     assert_string_equal(journal_next(&journal, &at), "early");
     assert_string_equal(journal_next(&journal, &at), "late");
     assert_null(journal_next(&journal, &at));
@@ -118,6 +117,29 @@ static void test_kept_up_to_the_last_whole_line(void **state)
     journal_drop(kept.head);
     assert_false(found(&kept, &journal));
     test_free(kept.head);
+}
+
+// Nobody asks by keeping alone, what was asked stays asked, and no line is lost by it.
+static void test_asks_for_a_start(void **state)
+{
+    struct journal journal;
+    struct kept kept;
+
+    (void)state;
+    keep(&kept, 64);
+    journal_write_line(&kept.journal, "early");
+    assert_int_equal(journal_seal_of(kept.head)->again, 0);
+    journal_ask_again(&kept.journal);
+    assert_true(found(&kept, &journal));
+    assert_int_equal(journal.length, 12);
+    assert_int_equal(journal_seal_of(kept.head)->again, 1);
+    journal_write_line(&kept.journal, "late");
+    assert_true(found(&kept, &journal));
+    assert_int_equal(journal_seal_of(kept.head)->again, 1);
+    test_free(kept.head);
+
+    journal = (struct journal){0}; // not kept: nothing to find, and nothing is touched
+    journal_ask_again(&journal);
 }
 
 // Whatever single bit is other than it was written: an older state, or nothing, and never a lie.
@@ -194,6 +216,7 @@ int main(void)
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_move),
         cmocka_unit_test(test_kept_up_to_the_last_whole_line),
+        cmocka_unit_test(test_asks_for_a_start),
         cmocka_unit_test(test_no_damage_is_believed),
         cmocka_unit_test(test_a_torn_seal_costs_one_line),
         cmocka_unit_test(test_a_copy_elsewhere_is_not_it),
