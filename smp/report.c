@@ -188,6 +188,8 @@ void report_wake(struct console *console, const struct wake *wake, const struct 
     record_add_decimal(line, "last_us", result->last_us);
     record_add_decimal(line, "send_us", result->send_us);
     record_add_decimal(line, "retried", result->retried);
+    if (result->helped > 0)
+        record_add_decimal(line, "helped", result->helped);
     if (result->unsent > 0)
         record_add_decimal(line, "unsent", result->unsent);
     if (times->warm_us > 0 && wake->generation == plan->rounds)
@@ -430,7 +432,7 @@ static const char *helped_by(const struct account *account, const struct lcpu *l
 {
     if (account->tries > 1)
         return "sequence";
-    return account->startups > 1 && lcpu->tsc_real >= account->startup_tsc ? "startup" : NULL;
+    return wake_helped_by_startup(account, lcpu) ? "startup" : NULL;
 }
 
 static void report_wanted(struct console *console, const struct wake *wake, uint32_t slot,

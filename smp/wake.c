@@ -27,6 +27,11 @@ uint32_t wake_stage(const struct lcpu *lcpu, uint32_t generation)
     return state & ((1u << STATE_STAGE_BITS) - 1);
 }
 
+bool wake_helped_by_startup(const struct account *account, const struct lcpu *lcpu)
+{
+    return account->startups > 1 && lcpu->tsc_real >= account->startup_tsc;
+}
+
 static const struct lcpu *lcpu_of(const struct wake *wake, uint32_t slot)
 {
     return &arena_lcpu(wake->arena, slot)->lcpu;
@@ -337,6 +342,9 @@ void wake_end_round(struct wake *wake, uint64_t start, struct wake_result *resul
         const uint64_t us = stamp > start ? clock_us(&wake->clock, stamp - start) : 0;
         if (account->tries > 1)
             result->retried++;
+        else if (wake->plan->sipis == SIPIS_AUTO &&
+                 wake_helped_by_startup(account, lcpu_of(wake, slot)))
+            result->helped++;
         account->us = us;
         account->up = 1;
         wake->values[result->up++] = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;

@@ -43,8 +43,12 @@ struct wake_result {
         last_us;      // arrivals since the first message, by the APs' own stamps
     uint64_t send_us; // from the first message to the last
     uint32_t retried; // APs that came only with a further sequence
+    uint32_t helped;  // and those that came only with the second STARTUP of sipis=auto
     uint32_t unsent;  // messages that the xAPIC did not take in time
 };
+
+// Did it start by a further STARTUP of the same sequence, and not by the first?
+bool wake_helped_by_startup(const struct account *account, const struct lcpu *lcpu);
 
 // One round: clears the marks and the states, then wakes. Outputs last.
 void wake_round(struct wake *wake, struct wake_result *result);

@@ -61,6 +61,7 @@ static void enter_protected(struct fake_aps *aps, struct fake_ap *ap)
         return;
     }
     ap->generation = atomic_load(&rally->generation);
+    ap->lcpu->tsc_real = ap->started + (uint64_t)ap->tsc_skew;
     atomic_store(&ap->lcpu->state, ap->generation << 8 | STAGE_PROTECTED);
     ap->state = FAKE_AP_PROTECTED;
     set_due(aps, ap,
@@ -219,6 +220,7 @@ static void hear_startup(struct fake_aps *aps, struct fake_ap *ap, uint32_t vect
     ap->startups_since_init++;
     if (ap->state == FAKE_AP_WAITS && ap->startups_since_init > ap->lost_startups) {
         ap->state = FAKE_AP_STARTED;
+        ap->started = fake_now();
         set_due(aps, ap, ap->to_protected_ticks);
     }
 }

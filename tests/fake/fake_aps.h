@@ -56,6 +56,7 @@ struct fake_ap {
     uint32_t inits, startups; // messages that were sent to it, heard or not
     uint32_t startups_since_init;
     uint64_t last_message;
+    uint64_t started;    // when it took a STARTUP
     uint32_t generation; // as it found it in protected mode
     struct lcpu *lcpu;   // as it found it; NULL: it is in no table
     uint32_t arrivals, greetings;

@@ -117,6 +117,7 @@ static void test_wrong_order(void **state)
     }
     // None had answered by then: all got the second STARTUP, which none took.
     assert_int_equal(result.icr_writes, 12);
+    assert_int_equal(result.helped, 0);
     ASSERT_ABOUT(result.send_us, 210);
 }
 
@@ -130,6 +131,7 @@ static void test_after_the_second_startup(void **state)
         wake_round(&aps.wake, &result);
         assert_int_equal(result.up, 2);
         assert_int_equal(result.retried, 0);
+        assert_int_equal(result.helped, 1); // not by the first STARTUP
         assert_account(1, 1, 1, 0);
         assert_account(2, 1, 1, 0);
         assert_int_equal(aps.aps[1].startups, 1);
