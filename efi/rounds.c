@@ -183,13 +183,15 @@ static void run_rounds(struct reveille *run, struct sweep_result *sum)
 {
     struct wake *wake = &run->wake;
     const uint32_t want = (uint32_t)run->plan.want;
+    const uint32_t settings = run->options.sweep.count > 0 ? (uint32_t)run->options.sweep.count : 1;
 
     *sum = (struct sweep_result){.first_try = want, .up = want, .first_us = UINT32_MAX};
     for (uint32_t round = 1; round <= run->plan.rounds; round++) {
         struct wake_result result;
         run_keep_note(run, NOTE_WAKING, wake->generation + 1);
         run_round(run, &result);
-        report_wake(&run->console, wake, &result, &run->firmware_times);
+        const bool last = wake->generation == run->plan.rounds * settings;
+        report_wake(&run->console, wake, &result, last ? &run->firmware_times : NULL);
         if (!firmware_lives(run))
             console_flush(&run->console);
         run->rounds_us[round - 1] = (uint32_t)result.last_us;

@@ -192,7 +192,7 @@ void report_wake(struct console *console, const struct wake *wake, const struct 
         record_add_decimal(line, "helped", result->helped);
     if (result->unsent > 0)
         record_add_decimal(line, "unsent", result->unsent);
-    if (times->warm_us > 0 && wake->generation == plan->rounds)
+    if (times && times->warm_us > 0 && result->up > 0 && result->up == plan->want)
         add_ratio(line, times->warm_us, result->last_us);
     console_record(console, 0, line);
 }

@@ -45,8 +45,8 @@ struct firmware_times {
 void report_firmware(struct console *console, const struct machine *machine,
                      const struct firmware_times *times);
 
-// One round. In the last one, the ratio of firmware's warm time to this round's, where there is
-// one.
+// One round. With `times`, which are given for the last round, and if all came, the ratio of
+// firmware's warm time to this round's.
 void report_wake(struct console *console, const struct wake *wake, const struct wake_result *result,
                  const struct firmware_times *times);
 

@@ -40,9 +40,12 @@ def test_sweep_of_strategies(boot):
 
 
 def test_sweep_finds_the_smallest(boot):
-    result = boot(options="sweep=init_us:1000,10,auto log=quiet")
+    result = boot(options="sweep=init_us:1000,10,auto log=quiet compare=firmware")
     assert [r["value"] for r in result.all("sweep")] == ["1000", "10", "auto"]
     assert result.one("sweep-result")["smallest"] == "10"
+    # The ratio stands in the last round of the run, and in no other.
+    assert int(result.one("firmware")["warm_us"]) > 0
+    assert ["ratio" in r for r in result.all("wake")] == [False, False, True]
 
 
 def test_memory_and_times(boot):
