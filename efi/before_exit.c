@@ -316,7 +316,8 @@ static bool firmware_stays(const struct options *options)
 void run_tell_end(struct reveille *run)
 {
     const struct problems nobody = {problems_ignore, NULL};
-    const enum stick_end end = firmware_stays(&run->options) ? STICK_CUT : STICK_BLANK;
+    const enum stick_end end =
+        run->options.check == ANSWER_NO && run->options.exit == ANSWER_NO ? STICK_CUT : STICK_BLANK;
     CHAR16 name[] = L"last";
 
     // Twice: what the volume says of the first belongs in the journal, and so does the last record.

@@ -1,7 +1,7 @@
 // The result on the volume that the image was loaded from, and on no other. Surprise: a file is
 // overwritten in place, and what is left of it becomes blanks, so that its place on the volume
-// never changes; the image's files have room from the beginning. Only where firmware stays is it
-// cut to its text, for whoever types it in the Shell.
+// never changes; the image's files have room from the beginning. Only after exit=no is it cut to
+// its text, for whoever types it in the Shell.
 
 #include "run.h"
 

@@ -55,7 +55,7 @@ def test_make_stick_brings_the_whole_story_without_a_serial_port():
     assert done.returncode == 0, done.stdout + done.stderr
     stick = qemu.BUILD / "stick.img"
     assert_volume_is_sound(stick)
-    assert names(stick) == ["last.rec", "last.txt"]
+    assert names(stick) == ["last.rec", "last.txt", "previous.rec", "previous.txt"]
     text = read(stick, "last.txt")
     assert "Leaving firmware\n" in text
     for cpu in (1, 2, 3):
@@ -76,6 +76,13 @@ def test_the_files_stay_where_they_are(stick):
     assert "Hello from CPU 3" not in read(stick, "last.txt")  # nothing older shines through
     assert {name: place(stick, name) for name in before} == before
     assert len(first) == before["last.txt"][0]
+
+
+def test_a_dry_run_leaves_the_files_where_they_are(stick):
+    before = {name: place(stick, name) for name in names(stick)}
+    start(stick, "dry-run=yes")
+    assert "Pre-flight:" in read(stick, "last.txt")
+    assert {name: place(stick, name) for name in names(stick)} == before
 
 
 def test_a_summary_in_nvram_outlives_a_cold_start(stick, tmp_path):
@@ -197,7 +204,7 @@ def test_harvest_only_wakes_nobody(stick):
 def test_save_none_leaves_the_stick_alone(stick):
     result = start(stick, "save=none")
     assert result.one("end")["ok"] == "1"
-    assert names(stick) == ["last.rec", "last.txt"]
+    assert names(stick) == ["last.rec", "last.txt", "previous.rec", "previous.txt"]
     assert read(stick, "last.txt") == read(stick, "last.rec") == "\n"
 
 
