@@ -28,7 +28,7 @@ ENTRY_SECTORS = ENTRY_COUNT * ENTRY_BYTES // SECTOR
 DISK_SECTORS = PARTITION_FIRST + PARTITION_SECTORS + ENTRY_SECTORS + 1
 ESP_TYPE = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
 # The result of a run with 255 processors takes half of it.
-RESULTS = ("last.txt", "last.rec")
+RESULTS = ("last.txt", "last.rec", "previous.txt", "previous.rec")
 RESULT_BYTES = 64 * 1024
 BLANKS = (b" " * 63 + b"\n") * (RESULT_BYTES // 64)
 EPOCH_DEFAULT = "1767225600"
@@ -107,6 +107,7 @@ def make_cd_volume(directory, out):
     serial = content_digest(directory, files)[:4].hex()
     out.unlink(missing_ok=True)
     fill_file_system(str(out), directory, files, serial, "-C", "-T", str(CD_SECTORS))
+    add_results(str(out), files)
 
 
 def make_image(directory, out):
