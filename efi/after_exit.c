@@ -1,5 +1,6 @@
-// The run's steps after the exit. Nothing of firmware is called but to switch the machine off;
-// whatever goes wrong becomes a record, and the run goes on to its end.
+// The run's steps after the exit. Nothing of firmware is called but to keep a summary where
+// save=nvram asks for it, and to switch the machine off; whatever goes wrong becomes a record, and
+// the run goes on to its end.
 
 #include "run.h"
 
@@ -18,11 +19,11 @@ static void say(struct reveille *run, const char *text)
 _Noreturn void run_end(struct reveille *run)
 {
     note_drop(run->note);
-    if (run->window_is_open)
-        nvram_save(run);
     report_end(&run->console, &run->outcome);
     arena_rally(&run->arena)->bsp_stopped = NULL; // the end is told once
     display_finish(run);
+    if (run->window_is_open)
+        nvram_save(run); // firmware's code: by now all is told, should it not come back
     end_run(&run->firmware, &run->machine, &run->options, &run->console,
             run->outcome.ok ? EXIT_OK : EXIT_FAILED);
 }

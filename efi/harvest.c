@@ -58,7 +58,9 @@ void run_harvest(struct reveille *run)
         stick_save(&run->firmware, &found, newest, STICK_BLANK, &run->problems) &&
         (run->fetched || stick_save(&run->firmware, &found, older, STICK_BLANK, &run->problems));
     report_harvest(run, &found, saved);
-    journal_drop(head);
+    // A run that goes on needs the memory; a start that only fetches leaves what it could not save.
+    if (saved || !run->fetched)
+        journal_drop(head);
 }
 
 static EFI_STATUS set_next(struct reveille *run)

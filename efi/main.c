@@ -4,7 +4,7 @@
 // What holds, whatever the machine does:
 //   1. until "Leaving firmware" nothing is changed that is not given back when the run is refused,
 //      but the registers of the serial port that was found: polled, 8N1, its divisor as it was;
-//   2. after it, no firmware is called but to switch the machine off;
+//   2. after it, no firmware is called but for save=nvram, and to switch the machine off;
 //   3. with exit=no all is given back, and what cannot be is told;
 //   4. the last record is ev=end, unless the machine is gone.
 
