@@ -58,8 +58,8 @@ void run_harvest(struct reveille *run)
         stick_save(&run->firmware, &found, newest, STICK_BLANK, &run->problems) &&
         (run->fetched || stick_save(&run->firmware, &found, older, STICK_BLANK, &run->problems));
     report_harvest(run, &found, saved);
-    // A run that goes on needs the memory; harvest=only leaves what it could not save to another try.
-    // The start that again=yes asked for does not: each one after it would do nothing else.
+    // A run that goes on needs the memory; harvest=only leaves what it could not save to another
+    // try. The start that again=yes asked for does not: each one after it would do nothing else.
     if (saved || !only)
         journal_drop(head);
 }
