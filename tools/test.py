@@ -22,7 +22,7 @@ B = os.environ.get("B", "build")
 # As `make B=...` puts it, seen from the root of the tree.
 BUILD = ROOT / B
 IMAGE_BYTES_MAX = 128 * 1024
-FUZZ_SECONDS = os.environ.get("FUZZ_SECONDS", "12")
+FUZZ_SECONDS = os.environ.get("FUZZ_SECONDS", "8")
 BOOTS_AT_A_TIME = "2"  # two-core machines; a boot under one-thread TCG fills a core
 MINUTES = 60
 
