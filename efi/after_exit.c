@@ -6,7 +6,7 @@
 
 #include "hw.h"
 
-static void say(struct reveille *run, const char *text)
+void run_say(struct reveille *run, const char *text)
 {
     char buffer[LINE_BYTES];
     struct line line;
@@ -57,7 +57,7 @@ void run_leave(struct reveille *run)
 
     if (run->options.again == ANSWER_YES)
         run_ask_for_another_start(run);
-    say(run, "Leaving firmware");
+    run_say(run, "Leaving firmware");
     if (run->options.save != SAVE_NONE) // a run that dies leaves at least this
         (void)stick_save(&run->firmware, &run->journal, name, STICK_BLANK, &run->problems);
     uart_drain(&run->console.uart);

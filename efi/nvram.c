@@ -65,18 +65,7 @@ static EFI_STATUS set_variable(const struct firmware *firmware, char *text, UINT
     return status;
 }
 
-// A sentence, since the last record is written by then.
-static void say(struct reveille *run, const char *text)
-{
-    char buffer[LINE_BYTES];
-    struct line line;
-
-    line_start(&line, buffer, sizeof buffer);
-    line_add_text(&line, text);
-    console_say(&run->console, 0, &line);
-    console_flush(&run->console);
-}
-
+// In sentences: the last record is written by then.
 void nvram_save(struct reveille *run)
 {
     char buffer[LINE_BYTES];
@@ -87,9 +76,10 @@ void nvram_save(struct reveille *run)
     line_start(&line, buffer, sizeof buffer);
     summary_write(&run->machine, run->wake.generation > 0 ? &run->wake : NULL, &run->outcome,
                   VERSION, &line);
-    say(run, "Saving the summary in NVRAM");
+    run_say(run, "Saving the summary in NVRAM");
+    console_flush(&run->console);
     if (EFI_ERROR(set_variable(&run->firmware, line.text, line.length)))
-        say(run, "Firmware refused the variable ReveilleLast: no summary is kept there");
+        run_say(run, "Firmware refused the variable ReveilleLast: no summary is kept there");
 }
 
 bool nvram_harvest(struct reveille *run)
