@@ -128,7 +128,10 @@ static void measure_null(struct reveille *run)
     struct null_times times;
     size_t relocations;
 
-    for (enum null_mode mode = NULL_REAL; mode <= NULL_LONG && run->plan.want > 0; mode++) {
+    // The first wake of all is the cold one, whichever it is.
+    const enum null_mode first = run->options.bench == BENCH_NULL_LONG ? NULL_LONG : NULL_REAL;
+
+    for (enum null_mode mode = first; mode <= NULL_LONG && run->plan.want > 0; mode++) {
         null_measure(&run->wake, mode, &times);
         report_null(&run->console, &run->wake, mode, &times);
     }
@@ -236,7 +239,7 @@ void run_wake(struct reveille *run)
     run->times.left = hw_tsc();
     run_open_window(run);
     prepare_wake(run);
-    if (run->options.bench == BENCH_NULL)
+    if (run->options.bench != BENCH_NONE)
         measure_null(run);
     inject(run);
     run_close_window(run);

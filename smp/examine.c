@@ -5,17 +5,6 @@
 
 #include "inject.h"
 
-// Does another wanted AP leave its real-mode mark in the same place? O(n), asked for the lost only.
-static bool mark_is_shared(const struct wake *wake, uint32_t slot)
-{
-    const uint32_t apic_id = wake->plan->lcpus[slot].apic_id;
-    for (uint32_t other = 0; other <= wake->plan->want; other++) {
-        if (other != slot && ((wake->plan->lcpus[other].apic_id ^ apic_id) & (MARK_COUNT - 1)) == 0)
-            return true;
-    }
-    return false;
-}
-
 // A trap before long mode lies in the AP's record or, earlier, in the page; a fault in long mode in
 // its record.
 static struct fault_evidence find_fault(const struct wake *wake, const struct lcpu *lcpu)
@@ -79,9 +68,9 @@ struct evidence examine(const struct wake *wake, uint32_t slot)
         .by_firmware = wake->plan->wake == WAKE_FIRMWARE,
         .fault = fault,
     };
-    // What takes a search is looked at only where nothing else speaks.
+    // What takes a look at the whole page is asked only where nothing else speaks.
     if (evidence.stage == STAGE_NONE && !evidence.greeted && !fault.valid) {
-        evidence.mark_shared = mark_is_shared(wake, slot);
+        evidence.mark_shared = account->mark_shared;
         evidence.page_damaged = page_is_damaged(wake);
         evidence.stray = came_astray(wake, lcpu->apic_id);
     }

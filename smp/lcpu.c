@@ -4,6 +4,7 @@
 #include "lcpu.h"
 
 #include "fault.h"
+#include "image_layout.h"
 #include "mem.h"
 #include "sort.h"
 
@@ -130,6 +131,20 @@ static void sort_table(struct lcpu_id *table, size_t count)
     sort(&sortable, count);
 }
 
+// Whose mark is no proof, since another's lands in the same byte of the page.
+static void note_shared_marks(const struct arena *arena, const struct lcpu_plan *plans)
+{
+    bool seen[MARK_COUNT] = {false}, shared[MARK_COUNT] = {false};
+
+    for (size_t slot = 0; slot < arena->count; slot++) {
+        const uint32_t mark = plans[slot].apic_id & (MARK_COUNT - 1);
+        shared[mark] = seen[mark];
+        seen[mark] = true;
+    }
+    for (size_t slot = 0; slot < arena->count; slot++)
+        arena_account(arena, slot)->mark_shared = shared[plans[slot].apic_id & (MARK_COUNT - 1)];
+}
+
 void arena_prepare(const struct arena *arena, const struct lcpu_plan *plans,
                    void (*entry)(struct lcpu *), struct console *console)
 {
@@ -158,6 +173,7 @@ void arena_prepare(const struct arena *arena, const struct lcpu_plan *plans,
     for (size_t entry_index = arena->count; entry_index < arena->table_entries; entry_index++)
         table[entry_index] = (struct lcpu_id){.apic_id = UINT32_MAX, .lcpu = 0};
     sort_table(table, arena->count);
+    note_shared_marks(arena, plans);
 }
 
 struct lcpu *arena_find(const struct arena *arena, uint32_t apic_id)

@@ -57,6 +57,7 @@ struct account {
     uint32_t startups;    // sent to it in its last sequence
     uint32_t held;        // 1: its last INIT was sent, and it can write nothing before a STARTUP
     uint32_t given_up;    // 1: its last time-out of this round ended without it
+    uint32_t mark_shared; // 1: another one of the arena leaves its mark in the page's same place
     uint32_t faults;      // injected on purpose: a bit for each enum fault_kind
     uint64_t startup_tsc; // when the last of them was sent
     uint64_t us;          // first message to first act in C, in the last round it came
