@@ -80,7 +80,7 @@ test:
 ## make bench      wakes side by side: null, Reveille, firmware, Linux; SIZES= RUNS= BENCH=long BASE= RESUME=1
 bench:
 	@tools/setup build bench
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all $(B)/host/unit/test_scale
 	@$(PYTHON) tools/bench.py
 
 ## make image      build/reveille.img: GPT with a FAT ESP, ready for dd

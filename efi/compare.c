@@ -35,8 +35,13 @@ bool compare_firmware(const struct firmware *firmware, const struct machine *mac
     if (EFI_ERROR(firmware->boot->LocateProtocol(&guid, NULL, (void **)&services)))
         return false;
     times->cold_us = time_call(services, &machine->clock);
-    for (uint32_t i = 0; i < WARM_CALLS; i++)
+    if (times->cold_us == 0)
+        return false;
+    for (uint32_t i = 0; i < WARM_CALLS; i++) {
         warm[i] = time_call(services, &machine->clock);
+        if (warm[i] == 0)
+            return false; // no duration, and nothing to make a median of
+    }
     times->warm_us = spread_of(warm, WARM_CALLS).median;
-    return times->cold_us != 0 && times->warm_us != 0;
+    return true;
 }

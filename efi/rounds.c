@@ -205,8 +205,8 @@ static void run_rounds(struct reveille *run, struct sweep_result *sum)
     }
 }
 
-// Every setting in turn, and what is best. A value that the plan cannot take is told, and stands as
-// one at which nobody came.
+// Every setting in turn, and what is best. A value that the plan cannot take is told, and ends it:
+// what would come behind is left out of the judgement.
 static void run_sweep(struct reveille *run)
 {
     const struct sweep *sweep = &run->options.sweep;

@@ -342,17 +342,21 @@ void report_rounds(struct console *console, const struct plan *plan, uint32_t *l
     console_record(console, 0, line);
 }
 
-// When an AP reached a stage, in nanoseconds since its first instruction; 0 if it did not.
+// When an AP reached a stage, in nanoseconds: real mode since the round's first message, a later
+// one since its own first instruction. 0 if it did not; it says so itself from protected mode on.
 static uint64_t stage_ns(const struct wake *wake, const struct lcpu *lcpu, uint32_t stage)
 {
-    const uint64_t stamp = stage == STAGE_PROTECTED ? lcpu->tsc_protected
-                           : stage == STAGE_LONG    ? lcpu->tsc_long
-                                                    : lcpu->tsc_c;
+    const uint64_t stamp = stage == STAGE_REAL        ? lcpu->tsc_real
+                           : stage == STAGE_PROTECTED ? lcpu->tsc_protected
+                           : stage == STAGE_LONG      ? lcpu->tsc_long
+                                                      : lcpu->tsc_c;
+    const uint64_t since = stage == STAGE_REAL ? wake->started : lcpu->tsc_real;
+    const uint32_t reached = wake_stage(lcpu, wake->generation);
     const uint64_t khz = (wake->clock.tsc_hz + 999) / 1000;
     // Whom firmware woke was in C from the start.
-    if (wake_stage(lcpu, wake->generation) < stage || lcpu->tsc_real == 0 || stamp < lcpu->tsc_real)
+    if (reached < STAGE_PROTECTED || reached < stage || lcpu->tsc_real == 0 || stamp < since)
         return 0;
-    return (stamp - lcpu->tsc_real) * 1000000 / khz;
+    return (stamp - since) * 1000000 / khz;
 }
 
 void report_stages(struct console *console, struct wake *wake)
@@ -361,6 +365,7 @@ void report_stages(struct console *console, struct wake *wake)
         uint32_t stage;
         const char *min, *median, *max;
     } keys[] = {
+        {STAGE_REAL, "real_min_ns", "real_median_ns", "real_max_ns"},
         {STAGE_PROTECTED, "protected_min_ns", "protected_median_ns", "protected_max_ns"},
         {STAGE_LONG, "long_min_ns", "long_median_ns", "long_max_ns"},
         {STAGE_C, "c_min_ns", "c_median_ns", "c_max_ns"},

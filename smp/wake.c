@@ -247,7 +247,8 @@ static void run_sequence(struct wake *wake, struct group group, uint32_t expecte
     const struct plan *plan = wake->plan;
     const uint32_t sipis = plan->sipis == SIPIS_AUTO ? 2 : plan->sipis;
 
-    if (group_has_come(wake, &group))
+    // Before the first message nobody can have come, and a look at them would only delay it.
+    if (try > 1 && group_has_come(wake, &group))
         return;
     send_init(wake, &group, try);
     wake_wait_us(wake, try == 1 ? plan->init_us : plan->init_retry_us);

@@ -1,10 +1,11 @@
-"""make bench: wakes side by side on one kind of machine, and the table and plot of them.
+"""make bench: wakes side by side on one kind of machine, and the table and plots of them.
 
 Every size is booted RUNS times, each time as: Reveille with its defaults (null trampolines,
-firmware's StartupAllAPs and every strategy in one run), Reveille with the manual's delays, and
+firmware's StartupAllAPs and every strategy in one run), Reveille with the manual's delays, the long
+null trampoline and each strategy in a boot of its own, whose first wake is the cold one, and
 Debian's own kernels. Variables: SIZES="4 64", RUNS=5, BENCH=long (288 and 512, too), BASE=COMMIT
 (the same by that commit's image, turn by turn), RESUME=1 (boots that are kept in runs.json are not
-repeated).
+repeated; only of the same commit and machine).
 Surprise: one boot at a time, on purpose. Two would take each other's processor.
 """
 
@@ -13,6 +14,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -27,8 +29,10 @@ CPU = "qemu64,+x2apic"  # family 15: init_us=auto is 10 us. `max` says family 6 
 STRATEGIES = ("parallel", "broadcast", "one-by-one")
 ROUNDS = 6
 SIZES, LONG_SIZES = (2, 4, 16, 64, 255), (288, 512)
-FEWER_RUNS = {255: 3, 288: 1, 512: 1}  # a boot takes minutes there
-LINUX_RUNS = {255: 0, 288: 0, 512: 0}  # 6.1 did not bring up 255 within 22 minutes of TCG
+LINUX_MOST = 64  # 6.1 did not bring up 255 within 22 minutes of TCG
+# The whole run's wall clock: without what QEMU adds by itself, and with it (see bench_report).
+PLAIN = {"plain": {"vga": "none", "serial_place": ("-device", "pci-serial,chardev=com1")},
+         "plain-com1": {}}
 ICOUNT_SIZES = (4, 16)
 ICOUNT = ("-icount", "shift=3,sleep=off", "-rtc", "clock=vm")
 
@@ -47,10 +51,14 @@ def strategies_of(run):
     return STRATEGIES[first:] + STRATEGIES[:first]
 
 
-def reveille(size, options, esp=None, extra=()):
+def memory_mib(size):
+    """The same for everybody; Linux needs the most."""
+    return 1024 + 8 * size
+
+
+def reveille(size, options, **more):
     """One boot; its records."""
-    machine = Patient(smp=str(size), cpu=CPU, mem=1024 + 2 * size, options=f"log=quiet {options}",
-                      extra=extra, **({"esp": esp} if esp else {}))
+    machine = Patient(smp=str(size), cpu=CPU, mem=memory_mib(size), options=f"log=quiet {options}", **more)
     with qemu.Qemu(machine) as vm:
         return records.parse_records(list(vm.lines()))
 
@@ -58,7 +66,7 @@ def reveille(size, options, esp=None, extra=()):
 def linux_us(size, flavour):
     """Microseconds from "Bringing up" to "Brought up" of a kernel, None if it did not get there."""
     script = "fs0:\n\\vmlinuz.efi " + linux.COMMAND_LINE + "\n"
-    machine = Patient(smp=str(size), cpu=CPU, mem=1024 + 8 * size, shell=script, debug_exit=False,
+    machine = Patient(smp=str(size), cpu=CPU, mem=memory_mib(size), shell=script, debug_exit=False,
                       goes_on=True, files={"vmlinuz.efi": linux.kernel(flavour)})
     lines = []
     with qemu.Qemu(machine) as vm:
@@ -71,18 +79,25 @@ def linux_us(size, flavour):
 
 
 class Runs:
-    """What was measured, kept after each boot."""
+    """What was measured, kept after each boot, and of what it was measured."""
 
-    def __init__(self, resume):
+    def __init__(self, resume, subject):
         self.path = HOME / "runs.json"
-        self.kept = json.loads(self.path.read_text()) if resume and self.path.exists() else {}
+        self.subject = subject
+        self.kept = {}
+        if resume and self.path.exists():
+            old = json.loads(self.path.read_text())
+            if old.get("subject") != subject:
+                raise ValueError(f"{self.path.relative_to(qemu.ROOT)} was measured of {old.get('subject')}, this is "
+                                 f"{subject}: leave RESUME out to begin anew")
+            self.kept = old["runs"]
 
     def measure(self, key, boot, *arguments, **more):
         if key in self.kept:
             return
         start = time.monotonic()
         self.kept[key] = boot(*arguments, **more)
-        self.path.write_text(json.dumps(self.kept))
+        self.path.write_text(json.dumps({"subject": self.subject, "runs": self.kept}))
         print(f"bench: {key}: {time.monotonic() - start:.0f} s", flush=True)
 
 
@@ -96,27 +111,51 @@ def manual(run):
             f"sweep=wake:{','.join(strategies_of(run))}")
 
 
+def git(*words):
+    return subprocess.run(["git", "-C", str(qemu.ROOT), *words], check=True, capture_output=True,
+                          text=True).stdout.strip()
+
+
 def build_base(commit):
     """The ESP of another commit, built in a work tree of its own."""
     tree = HOME / "base"
-    git = ["git", "-C", str(qemu.ROOT)]
     if tree.exists():
-        subprocess.run([*git, "worktree", "remove", "--force", str(tree)], check=True)
-    subprocess.run([*git, "worktree", "add", "--detach", str(tree), commit], check=True,
-                   capture_output=True)
+        git("worktree", "remove", "--force", str(tree))
+    git("worktree", "prune")  # make clean may have taken the tree, and git not know it
+    git("worktree", "add", "--detach", str(tree), commit)
     subprocess.run(["make", "-C", str(tree), "B=build", "all"], check=True,
                    stdout=subprocess.DEVNULL)
     return tree / "build/esp"
 
 
+def sizes_of_image():
+    """{name: bytes} of what has a limit, from the build."""
+    told = subprocess.run([sys.executable, qemu.ROOT / "tools/check_trampoline.py",
+                           qemu.BUILD / "trampoline/ap_start.o"], check=True, capture_output=True,
+                          text=True).stdout
+    return {"image": (qemu.BUILD / "BOOTX64.EFI").stat().st_size,
+            "trampoline": int(re.search(r"code=(\d+)", told)[1])}
+
+
+def host_ms():
+    """Milliseconds of this machine in which 4,096 fake processors are woken and accounted for."""
+    start = time.monotonic()
+    subprocess.run([qemu.BUILD / "host/unit/test_scale"], check=True, capture_output=True)
+    return round((time.monotonic() - start) * 1000)
+
+
 def measure_size(runs, size, count, base):
-    runs.measure(f"{size}/0/plain", reveille, size, "log=normal")
     for run in range(count):
+        for kind, machine in PLAIN.items():
+            runs.measure(f"{size}/{run}/{kind}", reveille, size, "log=normal", **machine)
+        runs.measure(f"{size}/{run}/cold-null-long", reveille, size, "bench=null-long")
+        for strategy in STRATEGIES:
+            runs.measure(f"{size}/{run}/cold-{strategy}", reveille, size, f"wake={strategy}")
         runs.measure(f"{size}/{run}/defaults", reveille, size, defaults(run))
         if base:
             runs.measure(f"{size}/{run}/base", reveille, size, defaults(run), esp=base)
         runs.measure(f"{size}/{run}/manual", reveille, size, manual(run))
-        if run < LINUX_RUNS.get(size, count):
+        if size <= LINUX_MOST:
             for flavour in linux.FLAVOURS:
                 runs.measure(f"{size}/{run}/linux-{flavour}", linux_us, size, flavour)
 
@@ -129,7 +168,8 @@ def host():
     version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True,
                              check=True).stdout.splitlines()[0]
     return {"processor": model, "cores": os.cpu_count(), "qemu": version,
-            "date": time.strftime("%Y-%m-%d"),
+            "date": time.strftime("%Y-%m-%d"), "cpu": CPU, "linux": linux.COMMAND_LINE,
+            "linux_most": LINUX_MOST,
             "kernels": {flavour: linux.version(flavour) for flavour in linux.FLAVOURS}}
 
 
@@ -140,18 +180,23 @@ def main():
         sizes += [n for n in LONG_SIZES if n not in sizes]
     count = int(e.get("RUNS") or 5)
     HOME.mkdir(parents=True, exist_ok=True)
-    runs = Runs(e.get("RESUME") == "1")
+    subject = {"commit": git("describe", "--always", "--dirty"), "host": host()}
+    subject["host"].pop("date")
+    runs = Runs(e.get("RESUME") == "1", subject)
+    runs.measure("0/0/sizes", sizes_of_image)
+    for run in range(count):
+        runs.measure(f"4096/{run}/host", host_ms)
     base = build_base(e["BASE"]) if e.get("BASE") else None
     for size in sizes:
-        measure_size(runs, size, min(count, FEWER_RUNS.get(size, count)), base)
+        measure_size(runs, size, count, base)
     for size in (n for n in ICOUNT_SIZES if n in sizes):
         for run in range(2):
             runs.measure(f"{size}/{run}/icount", reveille, size, "wake=broadcast", extra=ICOUNT)
-    report = bench_report.markdown(runs.kept, host(), e.get("BASE"))
+    report = bench_report.markdown(runs.kept, subject["commit"], host(), e.get("BASE"))
     (HOME / "bench.md").write_text(report)
     bench_report.plot(runs.kept, HOME)
     print(report)
-    print(f"bench: {HOME.relative_to(qemu.ROOT)}/bench.md, bench.svg, runs.json")
+    print(f"bench: {HOME.relative_to(qemu.ROOT)}/bench.md, warm.svg, cold.svg, runs.json")
 
 
 if __name__ == "__main__":

@@ -652,40 +652,6 @@ static void test_the_bound_of_a_stuck_xapic(void **state)
     }
 }
 
-// ---- large machines ----
-
-// 4,096 processors are planned, prepared, woken, and accounted for. IDs are sparse and in no order.
-static void test_4096_processors(void **state)
-{
-    (void)state;
-    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
-        open_aps(4096, wake, SIPIS_AUTO);
-        aps.options.init_us = 0;
-        for (uint32_t cpu = 0; cpu < 4096; cpu++)
-            aps.aps[cpu].apic_id = (cpu * 2741u % 4096) * 3;
-        aps.aps[777].to_protected_ticks = FAKE_NEVER;
-        aps.aps[4095].deaf_inits = 1;
-        aps.aps[1].lost_startups = 1;
-        fake_aps_prepare(&aps);
-        assert_true(aps.arena.phys + aps.arena.bytes <= 1ull << 32);
-        wake_round(&aps.wake, &result);
-        assert_int_equal(result.up, 4094);
-        assert_int_equal(result.retried, 1);
-        assert_int_equal(result.unsent, 0);
-        assert_int_equal(aps.messages, result.icr_writes);
-        assert_int_equal(aps.wake.missing_count, 1);
-        assert_int_equal(aps.wake.missing[0], 777);
-        for (uint32_t cpu = 1; cpu < 4096; cpu++) {
-            const uint32_t tries = cpu == 777 || cpu == 4095 ? 2 : 1;
-            assert_account(cpu, tries, cpu != 777, cpu == 777);
-            assert_int_equal(aps.aps[cpu].arrivals, cpu != 777);
-            assert_ptr_equal(aps.aps[cpu].lcpu, cpu == 777 ? NULL : lcpu(cpu));
-            assert_int_equal(lcpu(cpu)->apic_id, aps.aps[cpu].apic_id);
-        }
-        fake_aps_close(&aps);
-    }
-}
-
 #define TEST(function) cmocka_unit_test_setup_teardown(function, NULL, tear_down)
 
 int main(void)
@@ -716,7 +682,6 @@ int main(void)
         TEST(test_unsent_is_of_one_round),
         TEST(test_the_bound),
         TEST(test_the_bound_of_a_stuck_xapic),
-        TEST(test_4096_processors),
     };
 
     return cmocka_run_group_tests(tests, set_up, NULL);
