@@ -395,6 +395,20 @@ void fake_aps_prepare(struct fake_aps *aps)
     fake_log_clear();
 }
 
+void fake_aps_fill_page(struct fake_aps *aps)
+{
+    struct trampoline *trampoline = &aps->trampoline;
+    size_t applied;
+
+    if (trampoline_open_builtin(trampoline) != STATUS_OK ||
+        trampoline_copy(trampoline, aps->page) != STATUS_OK ||
+        trampoline_patch(trampoline, aps->page, FAKE_PAGE, &applied) != STATUS_OK)
+        fake_fail("fake: the trampoline does not fit its page");
+    trampoline_set_parameters(trampoline, aps->page, &aps->parameters);
+    aps->wake.trampoline = trampoline;
+    aps->wake.parameters = &aps->parameters;
+}
+
 void fake_aps_close(struct fake_aps *aps)
 {
     if (aps->arena.phys != 0)

@@ -76,6 +76,8 @@ struct fake_aps {
     struct arena arena;
     struct wake wake;
     struct console console;
+    struct trampoline trampoline; // in the page, once it is filled
+    struct trampoline_parameters parameters;
 
     // The local APIC.
     uint64_t send_ticks;       // what a message costs the sender
@@ -112,6 +114,9 @@ void fake_aps_open(struct fake_aps *aps, size_t count);
 // Plans, lays out and fills the arena below 4 GiB, switches the local APIC on, starts the clock at
 // an odd time, and clears the log. Fails if the plan is refused.
 void fake_aps_prepare(struct fake_aps *aps);
+
+// The page has the image's own trampoline in it from now on, for what looks at the page afterwards.
+void fake_aps_fill_page(struct fake_aps *aps);
 
 // Gives the arena back.
 void fake_aps_close(struct fake_aps *aps);

@@ -18,8 +18,6 @@
 #define SILENT 2u // the CPU that most tests are about
 
 static struct fake_aps aps;
-static struct trampoline trampoline;
-static struct trampoline_parameters parameters;
 static struct census_entry entries[CPUS];
 static size_t count;
 
@@ -55,16 +53,8 @@ static void round_once(uint32_t up)
 // MP Services has all of them, enabled, in another order than ours.
 static void prepare(void)
 {
-    size_t applied;
-
     fake_aps_prepare(&aps);
-    assert_int_equal(trampoline_open_builtin(&trampoline), STATUS_OK);
-    assert_int_equal(trampoline_copy(&trampoline, aps.wake.page_view), STATUS_OK);
-    assert_int_equal(trampoline_patch(&trampoline, aps.wake.page_view, FAKE_PAGE, &applied),
-                     STATUS_OK);
-    trampoline_set_parameters(&trampoline, aps.wake.page_view, &parameters);
-    aps.wake.trampoline = &trampoline;
-    aps.wake.parameters = &parameters;
+    fake_aps_fill_page(&aps);
     count = CPUS;
     for (uint32_t i = 0; i < CPUS; i++)
         entries[CPUS - 1 - i] = (struct census_entry){

@@ -21,8 +21,6 @@
 
 static struct fake_aps aps;
 static struct wake_result result;
-static struct trampoline trampoline;
-static struct trampoline_parameters parameters;
 static struct wall_cpu cells[CPUS];
 static struct outcome outcome;
 static size_t lines, failures;
@@ -68,16 +66,8 @@ static void open_aps(enum wake_strategy wake)
 
 static void prepare(void)
 {
-    size_t applied;
-
     fake_aps_prepare(&aps);
-    assert_int_equal(trampoline_open_builtin(&trampoline), STATUS_OK);
-    assert_int_equal(trampoline_copy(&trampoline, aps.wake.page_view), STATUS_OK);
-    assert_int_equal(trampoline_patch(&trampoline, aps.wake.page_view, FAKE_PAGE, &applied),
-                     STATUS_OK);
-    trampoline_set_parameters(&trampoline, aps.wake.page_view, &parameters);
-    aps.wake.trampoline = &trampoline;
-    aps.wake.parameters = &parameters;
+    fake_aps_fill_page(&aps);
     fake_set_cpuid(0, 0, (struct cpuid){.eax = 0xb});
     fake_set_cpuid(0xb, 0, (struct cpuid){.eax = 1, .ebx = 2, .ecx = 1u << 8});
     fake_set_cpuid(0xb, 1, (struct cpuid){.eax = 15, .ebx = 64, .ecx = 2u << 8 | 1});
