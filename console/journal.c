@@ -62,6 +62,11 @@ void journal_ask_again(struct journal *journal)
     seal(journal, 0);
 }
 
+void journal_reserve(struct journal *journal, size_t bytes)
+{
+    journal->reserve = bytes;
+}
+
 void journal_write_line(void *context, const char *text)
 {
     struct journal *journal = context;
@@ -69,7 +74,8 @@ void journal_write_line(void *context, const char *text)
 
     while (text[bytes++] != '\0')
         ;
-    if (bytes > journal->capacity - journal->length) {
+    const size_t room = journal->capacity - journal->length;
+    if (room < journal->reserve || bytes > room - journal->reserve) {
         journal->left_out++;
         return;
     }

@@ -28,6 +28,7 @@ struct journal_head {
 struct journal {
     char *text; // lines, each ended by NUL
     size_t capacity, length;
+    size_t reserve;            // bytes at the end that only the last lines may take
     uint32_t left_out;         // lines that found no room
     struct journal_head *head; // NULL: not to be found after a reset
     struct journal_seal seal;  // the last one written
@@ -44,6 +45,9 @@ void journal_keep(struct journal *journal, void *memory, size_t bytes);
 
 // The start that finds a kept journal was asked for: it fetches it, and does nothing else.
 void journal_ask_again(struct journal *journal);
+
+// Keeps so many bytes free for the last lines, until it is called with 0 before them.
+void journal_reserve(struct journal *journal, size_t bytes);
 
 // Keeps a line, as a console_sink does: `journal` is a struct journal.
 void journal_write_line(void *journal, const char *text);

@@ -16,9 +16,26 @@ void run_say(struct reveille *run, const char *text)
     console_say(&run->console, 0, &line);
 }
 
+void run_tell_left_out(struct reveille *run)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    journal_reserve(&run->journal, 0);
+    if (run->journal.left_out == 0)
+        return;
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(&line,
+                    "%u lines found no room and stand on the serial port only; use log=quiet "
+                    "or fewer rounds",
+                    (uint64_t)run->journal.left_out);
+    report_problem(&run->log, SEVERITY_WARNING, "journal-full", line.text);
+}
+
 _Noreturn void run_end(struct reveille *run)
 {
     note_drop(run->note);
+    run_tell_left_out(run);
     report_end(&run->console, &run->outcome);
     arena_rally(&run->arena)->bsp_stopped = NULL; // the end is told once
     display_finish(run);

@@ -15,11 +15,14 @@
 // clock is calibrated, and a wait for a dead port may be too long but not too short.
 #define TSC_TICKS_PER_US_MAX 10000u
 
-// The journal: what every run says, a page for every four processors, and a line for each round.
+// The journal: what every run says, a page for every four processors, and a line for each round;
+// and room for the end, however much there was to say.
 #define JOURNAL_PAGES     16u
 #define JOURNAL_PAGES_MAX 4096u
 #define CPUS_PER_PAGE     4u
 #define ROUNDS_PER_PAGE   16u
+#define JOURNAL_RESERVE \
+    1024u // ev=end, journal-full, and what save=nvram says, at most two lines each
 
 // Runs in a row that may end in a reset before the next one refuses to wake anybody.
 #define RESETS_MAX 2u
@@ -39,6 +42,7 @@ static void open_console(struct reveille *run)
         run->journal_memory = memory;
         run->journal_pages = JOURNAL_PAGES;
         journal_open(&run->journal, memory, JOURNAL_PAGES * PAGE_BYTES);
+        journal_reserve(&run->journal, JOURNAL_RESERVE);
         console->sinks[SINK_JOURNAL] =
             (struct console_sink){.write_line = journal_write_line, .context = &run->journal};
     }
@@ -95,8 +99,9 @@ static enum status look_back(struct reveille *run)
 // on, and says what was left out.
 static void grow_journal(struct reveille *run)
 {
+    const size_t settings = run->options.sweep.count > 0 ? run->options.sweep.count : 1;
     const size_t wanted = JOURNAL_PAGES + run->machine.inventory.count / CPUS_PER_PAGE +
-                          run->options.rounds / ROUNDS_PER_PAGE;
+                          run->options.rounds * settings / ROUNDS_PER_PAGE;
     const size_t pages = wanted < JOURNAL_PAGES_MAX ? wanted : JOURNAL_PAGES_MAX;
     void *memory = run->journal_pages > 0 ? last_run_allocate(&run->firmware, pages) : NULL;
 
@@ -320,6 +325,7 @@ void run_tell_end(struct reveille *run)
         run->options.check == ANSWER_NO && run->options.exit == ANSWER_NO ? STICK_CUT : STICK_BLANK;
     CHAR16 name[] = L"last";
 
+    run_tell_left_out(run);
     // Twice: what the volume says of the first belongs in the journal, and so does the last record.
     const bool saved = run->options.save != SAVE_NONE &&
                        stick_save(&run->firmware, &run->journal, name, end, &run->problems);

@@ -110,22 +110,6 @@ static bool give_back(struct reveille *run, enum keep *keep)
     return giveback.everybody && giveback.timer && !giveback.difference;
 }
 
-// A line that the journal had no room for was on the serial port alone.
-static void tell_left_out(struct reveille *run)
-{
-    char buffer[LINE_BYTES];
-    struct line line;
-
-    if (run->journal.left_out == 0)
-        return;
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line,
-                    "%u lines found no room and stand on the serial port only; use log=quiet "
-                    "or fewer rounds",
-                    (uint64_t)run->journal.left_out);
-    report_problem(&run->log, SEVERITY_WARNING, "journal-full", line.text);
-}
-
 EFI_STATUS run_inside(struct reveille *run)
 {
     enum keep keep;
@@ -139,7 +123,6 @@ EFI_STATUS run_inside(struct reveille *run)
     const bool given_back = give_back(run, &keep);
     const bool good = given_back && run->outcome.ok;
     firmware_census_tell(run, &run->wake);
-    tell_left_out(run);
     run_tell_end(run);
     run_free(run, keep);
     end_inside(&run->options, good ? EXIT_OK : EXIT_FAILED);

@@ -177,6 +177,9 @@ void run_leave(struct reveille *run);
 
 void run_keep_note(struct reveille *run, enum note_step step, uint32_t round);
 
+// Before the last record: what the journal had no room for is told, in the room kept for it.
+void run_tell_left_out(struct reveille *run);
+
 // From now on a fault of the BSP's own leads to the account of what is known, and the end.
 void run_expect_faults(struct reveille *run);
 

@@ -51,6 +51,47 @@ static void test_full(void **state)
     test_free(memory);
 }
 
+// What is kept free for the last lines is theirs, and theirs alone; a move does not change that.
+static void test_reserve(void **state)
+{
+    (void)state;
+    char small[12], large[16];
+    struct journal journal;
+    size_t at = 0;
+
+    journal_open(&journal, small, sizeof small);
+    journal_reserve(&journal, 8);
+    journal_write_line(&journal, "abc");
+    journal_write_line(&journal, "");
+    assert_int_equal(journal.left_out, 1);
+    journal_move(&journal, large, sizeof large);
+    journal_write_line(&journal, "def");
+    journal_write_line(&journal, "");
+    assert_int_equal(journal.left_out, 2);
+    journal_reserve(&journal, 0);
+    journal_write_line(&journal, "the end");
+    assert_int_equal(journal.left_out, 2);
+    assert_string_equal(journal_next(&journal, &at), "abc");
+    assert_string_equal(journal_next(&journal, &at), "def");
+    assert_string_equal(journal_next(&journal, &at), "the end");
+    assert_null(journal_next(&journal, &at));
+}
+
+// A reserve that is larger than what there is takes no line, and none is written beyond the end.
+static void test_reserve_beyond_the_end(void **state)
+{
+    (void)state;
+    char *memory = test_malloc(8);
+    struct journal journal;
+
+    journal_open(&journal, memory, 8);
+    journal_reserve(&journal, 9);
+    journal_write_line(&journal, "");
+    assert_int_equal(journal.left_out, 1);
+    assert_int_equal(journal.length, 0);
+    test_free(memory);
+}
+
 static void test_move(void **state)
 {
     (void)state;
@@ -214,6 +255,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_order),
         cmocka_unit_test(test_full),
+        cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_reserve_beyond_the_end),
         cmocka_unit_test(test_move),
         cmocka_unit_test(test_kept_up_to_the_last_whole_line),
         cmocka_unit_test(test_asks_for_a_start),
