@@ -32,36 +32,54 @@ static void report_harvest(struct reveille *run, const struct journal *found, bo
     console_say(&run->console, 0, &line);
 }
 
+// Only a summary, or nothing. This start's own lines tell the summary. Returns whether it is saved.
+static bool fetch_summary(struct reveille *run, bool summary)
+{
+    CHAR16 newest[] = NEWEST;
+
+    if (summary)
+        return stick_save(&run->firmware, &run->journal, newest, STICK_BLANK, &run->problems);
+    report_problem(&run->log, SEVERITY_WARNING, "nothing-to-harvest",
+                   "no result of a previous run is in memory: a cold start clears it");
+    return false;
+}
+
+static bool fetch_journal(struct reveille *run, const struct journal *found)
+{
+    CHAR16 newest[] = NEWEST, older[] = OLDER;
+
+    const bool saved =
+        stick_save(&run->firmware, found, newest, STICK_BLANK, &run->problems) &&
+        (run->fetched || stick_save(&run->firmware, found, older, STICK_BLANK, &run->problems));
+    report_harvest(run, found, saved);
+    return saved;
+}
+
 void run_harvest(struct reveille *run)
 {
     struct journal found;
-    struct journal_head *head;
     const bool only = run->options.harvest == HARVEST_ONLY;
-    CHAR16 newest[] = NEWEST, older[] = OLDER;
-    bool again = false;
+    bool again = false, saved = false;
 
     if (run->options.save == SAVE_NONE && !only)
         return;
     const bool asked = stick_take_mark(&run->firmware) && run->options.again == ANSWER_YES;
-    const bool summary = nvram_harvest(run);
-    if ((head = last_run_find_journal(&run->firmware, &found, &again)) == NULL) {
-        run->fetched = only || asked;
-        if (run->fetched && summary) // which this start's own lines tell
-            (void)stick_save(&run->firmware, &run->journal, newest, STICK_BLANK, &run->problems);
-        else if (run->fetched)
-            report_problem(&run->log, SEVERITY_WARNING, "nothing-to-harvest",
-                           "no result of a previous run is in memory: a cold start clears it");
+    const bool summary = nvram_tell(run);
+    struct journal_head *head = last_run_find_journal(&run->firmware, &found, &again);
+    run->fetched = only || (head ? again : asked);
+    if (head)
+        saved = fetch_journal(run, &found);
+    else if (run->fetched)
+        saved = fetch_summary(run, summary);
+    // A run that goes on needs the memory, and its own beginning has the summary; harvest=only
+    // leaves what it could not save to another try. The start that again=yes asked for does not:
+    // each one after it would do nothing else.
+    if (only && !saved)
         return;
-    }
-    run->fetched = only || again;
-    const bool saved =
-        stick_save(&run->firmware, &found, newest, STICK_BLANK, &run->problems) &&
-        (run->fetched || stick_save(&run->firmware, &found, older, STICK_BLANK, &run->problems));
-    report_harvest(run, &found, saved);
-    // A run that goes on needs the memory; harvest=only leaves what it could not save to another
-    // try. The start that again=yes asked for does not: each one after it would do nothing else.
-    if (saved || !only)
+    if (head)
         journal_drop(head);
+    if (summary)
+        nvram_forget(run);
 }
 
 static EFI_STATUS set_next(struct reveille *run)

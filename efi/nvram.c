@@ -1,6 +1,6 @@
 // save=nvram: a summary in one variable, for machines whose memory a reset clears. Surprise: some
 // machines do not start any more when their variable store is full, so it is written only where
-// much of the store is free, and deleted as soon as it was read.
+// much of the store is free, and deleted once it was read and saved.
 
 #include "run.h"
 
@@ -82,9 +82,9 @@ void nvram_save(struct reveille *run)
         run_say(run, "Firmware refused the variable ReveilleLast: no summary is kept there");
 }
 
-bool nvram_harvest(struct reveille *run)
+bool nvram_tell(struct reveille *run)
 {
-    EFI_RUNTIME_SERVICES *runtime = run->firmware.system->RuntimeServices;
+    const EFI_RUNTIME_SERVICES *runtime = run->firmware.system->RuntimeServices;
     EFI_GUID guid = OF_OURS;
     char text[BYTES_MOST + 1], buffer[LINE_BYTES];
     UINTN bytes = BYTES_MOST;
@@ -100,8 +100,15 @@ bool nvram_harvest(struct reveille *run)
     line_add_text(&line, "The previous run, from NVRAM: ");
     line_add_foreign(&line, text, bytes);
     console_say(&run->console, 0, &line);
+    return true;
+}
+
+void nvram_forget(struct reveille *run)
+{
+    const EFI_RUNTIME_SERVICES *runtime = run->firmware.system->RuntimeServices;
+    EFI_GUID guid = OF_OURS;
+
     if (EFI_ERROR(runtime->SetVariable(name, &guid, ATTRIBUTES, 0, NULL)))
         report_problem(&run->log, SEVERITY_WARNING, "nvram-kept",
                        "firmware did not delete the variable ReveilleLast; delete it by hand");
-    return true;
 }

@@ -225,11 +225,12 @@ void run_harvest(struct reveille *run);
 void run_ask_for_another_start(struct reveille *run);
 
 // nvram.c: save=nvram. Falls back to save=ram, after telling, where there is little room; writes
-// the summary after the wake; and reads the previous run's, tells it, and deletes it. False: there
-// is none.
+// the summary after the wake; and reads the previous run's and tells it (false: there is none), and
+// deletes it.
 void nvram_check(struct reveille *run);
 void nvram_save(struct reveille *run);
-bool nvram_harvest(struct reveille *run);
+bool nvram_tell(struct reveille *run);
+void nvram_forget(struct reveille *run);
 
 // wait.c: wait=SECONDS. What somebody at the keyboard wants: nothing, an end, or other options,
 // which stand in run->typed then.

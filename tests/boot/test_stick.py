@@ -89,7 +89,9 @@ def test_a_summary_in_nvram_outlives_a_cold_start(stick, tmp_path):
     kept = tmp_path / "vars.fd"
     first = start(stick, "save=nvram inject=late:2", variables=kept)
     assert first.all("wake") and not warnings_of_nvram(first)
-    second = start(stick, "harvest=only", variables=kept)
+    unsaved = start(stick, "harvest=only", variables=kept, mode="readonly=on")
+    second = start(stick, "harvest=only", variables=kept)  # so it was not deleted
+    assert unsaved.one("nvram") == second.one("nvram")
     summary = second.one("nvram")["summary"]
     assert re.fullmatch(r"REVEILLE \S+ image=0x[0-9a-f]+ want=3 up=2 failed=1 late=2 on .+", summary)
     assert summary in read(stick, "last.txt") and "ev=nvram" in read(stick, "last.rec")
@@ -215,21 +217,37 @@ def test_a_read_only_stick_is_told_and_the_run_goes_on(stick):
     assert result.one("end")["ok"] == "1"
 
 
+def fill(stick):
+    free = int(mtools("minfo", stick, "::").decode().split("free clusters=")[1].split()[0])
+    filler = stick.with_name("filler")
+    filler.write_bytes(bytes(512 * free))
+    mtools("mcopy", stick, str(filler), "::/filler")
+
+
 @pytest.mark.parametrize("has_files", [True, False])
 def test_a_full_stick(stick, has_files):
     """The files have their room from the beginning; without them it is told, and the run goes on."""
     set_options(stick, "")  # makes the file shorter
     if not has_files:
         mtools("mdeltree", stick, "::/reveille")
-    free = int(mtools("minfo", stick, "::").decode().split("free clusters=")[1].split()[0])
-    filler = stick.with_name("filler")
-    filler.write_bytes(bytes(512 * free))
-    mtools("mcopy", stick, str(filler), "::/filler")
+    fill(stick)
     result = start(stick, "")
     assert ("not-saved" in warnings(result)) == (not has_files)
     assert result.greetings() == [(1, 1), (2, 2), (3, 3)]
     if has_files:
         assert "Leaving firmware\n" in read(stick, "last.txt")
+
+
+@pytest.mark.parametrize("options, file", [("again=yes", "last"), ("inject=bad-cr3:2", "previous")])
+def test_a_full_stick_takes_what_the_next_start_brings(stick, options, file):
+    set_options(stick, options)
+    fill(stick)
+    result = start(stick, options, reset_ends=False)
+    assert "not-saved" not in warnings(result) and "no-next-start" not in warnings(result)
+    assert result.one("harvest")["saved"] == "1"
+    assert "Leaving firmware\n" in read(stick, f"{file}.txt")
+    told = records.parse_records(read(stick, f"{file}.rec").splitlines())
+    assert told[-1]["ev"] == ("end" if options == "again=yes" else "trampoline")
 
 
 KEYS = {" ": "spc", "=": "equal", "-": "minus", ",": "comma", "\r": "ret", "\b": "backspace"}

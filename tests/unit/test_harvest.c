@@ -1,0 +1,322 @@
+// What a start does with the result of the run before: whether it ends with that, what it saves
+// under which name, and what it forgets. Nothing is forgotten that harvest=only could not save, and
+// no start that again=yes asked for asks for another one.
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake_hw.h"
+#include "last_run.h"
+#include "run.h"
+
+static struct reveille run;
+static struct {
+    bool journal, again; // in memory, and what its seal says
+    bool summary;        // in a variable
+    bool mark;           // on the stick: the next start was asked for
+    bool writable;
+} world;
+static struct {
+    char saved[64]; // names, each with j (the found journal) or o (this start's own) before it
+    bool journal_dropped, summary_forgotten;
+} did;
+static char heard[4096];
+static _Alignas(64) char memory[1024];
+static char kept_text[] = "REVEILLE ev=end ok=1";
+
+static void hear(void *context, const char *text)
+{
+    (void)context;
+    strncat(heard, text, sizeof heard - strlen(heard) - 1);
+}
+
+// What stands around it.
+
+bool stick_take_mark(const struct firmware *firmware)
+{
+    (void)firmware;
+    const bool was_there = world.mark;
+    world.mark = false;
+    return was_there;
+}
+
+bool stick_set_mark(const struct firmware *firmware)
+{
+    (void)firmware;
+    world.mark = world.writable;
+    return world.writable;
+}
+
+bool stick_save(const struct firmware *firmware, const struct journal *journal, const CHAR16 *name,
+                enum stick_end end, const struct problems *problems)
+{
+    char word[16] = {journal == &run.journal ? 'o' : 'j'};
+
+    (void)firmware;
+    assert_int_equal(end, STICK_BLANK);
+    assert_non_null(problems);
+    for (size_t i = 0; name[i]; i++)
+        word[i + 1] = (char)name[i];
+    if (!world.writable)
+        return false;
+    strcat(did.saved, word);
+    strcat(did.saved, " ");
+    return true;
+}
+
+bool nvram_tell(struct reveille *self)
+{
+    (void)self;
+    return world.summary;
+}
+
+void nvram_forget(struct reveille *self)
+{
+    (void)self;
+    did.summary_forgotten = true;
+}
+
+struct journal_head *last_run_find_journal(const struct firmware *firmware, struct journal *found,
+                                           bool *again)
+{
+    (void)firmware;
+    if (!world.journal)
+        return NULL;
+    *again = world.again;
+    journal_open(found, kept_text, sizeof kept_text);
+    found->length = sizeof kept_text;
+    return (struct journal_head *)memory;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    fake_reset();
+    fake_start_clock(0, 1);
+    memset(&run, 0, sizeof run);
+    memset(&world, 0, sizeof world);
+    memset(&did, 0, sizeof did);
+    memset(memory, 'x', sizeof memory);
+    heard[0] = '\0';
+    world.writable = true;
+    console_start(&run.console, LOG_NORMAL, 1);
+    run.console.sinks[0] = (struct console_sink){.write_line = hear};
+    run.log = (struct problem_log){.console = &run.console};
+    run.problems = (struct problems){report_problem, &run.log};
+    return 0;
+}
+
+static void assert_harvests(bool fetched, const char *saved, bool dropped, bool forgotten)
+{
+    run_harvest(&run);
+    assert_int_equal(run.fetched, fetched);
+    assert_string_equal(did.saved, saved);
+    assert_int_equal(memory[0] != 'x', dropped);
+    assert_int_equal(did.summary_forgotten, forgotten);
+}
+
+static void test_nothing_there(void **state)
+{
+    (void)state;
+    assert_harvests(false, "", false, false);
+    assert_string_equal(heard, "");
+}
+
+static void test_a_run_that_goes_on(void **state)
+{
+    (void)state;
+    world.journal = world.summary = true;
+    assert_harvests(false, "jlast jprevious ", true, true);
+    assert_non_null(strstr(heard, "complete=1 saved=1"));
+}
+
+// It needs the memory, and its own beginning has the summary.
+static void test_a_run_that_goes_on_without_a_stick(void **state)
+{
+    (void)state;
+    world.journal = world.summary = true;
+    world.writable = false;
+    assert_harvests(false, "", true, true);
+    assert_non_null(strstr(heard, "saved=0"));
+}
+
+static void test_harvest_only(void **state)
+{
+    (void)state;
+    run.options.harvest = HARVEST_ONLY;
+    world.journal = true;
+    assert_harvests(true, "jlast ", true, false);
+}
+
+// What cannot be saved waits for another try, with another stick.
+static void test_harvest_only_without_a_stick(void **state)
+{
+    (void)state;
+    run.options.harvest = HARVEST_ONLY;
+    world.journal = world.summary = true;
+    world.writable = false;
+    assert_harvests(true, "", false, false);
+    world.writable = true;
+    assert_harvests(true, "jlast ", true, true);
+}
+
+static void test_harvest_only_of_a_summary(void **state)
+{
+    (void)state;
+    run.options.harvest = HARVEST_ONLY;
+    run.options.save = SAVE_NONE; // says what this run leaves, and not what it may fetch
+    world.summary = true;
+    world.writable = false;
+    assert_harvests(true, "", false, false);
+    world.writable = true;
+    assert_harvests(true, "olast ", false, true);
+    assert_null(strstr(heard, "nothing-to-harvest"));
+}
+
+static void test_harvest_only_of_nothing(void **state)
+{
+    (void)state;
+    run.options.harvest = HARVEST_ONLY;
+    assert_harvests(true, "", false, false);
+    assert_non_null(strstr(heard, "what=nothing-to-harvest"));
+}
+
+static void test_save_none(void **state)
+{
+    (void)state;
+    run.options.save = SAVE_NONE;
+    world.journal = world.summary = world.mark = true;
+    assert_harvests(false, "", false, false);
+    assert_true(world.mark);
+}
+
+static void test_the_start_that_was_asked_for(void **state)
+{
+    (void)state;
+    run.options.again = ANSWER_YES;
+    world.journal = world.again = world.mark = true;
+    assert_harvests(true, "jlast ", true, false);
+}
+
+// Else each start after it would do nothing else.
+static void test_the_start_that_was_asked_for_without_a_stick(void **state)
+{
+    (void)state;
+    run.options.again = ANSWER_YES;
+    world.journal = world.again = true;
+    world.writable = false;
+    assert_harvests(true, "", true, false);
+}
+
+// The machine forgot: the mark alone says that this start was asked for, and only once.
+static void test_a_machine_that_forgets(void **state)
+{
+    (void)state;
+    run.options.again = ANSWER_YES;
+    world.mark = true;
+    assert_harvests(true, "", false, false);
+    assert_non_null(strstr(heard, "what=nothing-to-harvest"));
+    assert_harvests(false, "", false, false);
+}
+
+// Somebody changed the options meanwhile, or started by hand in the same memory.
+static void test_a_start_by_hand(void **state)
+{
+    (void)state;
+    world.journal = world.mark = true;
+    assert_harvests(false, "jlast jprevious ", true, false);
+}
+
+// Firmware takes BootNext, or it does not.
+
+static EFI_RUNTIME_SERVICES runtime;
+static EFI_SYSTEM_TABLE table;
+static EFI_STATUS takes_next;
+
+static EFI_STATUS EFIAPI get_current(CHAR16 *name, EFI_GUID *guid, UINT32 *attributes, UINTN *bytes,
+                                     void *data)
+{
+    (void)guid;
+    (void)attributes;
+    assert_int_equal(name[4], L'C');
+    assert_int_equal(*bytes, sizeof(UINT16));
+    *(UINT16 *)data = 7;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI set_next(CHAR16 *name, EFI_GUID *guid, UINT32 attributes, UINTN bytes,
+                                  void *data)
+{
+    (void)guid;
+    assert_int_equal(name[4], L'N');
+    assert_int_equal(attributes, 7);
+    assert_int_equal(bytes, sizeof(UINT16));
+    assert_int_equal(*(UINT16 *)data, 7);
+    return takes_next;
+}
+
+static void ask(EFI_STATUS status, enum save_choice save)
+{
+    takes_next = status;
+    runtime.GetVariable = get_current;
+    runtime.SetVariable = set_next;
+    table.RuntimeServices = &runtime;
+    run.firmware.system = &table;
+    run.options.save = save;
+    run.options.again = ANSWER_YES;
+    run_ask_for_another_start(&run);
+}
+
+static void test_another_start(void **state)
+{
+    (void)state;
+    ask(EFI_SUCCESS, SAVE_RAM);
+    assert_int_equal(run.options.again, ANSWER_YES);
+    assert_true(world.mark);
+    assert_string_equal(heard, "");
+}
+
+// No mark stays behind where no start follows.
+static void test_no_other_start(void **state)
+{
+    (void)state;
+    ask(EFI_SECURITY_VIOLATION, SAVE_RAM);
+    assert_int_equal(run.options.again, ANSWER_NO);
+    assert_false(world.mark);
+    assert_non_null(strstr(heard, "what=no-next-start"));
+    world.writable = false;
+    ask(EFI_SUCCESS, SAVE_RAM);
+    assert_int_equal(run.options.again, ANSWER_NO);
+    world.writable = true;
+    ask(EFI_SUCCESS, SAVE_NONE);
+    assert_int_equal(run.options.again, ANSWER_NO);
+    assert_false(world.mark);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_nothing_there, set_up),
+        cmocka_unit_test_setup(test_a_run_that_goes_on, set_up),
+        cmocka_unit_test_setup(test_a_run_that_goes_on_without_a_stick, set_up),
+        cmocka_unit_test_setup(test_harvest_only, set_up),
+        cmocka_unit_test_setup(test_harvest_only_without_a_stick, set_up),
+        cmocka_unit_test_setup(test_harvest_only_of_a_summary, set_up),
+        cmocka_unit_test_setup(test_harvest_only_of_nothing, set_up),
+        cmocka_unit_test_setup(test_save_none, set_up),
+        cmocka_unit_test_setup(test_the_start_that_was_asked_for, set_up),
+        cmocka_unit_test_setup(test_the_start_that_was_asked_for_without_a_stick, set_up),
+        cmocka_unit_test_setup(test_a_machine_that_forgets, set_up),
+        cmocka_unit_test_setup(test_a_start_by_hand, set_up),
+        cmocka_unit_test_setup(test_another_start, set_up),
+        cmocka_unit_test_setup(test_no_other_start, set_up),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,261 @@
+// save=nvram against a variable store that is full, small, old, or refuses: nothing is written
+// where much of it is not free, firmware's code runs in firmware's own address space, and what was
+// read is gone only when that is asked for.
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "fake_hw.h"
+#include "run.h"
+
+#define OURS_CR3     0x211d000u
+#define OURS_CR4     0x668u
+#define FIRMWARE_CR3 0x1000u
+#define OURS_PAT     0x0007010600070106u
+#define REVISION_2   (2u << 16)
+#define KIB          1024u
+
+static struct reveille run;
+static EFI_SYSTEM_TABLE table;
+static EFI_RUNTIME_SERVICES runtime;
+static struct {
+    UINT64 all, left, largest;
+    EFI_STATUS query, set, get;
+    char text[1200];
+    UINTN bytes; // 0: there is no variable
+    uint32_t sets, deletions;
+} store;
+static char heard[8192];
+
+static void fail_test(const char *message)
+{
+    fail_msg("%s", message);
+}
+
+static void hear(void *context, const char *text)
+{
+    (void)context;
+    strncat(heard, text, sizeof heard - strlen(heard) - 1);
+}
+
+static EFI_STATUS EFIAPI query(UINT32 attributes, UINT64 *all, UINT64 *left, UINT64 *largest)
+{
+    assert_int_equal(attributes, 7); // non-volatile, boot services, runtime
+    *all = store.all;
+    *left = store.left;
+    *largest = store.largest;
+    return store.query;
+}
+
+static EFI_STATUS EFIAPI get(CHAR16 *name, EFI_GUID *guid, UINT32 *attributes, UINTN *bytes,
+                             void *data)
+{
+    assert_int_equal(name[0], L'R');
+    assert_int_equal(guid->Data1, 0x7a9d2c1e);
+    assert_null(attributes);
+    if (EFI_ERROR(store.get))
+        return store.get;
+    if (store.bytes == 0)
+        return EFI_NOT_FOUND;
+    if (store.bytes > *bytes)
+        return EFI_BUFFER_TOO_SMALL;
+    memcpy(data, store.text, store.bytes);
+    *bytes = store.bytes;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI set(CHAR16 *name, EFI_GUID *guid, UINT32 attributes, UINTN bytes,
+                             void *data)
+{
+    assert_int_equal(name[0], L'R');
+    assert_int_equal(guid->Data1, 0x7a9d2c1e);
+    assert_int_equal(attributes, 7);
+    if (bytes == 0) {
+        store.deletions++;
+        return store.set;
+    }
+    assert_int_equal(hw_read_cr3(), FIRMWARE_CR3);
+    assert_in_range(bytes, 1, 1000);
+    store.sets++;
+    if (EFI_ERROR(store.set))
+        return store.set;
+    memcpy(store.text, data, bytes);
+    store.bytes = bytes;
+    return EFI_SUCCESS;
+}
+
+// The two of the image's own that this file calls.
+void return_to_firmware_tables(const struct firmware *firmware)
+{
+    assert_ptr_equal(firmware, &run.firmware);
+    hw_write_cr3(FIRMWARE_CR3);
+}
+
+void run_say(struct reveille *self, const char *text)
+{
+    assert_ptr_equal(self, &run);
+    hear(NULL, text);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    fake_reset();
+    fake_on_failure(fail_test);
+    fake_start_clock(0, 1);
+    memset(&run, 0, sizeof run);
+    memset(&store, 0, sizeof store);
+    heard[0] = '\0';
+    store.all = 64 * KIB;
+    store.left = 33 * KIB;
+    store.largest = 32 * KIB;
+    runtime = (EFI_RUNTIME_SERVICES){.Hdr = {.Revision = REVISION_2},
+                                     .QueryVariableInfo = query,
+                                     .GetVariable = get,
+                                     .SetVariable = set};
+    table.RuntimeServices = &runtime;
+    run.firmware.system = &table;
+    run.options.save = SAVE_NVRAM;
+    console_start(&run.console, LOG_NORMAL, 1);
+    run.console.sinks[0] = (struct console_sink){.write_line = hear};
+    run.log = (struct problem_log){.console = &run.console};
+    run.problems = (struct problems){report_problem, &run.log};
+    fake_set_tables(&(struct hw_tables){.gdt = {0x47, 0x5000}, .task = 0x28});
+    fake_set_cr(FAKE_CR3, OURS_CR3);
+    fake_set_cr(FAKE_CR4, OURS_CR4);
+    return 0;
+}
+
+static void assert_refused(void)
+{
+    run.options.save = SAVE_NVRAM;
+    heard[0] = '\0';
+    nvram_check(&run);
+    assert_int_equal(run.options.save, SAVE_RAM);
+    assert_non_null(strstr(heard, "what=no-nvram"));
+    nvram_save(&run);
+    assert_int_equal(store.sets, 0);
+}
+
+static void assert_taken(void)
+{
+    run.options.save = SAVE_NVRAM;
+    heard[0] = '\0';
+    nvram_check(&run);
+    assert_int_equal(run.options.save, SAVE_NVRAM);
+    assert_string_equal(heard, "");
+}
+
+// 5 KiB and half of the store have to be free, and one variable of our length allowed.
+static void test_a_store_without_room(void **state)
+{
+    (void)state;
+    assert_taken();
+    store.left = 32 * KIB;
+    assert_taken();
+    store.left = 32 * KIB - 1;
+    assert_refused();
+    store.all = 8 * KIB;
+    store.left = 5 * KIB;
+    assert_taken();
+    store.left = 5 * KIB - 1;
+    assert_refused();
+    store.left = 8 * KIB;
+    store.largest = 1000;
+    assert_taken();
+    store.largest = 999;
+    assert_refused();
+}
+
+static void test_a_store_that_does_not_say(void **state)
+{
+    (void)state;
+    store.query = EFI_UNSUPPORTED;
+    assert_refused();
+    store.query = EFI_SUCCESS;
+    runtime.Hdr.Revision = REVISION_2 - 1; // the service is not in its table yet
+    runtime.QueryVariableInfo = NULL;
+    assert_refused();
+}
+
+static void test_nobody_asked_for_it(void **state)
+{
+    (void)state;
+    runtime.QueryVariableInfo = NULL;
+    for (enum save_choice save = SAVE_RAM; save <= SAVE_NONE; save++) {
+        run.options.save = save;
+        nvram_check(&run);
+        nvram_save(&run);
+        assert_int_equal(run.options.save, save);
+        assert_int_equal(store.sets, 0);
+    }
+}
+
+// Firmware's code in firmware's address space, and then ours again, whatever it answers.
+static void test_written_in_firmwares_address_space(void **state)
+{
+    (void)state;
+    for (int refused = 0; refused <= 1; refused++) {
+        store.set = refused ? EFI_OUT_OF_RESOURCES : EFI_SUCCESS;
+        run.firmware.pat = refused ? 1 : 0;
+        fake_set_cell(FAKE_MSR, MSR_IA32_PAT, OURS_PAT);
+        nvram_save(&run);
+        assert_int_equal(store.sets, 1 + refused);
+        assert_int_equal(hw_read_cr3(), OURS_CR3);
+        assert_int_equal(hw_read_cr4(), OURS_CR4);
+        assert_int_equal(hw_rdmsr(MSR_IA32_PAT), OURS_PAT);
+        assert_int_equal(strstr(heard, "refused") != NULL, refused);
+    }
+    assert_memory_equal(store.text, "REVEILLE ", 9);
+}
+
+static void test_told_and_then_forgotten(void **state)
+{
+    (void)state;
+    assert_false(nvram_tell(&run));
+    assert_string_equal(heard, "");
+    memset(store.text, 'x', sizeof store.text);
+    memcpy(store.text, "a \x1b[2J", 6); // what is in a variable is not believed
+    store.bytes = 1000;
+    assert_true(nvram_tell(&run));
+    assert_non_null(strstr(heard, "ev=nvram summary="));
+    assert_null(strchr(heard, 0x1b));
+    assert_int_equal(store.deletions, 0);
+    nvram_forget(&run);
+    assert_int_equal(store.deletions, 1);
+    assert_null(strstr(heard, "nvram-kept"));
+    store.set = EFI_WRITE_PROTECTED;
+    nvram_forget(&run);
+    assert_non_null(strstr(heard, "what=nvram-kept"));
+}
+
+// Longer than what we write: somebody else's, and left alone.
+static void test_a_variable_that_is_too_long(void **state)
+{
+    (void)state;
+    store.bytes = 1001;
+    assert_false(nvram_tell(&run));
+    store.bytes = 10;
+    store.get = EFI_DEVICE_ERROR;
+    assert_false(nvram_tell(&run));
+    assert_string_equal(heard, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_a_store_without_room, set_up),
+        cmocka_unit_test_setup(test_a_store_that_does_not_say, set_up),
+        cmocka_unit_test_setup(test_nobody_asked_for_it, set_up),
+        cmocka_unit_test_setup(test_written_in_firmwares_address_space, set_up),
+        cmocka_unit_test_setup(test_told_and_then_forgotten, set_up),
+        cmocka_unit_test_setup(test_a_variable_that_is_too_long, set_up),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
