@@ -1,7 +1,8 @@
-"""What docs/faults.md says of the causes is what the image says."""
+"""What the pages and esp/reveille.cfg say of causes, faults and options is what the image says."""
 
 import os
 import pathlib
+import re
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -31,3 +32,24 @@ def test_one_cause_and_an_unknown_one():
     one = explain("late")
     assert one.returncode == 0 and one.stdout.startswith("late: ") and "Look next" in one.stdout
     assert explain("tardy").returncode == 1
+
+
+def options():
+    """[(key, default)] as smp/option_table.c has them."""
+    source = (ROOT / "smp/option_table.c").read_text(encoding="ascii")
+    found = re.findall(r'\{\.name = "([^"]+)",\s*\.initial = "([^"]*)"', source)
+    assert len(found) > 25
+    return found
+
+
+def test_the_file_of_options_has_every_key_with_its_default():
+    lines = (ROOT / "esp/reveille.cfg").read_text(encoding="ascii").splitlines()
+    assert sorted(tuple(line[1:].split("=", 1)) for line in lines if re.match(r"#[a-z_-]+=", line)) == sorted(options())
+    assert [line for line in lines if line and not line.startswith("#")] == []
+
+
+def test_the_readme_has_every_key_with_its_default_first():
+    rows = {key: values for key, values in re.findall(
+        r"^\| `([a-z_-]+)` \| `([^`]*)`", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)}
+    for key, default in options():
+        assert rows.get(key) == default or key == "dry-run", key
