@@ -58,6 +58,9 @@ UNIT        := $(patsubst tests/unit/%.c,$(B)/host/unit/%,$(wildcard tests/unit/
 FUZZ        := $(patsubst tests/fuzz/%.c,$(B)/host/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 20
 
+# For recipes that build after the set-up, on all of the machine's cores.
+BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
+
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all run test bench image stick iso usb signed debug host explain help setup unit fuzz clang clean
@@ -68,19 +71,19 @@ all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/B
 ## make run        install what is missing, boot QEMU and OVMF, show the lines; 0 only if all came
 run:
 	@tools/setup build run
-	@$(MAKE) --no-print-directory all
+	@$(BUILD) all
 	@$(PYTHON) tools/run.py
 
 ## make test       install what is missing, run every test there is; the last line counts them
 test:
 	@tools/setup build run test iso sign
-	@$(MAKE) --no-print-directory all host image
+	@$(BUILD) all host image
 	@$(PYTHON) tools/test.py
 
 ## make bench      wakes side by side: null, Reveille, firmware, Linux; SIZES= RUNS= BENCH=long BASE= RESUME=1
 bench:
 	@tools/setup build bench
-	@$(MAKE) --no-print-directory all $(B)/host/unit/test_scale
+	@$(BUILD) all $(B)/host/unit/test_scale
 	@$(PYTHON) tools/bench.py
 
 ## make image      build/reveille.img: GPT with a FAT ESP, ready for dd
@@ -89,25 +92,25 @@ image: $(B)/reveille.img
 ## make stick      boots the image from a USB port without a serial port, and shows what then stands on it
 stick:
 	@tools/setup build run
-	@$(MAKE) --no-print-directory $(B)/reveille.img
+	@$(BUILD) $(B)/reveille.img
 	@$(PYTHON) tools/stick.py
 
 ## make iso        build/reveille.iso: the same as a hybrid ISO, for a CD or a stick
 iso:
 	@tools/setup build iso
-	@$(MAKE) --no-print-directory $(B)/reveille.iso
+	@$(BUILD) $(B)/reveille.iso
 
 ## make usb        writes the image to DEV=/dev/sdX: a removable disk, not in use, and only after a yes
 usb:
 	@tools/setup build
-	@$(MAKE) --no-print-directory $(B)/reveille.img
+	@$(BUILD) $(B)/reveille.img
 	@$(PYTHON) tools/usb.py $(B)/reveille.img "$(DEV)"
 
 ## make signed     build/signed/ and build/reveille-signed.img for Secure Boot, by KEY=file.key CERT=file.crt
 signed:
 	@test -r "$(KEY)" -a -r "$(CERT)" || { echo "usage: make signed KEY=file.key CERT=file.crt" >&2; exit 1; }
 	@tools/setup build sign
-	@$(MAKE) --no-print-directory all
+	@$(BUILD) all
 	$(Q)rm -rf $(B)/signed && cp -r $(B)/esp $(B)/signed
 	$(Q)sbsign --key "$(KEY)" --cert "$(CERT)" --output $(B)/signed/EFI/BOOT/BOOTX64.EFI $(B)/BOOTX64.EFI
 	$(Q)$(PYTHON) tools/image.py $(B)/signed $(B)/reveille-signed.img
@@ -115,7 +118,7 @@ signed:
 ## make debug      make run, stopped at the first stage, with GDB attached and symbols loaded
 debug:
 	@tools/setup build run debug
-	@$(MAKE) --no-print-directory all
+	@$(BUILD) all
 	@$(PYTHON) tools/debug.py
 
 ## make host       build/host/madt FILE: the inventory code on this machine, for a MADT dump; build/host/render
@@ -135,7 +138,7 @@ unit: $(UNIT)
 
 ## make clang      the whole image built by clang as well, warnings as errors
 clang:
-	@$(MAKE) --no-print-directory CC=$(CLANG) B=build/clang all
+	@$(BUILD) CC=$(CLANG) B=build/clang all
 
 ## make setup      install what the other commands need
 setup:

@@ -116,6 +116,16 @@ static void grow_journal(struct reveille *run)
     run->journal_pages = pages;
 }
 
+// Whoever leaves processors out, or asks for messages to each, may have a reason.
+static void warn_of_null(const struct options *options, const struct problems *problems)
+{
+    if (options->bench != BENCH_NONE &&
+        (options->wake != WAKE_BROADCAST || options->cpus_count > 0))
+        problems->tell(problems->context, SEVERITY_WARNING, "null-broadcasts",
+                       "the null trampolines are for all but self: every processor is woken by "
+                       "broadcast first, also who is hidden or left out");
+}
+
 static enum status allocate_plan(struct reveille *run)
 {
     const size_t enabled = run->machine.inventory.enabled;
@@ -133,6 +143,7 @@ static enum status allocate_plan(struct reveille *run)
     run->wake.values = run->wake.missing + enabled;
     run->rounds_us = run->wake.values + enabled;
     run->medians_us = run->rounds_us + run->options.rounds;
+    warn_of_null(&run->options, &run->problems);
     const enum status status =
         plan_make(&run->machine, &run->options, &run->problems, lcpus, &run->plan);
     return status != STATUS_OK ? status : inject_check(&run->options, &run->plan, &run->problems);

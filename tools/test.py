@@ -6,6 +6,7 @@ only if nothing failed. Surprise: a cmocka program that dies half-way counts as 
 than it could report.
 """
 
+import concurrent.futures
 import hashlib
 import os
 import pathlib
@@ -24,6 +25,7 @@ BUILD = ROOT / B
 IMAGE_BYTES_MAX = 128 * 1024
 FUZZ_SECONDS = os.environ.get("FUZZ_SECONDS", "8")
 BOOTS_AT_A_TIME = "2"  # two-core machines; a boot under one-thread TCG fills a core
+JOBS = f"-j{os.cpu_count()}"
 MINUTES = 60
 
 # A test program has its own bounds; these end what has lost them.
@@ -69,7 +71,7 @@ def command(words, seconds, capture=False):
 
 def make(*targets, build=B):
     """Makes targets; output is shown only if it fails."""
-    words = ["make", "--no-print-directory", "-k", f"-j{os.cpu_count()}", f"B={build}", *targets]
+    words = ["make", "--no-print-directory", "-k", JOBS, f"B={build}", *targets]
     status, output = command(words, BUILD_S, capture=True)
     if status:
         print(output)
@@ -96,7 +98,7 @@ def test_builds(counts):
     print(f"{size} bytes")
     counts.add(f"the image has at most {IMAGE_BYTES_MAX} bytes",
                size is not None and size <= IMAGE_BYTES_MAX)
-    status, output = command(["make", "--no-print-directory", "clang"], BUILD_S, capture=True)
+    status, output = command(["make", "--no-print-directory", JOBS, "clang"], BUILD_S, capture=True)
     if status:
         print(output)
     counts.add("clang builds the image", status == 0)
@@ -150,14 +152,17 @@ def test_python(counts, folder, seconds, *options):
         counts.add(f"pytest tests/{folder} (exit status {status})", False)
 
 
+def fuzz(program):
+    return command(["tests/fuzz/run", program, FUZZ_SECONDS], int(FUZZ_SECONDS) + UNIT_S, capture=True)
+
+
 def test_fuzzers(counts):
     heading(f"fuzzers, {FUZZ_SECONDS} s each")
     make(*programs("fuzz"))
-    for program in programs("fuzz"):
-        status, output = command(["tests/fuzz/run", program, FUZZ_SECONDS],
-                                 int(FUZZ_SECONDS) + UNIT_S, capture=True)
-        print(output if status else "\n".join(output.splitlines()[-2:]), flush=True)
-        counts.add(pathlib.Path(program).name, status == 0)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for program, (status, output) in zip(programs("fuzz"), pool.map(fuzz, programs("fuzz"))):
+            print(output if status else "\n".join(output.splitlines()[-2:]), flush=True)
+            counts.add(pathlib.Path(program).name, status == 0)
 
 
 def main():

@@ -6,14 +6,34 @@ import pytest
 from conftest import assert_all_greeted, consecutive
 
 
-@pytest.mark.parametrize("cpu", ["qemu64", "qemu64,+x2apic"])
-def test_null(boot, cpu):
-    """Everybody comes through both null trampolines, and through the real one afterwards."""
-    result = boot(cpu=cpu, options="bench=null rounds=2")
+@pytest.mark.parametrize("cpu, bench, modes", [("qemu64", "null", ["real", "long"]),
+                                               ("qemu64,+x2apic", "null-long", ["long"])])
+def test_null(boot, cpu, bench, modes):
+    """Everybody comes through the null trampolines, and through the real one afterwards."""
+    result = boot(cpu=cpu, options=f"bench={bench} rounds=2")
     assert [(r["mode"], r["cpus"], r["up"]) for r in result.all("null")] == [
-        ("real", "3", "3"), ("long", "3", "3")]
+        (mode, "3", "3") for mode in modes]
     assert_all_greeted(result, consecutive(4))
     assert all(int(r["warm_max_us"]) > 0 for r in result.all("null"))
+    assert "null-broadcasts" in [r["what"] for r in result.all("warning")]  # for wake= is parallel
+
+
+def test_figures_of_a_run(boot):
+    result = boot(options="wake=broadcast rounds=4 compare=firmware bench=null")
+    assert "null-broadcasts" not in [r["what"] for r in result.all("warning")]
+    assert set(result.one("firmware")) == {"ev", "cpus", "cold_us", "warm_us"}
+    rounds, stages = result.one("rounds"), result.one("stages")
+    assert set(rounds) == {"ev", "rounds", "cold_us", "warm_min_us", "warm_median_us", "warm_max_us"}
+    assert rounds["cold_us"] == result.all("wake")[0]["last_us"]
+    assert set(stages) == {"ev", "cpus"} | {f"{stage}_{part}_ns" for stage in ("real", "protected", "long", "c")
+                                            for part in ("min", "median", "max")}
+    assert stages["cpus"] == "3"
+    for record in [rounds] + [{key: value for key, value in stages.items() if key.startswith(stage)}
+                              for stage in ("real", "protected", "long", "c_")]:
+        low, middle, high = (int(record[key]) for part in ("_min_", "_median_", "_max_") for key in record
+                             if part in key)
+        assert 0 < low <= middle <= high, record
+    assert int(stages["real_min_ns"]) // 1000 <= int(result.all("wake")[-1]["first_us"])
 
 
 @pytest.mark.parametrize("wake, per_ap, shared", [("broadcast", 0, 2), ("parallel", 2, 0)])
