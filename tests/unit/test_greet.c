@@ -21,10 +21,12 @@ static struct wake_result result;
 
 // What came out of the port.
 static struct {
-    char text[4096];
+    char text[16384];
     size_t length;
-    uint32_t state;     // of `watched`, when the first character came out
-    uint32_t turn_then; // and whose turn it was
+    uint64_t ticks_per_character; // 0: it sends at once
+    uint64_t line_quiet;          // when all is out that was written
+    uint32_t state;               // of `watched`, when the first character came out
+    uint32_t turn_then;           // and whose turn it was
     struct lcpu *watched;
     uint32_t turn_on_first; // what the BSP makes of the turn at that moment; UINT32_MAX: nothing
 } wire;
@@ -62,7 +64,7 @@ static uint64_t read_line_status(void *context, uint64_t address)
 {
     (void)context;
     (void)address;
-    return 0x60;
+    return fake_now() >= wire.line_quiet ? 0x60 : 0x00;
 }
 
 static void write_data(void *context, uint64_t address, uint64_t value)
@@ -75,6 +77,9 @@ static void write_data(void *context, uint64_t address, uint64_t value)
         if (wire.turn_on_first != UINT32_MAX)
             atomic_store(&rally()->turn, wire.turn_on_first);
     }
+    wire.line_quiet =
+        (fake_now() > wire.line_quiet ? fake_now() : wire.line_quiet) + wire.ticks_per_character;
+    assert_true(wire.line_quiet <= fake_now() + 17 * wire.ticks_per_character); // its FIFO
     assert_true(wire.length + 1 < sizeof wire.text);
     wire.text[wire.length++] = (char)value;
     wire.text[wire.length] = '\0';
@@ -593,6 +598,34 @@ static void test_both_sides(void **state)
     assert_int_equal(atomic_load(&rally()->turn), 0);
 }
 
+// ---- on a real line ----
+
+// Greetings by the APs' own code, one after another over a port of 115,200 baud: nobody writes
+// before all have stamped, and the line is never idle for long. The FIFO is filled when it is
+// empty, so what a processor does between two loads is what may be lost.
+static void test_greetings_cost_what_their_bytes_cost(void **state)
+{
+    const uint64_t character = TICKS(10 * 1000000ull) / 115200;
+    const uint32_t count = 255;
+
+    (void)state;
+    fake_aps_open(&aps, count);
+    aps.run_ap_main = true;
+    fake_aps_prepare(&aps);
+    open_wire();
+    tell_location();
+    wire.ticks_per_character = character;
+    aps.console.uart.timeout_ticks = TICKS(10 * MS);
+    wake_round(&aps.wake, &result);
+    assert_int_equal(result.up, count - 1);
+    assert_int_equal(wire.length, 0);
+    const uint64_t start = fake_now();
+    assert_int_equal(wake_greet(&aps.wake, 50 * MS), count - 1);
+    const uint64_t end = wire.line_quiet > fake_now() ? wire.line_quiet : fake_now();
+    assert_in_range(end - start, wire.length * character, wire.length * character * 11 / 10);
+    assert_non_null(strstr(wire.text, "Hello from CPU 254! APIC ID: 254\r\n"));
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, NULL, tear_down)
 
 int main(void)
@@ -621,6 +654,7 @@ int main(void)
         TEST(test_ap_main_quiet),
         TEST(test_ap_main_without_a_port),
         TEST(test_both_sides),
+        TEST(test_greetings_cost_what_their_bytes_cost),
     };
 
     return cmocka_run_group_tests(tests, set_up, NULL);

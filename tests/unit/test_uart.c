@@ -442,34 +442,6 @@ static void test_write_at_line_rate(void **state)
     check_paced(0x00, 96);
 }
 
-// 254 greetings keep the line busy: they take at most 1.1 times their bytes at the line's rate, and
-// no less, or the model would be no port.
-static void test_greetings_fill_the_line(void **state)
-{
-    (void)state;
-    const uint64_t character = 87ull * TICKS_PER_US; // 10 bits at 115,200 baud
-    struct model model;
-    struct uart uart;
-    uint64_t bytes = 0;
-
-    plug_in(&model);
-    fake_log_kinds(0);
-    model.ticks_per_character = character;
-    open_port(&model, &uart);
-    const uint64_t start = fake_now();
-    for (unsigned cpu = 1; cpu < 255; cpu++) {
-        char text[80];
-        const int length =
-            snprintf(text, sizeof text, "Hello from CPU %u! APIC ID: %u\r\n", cpu, cpu);
-        assert_int_equal(uart_write(&uart, text, (size_t)length), STATUS_OK);
-        bytes += (uint64_t)length;
-    }
-    uart_drain(&uart);
-    const uint64_t took = fake_now() - start;
-    assert_int_equal(model.sent_count, bytes);
-    assert_in_range(took, bytes * character, bytes * character * 11 / 10);
-}
-
 static void test_stuck_port_is_dropped(void **state)
 {
     struct model model;
@@ -643,7 +615,6 @@ int main(void)
         cmocka_unit_test(test_write_fills_the_fifo),
         cmocka_unit_test(test_write_without_fifo),
         cmocka_unit_test(test_write_at_line_rate),
-        cmocka_unit_test(test_greetings_fill_the_line),
         cmocka_unit_test(test_stuck_port_is_dropped),
         cmocka_unit_test(test_drain_drops_a_stuck_port),
         cmocka_unit_test(test_absence_is_not_a_timeout),
