@@ -23,8 +23,6 @@
 
 // A device path (UEFI 2.10, "Device Path Protocol"): a node for PNP0501 has the number of the port
 // among the legacy ones.
-#define PATH_NODES_MOST 32u
-#define PATH_NODE_BYTES 4u
 #define PATH_ACPI_BYTES 12u
 #define PATH_ACPI_HID   1u
 #define PNP_16550       0x050141d0u
@@ -87,19 +85,12 @@ static size_t legacy_number(const EFI_DEVICE_PATH_PROTOCOL *path)
 {
     const size_t none = sizeof legacy / sizeof legacy[0];
 
-    for (size_t nodes = 0; nodes < PATH_NODES_MOST && !IsDevicePathEndType(path); nodes++) {
-        const uint8_t *bytes = (const uint8_t *)path;
-        const uint32_t length = bytes[2] | (uint32_t)bytes[3] << 8;
-        if (length < PATH_NODE_BYTES)
-            break;
-        if (DevicePathType(path) == ACPI_DEVICE_PATH && path->SubType == PATH_ACPI_HID &&
-            length >= PATH_ACPI_BYTES && acpi_load32(bytes + 4) == PNP_16550) {
-            const uint32_t number = acpi_load32(bytes + 8);
-            return number < none ? number : none;
-        }
-        path = (const EFI_DEVICE_PATH_PROTOCOL *)(const void *)(bytes + length);
-    }
-    return none;
+    const uint8_t *node = device_path_find(path, ACPI_DEVICE_PATH, PATH_ACPI_HID, PATH_ACPI_BYTES);
+
+    if (!node || acpi_load32(node + 4) != PNP_16550)
+        return none;
+    const uint32_t number = acpi_load32(node + 8);
+    return number < none ? number : none;
 }
 
 // The device behind one of firmware's serial drivers. Returns its name, NULL if it does not answer.

@@ -19,18 +19,33 @@ struct writer {
     char chunk[CHUNK_BYTES];
 };
 
-static EFI_FILE_HANDLE open_root(const struct firmware *firmware)
+// Asked beforehand: firmware's drivers may try for a minute what a medium refuses. A CD is not
+// called read-only by each of them.
+static bool is_read_only(const struct firmware *firmware)
+{
+    EFI_GUID blocks = BLOCK_IO_PROTOCOL, paths = DEVICE_PATH_PROTOCOL;
+    EFI_HANDLE device = firmware->loaded->DeviceHandle;
+    EFI_DEVICE_PATH_PROTOCOL *path = NULL;
+    EFI_BLOCK_IO *disk = NULL;
+
+    if (!EFI_ERROR(firmware->boot->HandleProtocol(device, &blocks, (void **)&disk)) &&
+        disk->Media->ReadOnly)
+        return true;
+    return !EFI_ERROR(firmware->boot->HandleProtocol(device, &paths, (void **)&path)) &&
+           device_path_find(path, MEDIA_DEVICE_PATH, MEDIA_CDROM_DP, 0) != NULL;
+}
+
+static EFI_STATUS open_root(const struct firmware *firmware, EFI_FILE_HANDLE *root)
 {
     EFI_GUID guid = SIMPLE_FILE_SYSTEM_PROTOCOL;
+    EFI_HANDLE device = firmware->loaded->DeviceHandle;
     EFI_FILE_IO_INTERFACE *volume = NULL;
-    EFI_FILE_HANDLE root = NULL;
 
-    if (!firmware->loaded->DeviceHandle ||
-        EFI_ERROR(firmware->boot->HandleProtocol(firmware->loaded->DeviceHandle, &guid,
-                                                 (void **)&volume)) ||
-        EFI_ERROR(volume->OpenVolume(volume, &root)))
-        return NULL;
-    return root;
+    if (!device || EFI_ERROR(firmware->boot->HandleProtocol(device, &guid, (void **)&volume)))
+        return EFI_NO_MEDIA;
+    if (is_read_only(firmware))
+        return EFI_WRITE_PROTECTED;
+    return EFI_ERROR(volume->OpenVolume(volume, root)) ? EFI_NO_MEDIA : EFI_SUCCESS;
 }
 
 static void flush(struct writer *writer)
@@ -158,12 +173,13 @@ static EFI_STATUS open_folder(EFI_FILE_HANDLE root, EFI_FILE_HANDLE *folder)
 static EFI_STATUS save_both(const struct firmware *firmware, const struct journal *journal,
                             const CHAR16 *name, enum stick_end end, struct writer *writer)
 {
-    EFI_FILE_HANDLE root = open_root(firmware), folder = NULL;
+    EFI_FILE_HANDLE root = NULL, folder = NULL;
     CHAR16 path[NAME_CHARS];
 
-    if (!root)
-        return EFI_NO_MEDIA;
-    EFI_STATUS status = open_folder(root, &folder);
+    EFI_STATUS status = open_root(firmware, &root);
+    if (EFI_ERROR(status))
+        return status;
+    status = open_folder(root, &folder);
     root->Close(root);
     if (EFI_ERROR(status))
         return status;
@@ -200,10 +216,10 @@ bool stick_save(const struct firmware *firmware, const struct journal *journal, 
 
 static EFI_FILE_HANDLE open_mark(const struct firmware *firmware, bool create)
 {
-    EFI_FILE_HANDLE root = open_root(firmware), folder = NULL, mark = NULL;
+    EFI_FILE_HANDLE root = NULL, folder = NULL, mark = NULL;
     CHAR16 name[] = L"again";
 
-    if (!root)
+    if (EFI_ERROR(open_root(firmware, &root)))
         return NULL;
     const EFI_STATUS status = open_folder(root, &folder);
     root->Close(root);

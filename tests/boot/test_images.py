@@ -28,10 +28,13 @@ def iso():
     return qemu.BUILD / "reveille.iso"
 
 
-@pytest.mark.parametrize("mode", ["media=cdrom,readonly=on", "snapshot=on"])
-def test_iso(boot, iso, mode):
+@pytest.mark.parametrize("mode, saves", [("media=cdrom,readonly=on", False), ("snapshot=on", True)])
+def test_iso(boot, iso, mode, saves):
+    """As a stick it takes the result; a CD is known for one, and firmware not asked to write to it."""
     result = boot(stick=iso, stick_mode=mode)
     assert_all_greeted(result, consecutive(4))
+    told = [r["detail"].split(":")[0] for r in result.all("warning") if r["what"] == "not-saved"]
+    assert told == ([] if saves else ["the volume is read-only"])
 
 
 def test_the_iso_is_the_same_twice(iso):
