@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "page_table.h"
+
 #define MS        1000u // in microseconds
 #define TICKS(us) ((uint64_t)(us)*FAKE_TICKS_PER_US)
 #define LINE_US   (2 * MS)
@@ -464,6 +466,35 @@ static void test_ap_main_waits_for_its_turn(void **state)
     assert_string_equal(wire.text, "Hello from CPU 1! APIC ID: 1\r\n");
 }
 
+// Who greets, who is too late, who is mute, and who has greeted in a round before: the same PAT on
+// all whom nobody else has given it.
+static void test_ap_main_takes_the_pat(void **state)
+{
+    static const struct {
+        uint32_t turn;
+        uint8_t inject, greet;
+        uint64_t pat, then;
+    } cases[] = {
+        {1, INJECT_NONE, 1, 0x0106, 0x0106}, {TURN_CLOSED, INJECT_NONE, 1, 0x0106, 0x0106},
+        {2, INJECT_NONE, 1, 0x0106, 0x0106}, {1, INJECT_MUTE, 1, 0x0106, 0x0106},
+        {1, INJECT_NONE, 1, 0, 0x0406},      {1, INJECT_NONE, 0, 0x0106, 0x0406},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        open_one(1);
+        fake_set_cell(FAKE_MSR, MSR_IA32_PAT, 0x0406);
+        rally()->pat = cases[i].pat;
+        lcpu(1)->inject = cases[i].inject;
+        lcpu(1)->greet = cases[i].greet;
+        stand_at_entry(1, 7);
+        atomic_store(&rally()->turn, cases[i].turn);
+        run_ap();
+        assert_int_equal(fake_cell(FAKE_MSR, MSR_IA32_PAT), cases[i].then);
+        fake_aps_close(&aps);
+    }
+}
+
 // No turn of its own: it gives up after turn_wait_ticks, without a word and without touching the
 // turn.
 static void test_ap_main_gives_up(void **state)
@@ -649,6 +680,7 @@ int main(void)
         TEST(test_ap_main_gives_up),
         TEST(test_ap_main_finds_the_turn_closed),
         TEST(test_ap_main_is_overtaken),
+        TEST(test_ap_main_takes_the_pat),
         TEST(test_ap_main_without_greeting),
         TEST(test_ap_main_of_an_earlier_round),
         TEST(test_ap_main_quiet),
