@@ -44,6 +44,9 @@ void console_flush(struct console *console);
 // A sentence for people: dropped with log=quiet.
 void console_say(struct console *console, uint32_t cpu, const struct line *line);
 
+// The same of the BSP's, with at most one number in it, as line_add_format takes them.
+void console_tell(struct console *console, const char *format, uint64_t number);
+
 // A sentence for engineers: only with log=debug.
 void console_debug(struct console *console, uint32_t cpu, const struct line *line);
 

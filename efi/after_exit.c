@@ -6,16 +6,6 @@
 
 #include "hw.h"
 
-void run_say(struct reveille *run, const char *text)
-{
-    char buffer[LINE_BYTES];
-    struct line line;
-
-    line_start(&line, buffer, sizeof buffer);
-    line_add_text(&line, text);
-    console_say(&run->console, 0, &line);
-}
-
 void run_tell_left_out(struct reveille *run)
 {
     char buffer[LINE_BYTES];
@@ -74,7 +64,7 @@ void run_leave(struct reveille *run)
 
     if (run->options.again == ANSWER_YES)
         run_ask_for_another_start(run);
-    run_say(run, "Leaving firmware");
+    console_tell(&run->console, "Leaving firmware", 0);
     if (run->options.save != SAVE_NONE) // a run that dies leaves at least this
         (void)stick_save(&run->firmware, &run->journal, name, STICK_BLANK, &run->problems);
     uart_drain(&run->console.uart);

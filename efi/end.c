@@ -48,12 +48,7 @@ void return_to_firmware_tables(const struct firmware *firmware)
 
 static void say(struct console *console, const char *text)
 {
-    char buffer[LINE_BYTES];
-    struct line line;
-
-    line_start(&line, buffer, sizeof buffer);
-    line_add_text(&line, text);
-    console_say(console, 0, &line);
+    console_tell(console, text, 0);
     console_flush(console);
 }
 

@@ -76,10 +76,11 @@ void nvram_save(struct reveille *run)
     line_start(&line, buffer, sizeof buffer);
     summary_write(&run->machine, run->wake.generation > 0 ? &run->wake : NULL, &run->outcome,
                   VERSION, &line);
-    run_say(run, "Saving the summary in NVRAM");
+    console_tell(&run->console, "Saving the summary in NVRAM", 0);
     console_flush(&run->console);
     if (EFI_ERROR(set_variable(&run->firmware, line.text, line.length)))
-        run_say(run, "Firmware refused the variable ReveilleLast: no summary is kept there");
+        console_tell(&run->console,
+                     "Firmware refused the variable ReveilleLast: no summary is kept there", 0);
 }
 
 bool nvram_tell(struct reveille *run)

@@ -169,9 +169,6 @@ void firmware_wake_round(struct reveille *run, uint64_t line_us, struct wake_res
 
 // after_exit.c: no firmware any more, but for what both ways share.
 
-// A sentence of the BSP's.
-void run_say(struct reveille *run, const char *text);
-
 // Leaves boot services; ends the run if that is refused.
 void run_leave(struct reveille *run);
 

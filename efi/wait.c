@@ -81,25 +81,16 @@ static bool edit_line(const struct firmware *firmware, struct typed *typed)
     return false;
 }
 
-static void say(struct reveille *run, const char *format, uint64_t number)
-{
-    char buffer[LINE_BYTES];
-    struct line line;
-
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, format, number);
-    console_say(&run->console, 0, &line);
-}
-
 static enum wait_end edit(struct reveille *run)
 {
     struct typed *typed = &run->typed;
     const struct options *options = &run->options;
 
     if (options->words_too_long)
-        say(run, "The options have more than %u characters: write the whole line anew",
-            OPTION_WORDS_BYTES);
-    say(run, "Edit the options; ENTER starts with them, ESC stops:", 0);
+        console_tell(&run->console,
+                     "The options have more than %u characters: write the whole line anew",
+                     OPTION_WORDS_BYTES);
+    console_tell(&run->console, "Edit the options; ENTER starts with them, ESC stops:", 0);
     memcpy(typed->text, options->words, options->words_length);
     typed->length = options->words_length;
     typed->given = edit_line(&run->firmware, typed);
@@ -119,8 +110,9 @@ enum wait_end run_wait(struct reveille *run)
         return WAIT_OVER;
     run_stop_watchdog(run);
     drain_keys(&run->firmware);
-    say(run, "Leaving firmware in %u s: e edits the options, any other key stops it",
-        run->options.wait_s);
+    console_tell(&run->console,
+                 "Leaving firmware in %u s: e edits the options, any other key stops it",
+                 run->options.wait_s);
     if (!wait_for_key(&run->firmware, run->options.wait_s, &key))
         return WAIT_OVER;
     if (key.UnicodeChar == L'e' || key.UnicodeChar == L'E')
@@ -140,6 +132,6 @@ void run_hold_screen(struct reveille *run)
         return;
     run_stop_watchdog(run);
     drain_keys(&run->firmware);
-    say(run, "A key returns to firmware, or %u s without one", LOOKING_S);
+    console_tell(&run->console, "A key returns to firmware, or %u s without one", LOOKING_S);
     (void)wait_for_key(&run->firmware, LOOKING_S, &key);
 }

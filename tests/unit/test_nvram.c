@@ -89,17 +89,11 @@ static EFI_STATUS EFIAPI set(CHAR16 *name, EFI_GUID *guid, UINT32 attributes, UI
     return EFI_SUCCESS;
 }
 
-// The two of the image's own that this file calls.
+// The one of the image's own that this file calls.
 void return_to_firmware_tables(const struct firmware *firmware)
 {
     assert_ptr_equal(firmware, &run.firmware);
     hw_write_cr3(FIRMWARE_CR3);
-}
-
-void run_say(struct reveille *self, const char *text)
-{
-    assert_ptr_equal(self, &run);
-    hear(NULL, text);
 }
 
 static int set_up(void **state)
