@@ -385,6 +385,11 @@ void wall_draw(const struct canvas *canvas, const struct wall_layout *layout, st
     draw_legend(canvas, layout, present);
 }
 
+bool wall_code_fits(const struct wall_layout *layout, uint32_t modules)
+{
+    return layout->code_side >= modules + 2 * QUIET_ZONE;
+}
+
 void wall_draw_code(const struct canvas *canvas, const struct wall_layout *layout, uint32_t modules,
                     bool (*is_dark)(const void *context, uint32_t x, uint32_t y),
                     const void *context)
@@ -393,8 +398,6 @@ void wall_draw_code(const struct canvas *canvas, const struct wall_layout *layou
     const uint32_t side = (modules + 2 * QUIET_ZONE) * scale;
     const uint32_t left = canvas->width - side, top = canvas->height - side;
 
-    if (scale == 0)
-        return;
     canvas_fill(canvas, left, top, side, side, 0xffffff);
     for (uint32_t y = 0; y < modules; y++) {
         for (uint32_t x = 0; x < modules; x++) {

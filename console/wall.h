@@ -48,8 +48,11 @@ void wall_plan(const struct canvas *canvas, struct wall_layout *layout);
 void wall_draw(const struct canvas *canvas, const struct wall_layout *layout, struct wall_cpu *cpus,
                size_t count, const char *headline, bool good);
 
-// Draws a square of `modules` by `modules` with the quiet zone around it, dark on white, as large
-// as fits the layout's square. `is_dark` is asked for each.
+// Is the layout's square large enough for a code of `modules` by `modules`, a pixel each at least?
+bool wall_code_fits(const struct wall_layout *layout, uint32_t modules);
+
+// Draws, where it fits, a square of `modules` by `modules` with the quiet zone around it, dark on
+// white, as large as fits the layout's square. `is_dark` is asked for each.
 void wall_draw_code(const struct canvas *canvas, const struct wall_layout *layout, uint32_t modules,
                     bool (*is_dark)(const void *context, uint32_t x, uint32_t y),
                     const void *context);

@@ -82,8 +82,8 @@ static bool is_dark(const void *context, uint32_t x, uint32_t y)
     return qr_is_dark(context, x, y);
 }
 
-// The compact result, for whoever has a telephone at hand and no serial port.
-static void draw_code(struct reveille *run, const struct wake *wake)
+// The compact result, for whoever has a telephone at hand and no serial port. False: no room.
+static bool make_code(struct reveille *run, const struct wake *wake)
 {
     struct display *display = &run->display;
     char buffer[QR_TEXT_MOST + 1];
@@ -91,23 +91,27 @@ static void draw_code(struct reveille *run, const struct wake *wake)
 
     line_start(&line, buffer, sizeof buffer);
     summary_write(&run->machine, wake, &run->outcome, VERSION, &line);
-    if (qr_make(&display->code, line.text, line.length))
-        wall_draw_code(&display->canvas, &display->layout, display->code.side, is_dark,
-                       &display->code);
+    return qr_make(&display->code, line.text, line.length) &&
+           wall_code_fits(&display->layout, display->code.side);
 }
 
 void display_finish(struct reveille *run)
 {
     struct display *display = &run->display;
+    const struct wake *wake = run->wake.generation > 0 ? &run->wake : NULL;
     char buffer[LINE_BYTES];
     struct line line;
 
     if (!display->memory || !run->window_is_open)
         return;
+    const bool code = make_code(run, wake);
+    if (!code)
+        console_tell(&run->console, "The screen is too small for the result's code", 0);
     console_flush(&run->console);
-    const struct wake *wake = run->wake.generation > 0 ? &run->wake : NULL;
     const size_t count = wall_cells(&run->machine, wake, display->cells, display->room);
     wall_draw(&display->canvas, &display->layout, display->cells, count,
               headline(&run->outcome, &line, buffer, sizeof buffer), run->outcome.ok);
-    draw_code(run, wake);
+    if (code)
+        wall_draw_code(&display->canvas, &display->layout, display->code.side, is_dark,
+                       &display->code);
 }

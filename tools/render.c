@@ -74,7 +74,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "render: TEXT is too long for a code\n");
         return 1;
     }
-    wall_draw_code(&canvas, &layout, code.side, is_dark, &code);
+    if (!wall_code_fits(&layout, code.side))
+        fprintf(stderr, "render: the code does not fit\n");
+    else
+        wall_draw_code(&canvas, &layout, code.side, is_dark, &code);
     write_ppm(pixels, width, height);
     free(cells);
     free(cpus);

@@ -42,7 +42,8 @@ static void draw(const struct canvas *canvas, const uint8_t *text, size_t size)
         screen_write_line(&screen, line);
     }
     screen_paint(&screen);
-    if (qr_make(&code, (const char *)text, size < QR_TEXT_MOST ? size : QR_TEXT_MOST))
+    if (qr_make(&code, (const char *)text, size < QR_TEXT_MOST ? size : QR_TEXT_MOST) &&
+        wall_code_fits(&layout, code.side))
         wall_draw_code(canvas, &layout, code.side, is_dark, &code);
     free(shadow);
 }

@@ -257,6 +257,16 @@ static void test_every_state_has_its_sign(void **state)
     assert_false(shows("9!p", INK_PAPER, TILE_FAILED));
 }
 
+// A module has a pixel at least, and the quiet zone around the code four modules.
+static void test_room_for_a_code(void **state)
+{
+    (void)state;
+    layout.code_side = 29;
+    assert_true(wall_code_fits(&layout, 21));
+    layout.code_side = 28;
+    assert_false(wall_code_fits(&layout, 21));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +274,7 @@ int main(void)
         cmocka_unit_test(test_packages_stand_apart),
         cmocka_unit_test(test_a_bar_has_a_piece_for_each_stage),
         cmocka_unit_test(test_every_state_has_its_sign),
+        cmocka_unit_test(test_room_for_a_code),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
