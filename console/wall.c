@@ -7,12 +7,13 @@
 
 #define LEGEND_COLUMNS 5u // of an entry, besides its word: its sign, and what parts it from others
 
-#define TILE_MOST  144u
-#define TILE_LEAST 3u
-#define BAR_PART   6u // of a tile's height, where that has 12 pixels
-#define SIGN_WIDE  8u
-#define SIGN_HIGH  19u // the smallest type, and a bar
-#define QUIET_ZONE 4u  // modules; ISO/IEC 18004
+#define TILES_LEAST 6u   // so many would fill a row, where that is more than TILE_MOST
+#define TILE_MOST   144u // pixels; on a large panel alone too small to be read from two metres
+#define TILE_LEAST  3u
+#define BAR_PART    6u // of a tile's height, where that has 12 pixels
+#define SIGN_WIDE   8u
+#define SIGN_HIGH   19u // the smallest type, and a bar
+#define QUIET_ZONE  4u  // modules; ISO/IEC 18004
 
 static const struct look {
     color fill, ink;
@@ -187,7 +188,9 @@ static bool fits(struct walk walk, const struct wall_cpu *cpus, size_t count)
 static struct walk largest_walk(const struct wall_layout *layout, const struct wall_cpu *cpus,
                                 size_t count, enum packages packages)
 {
-    for (uint32_t width = TILE_MOST; width >= SIGN_WIDE; width -= width > 16 ? 2 : 1) {
+    const uint32_t part = layout->width / TILES_LEAST, most = part > TILE_MOST ? part : TILE_MOST;
+
+    for (uint32_t width = most; width >= SIGN_WIDE; width -= width > 16 ? 2 : 1) {
         struct walk walk = start_walk(layout, width, SIGN_HIGH, packages);
         if (!fits(walk, cpus, count))
             continue;
@@ -199,7 +202,7 @@ static struct walk largest_walk(const struct wall_layout *layout, const struct w
         }
         return walk;
     }
-    for (uint32_t width = TILE_MOST; width > TILE_LEAST; width -= width > 16 ? 2 : 1) {
+    for (uint32_t width = most; width > TILE_LEAST; width -= width > 16 ? 2 : 1) {
         const struct walk walk = start_walk(layout, width, 2, packages);
         if (fits(walk, cpus, count))
             return walk;

@@ -257,6 +257,19 @@ static void test_every_state_has_its_sign(void **state)
     assert_false(shows("9!p", INK_PAPER, TILE_FAILED));
 }
 
+// Six of them would fill a row, however large the panel is.
+static void test_few_processors_have_large_tiles(void **state)
+{
+    struct wall_cpu cpus[2];
+    struct piece tiles[8];
+
+    (void)state;
+    greeted(cpus, 2, 1, 2);
+    draw(cpus, 2);
+    (void)pieces_of_row(layout.left, layout.width, layout.top, tiles, 8);
+    assert_int_equal(tiles[0].width, layout.width / 6);
+}
+
 // A module has a pixel at least, and the quiet zone around the code four modules.
 static void test_room_for_a_code(void **state)
 {
@@ -274,6 +287,7 @@ int main(void)
         cmocka_unit_test(test_packages_stand_apart),
         cmocka_unit_test(test_a_bar_has_a_piece_for_each_stage),
         cmocka_unit_test(test_every_state_has_its_sign),
+        cmocka_unit_test(test_few_processors_have_large_tiles),
         cmocka_unit_test(test_room_for_a_code),
     };
 
