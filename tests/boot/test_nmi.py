@@ -24,6 +24,8 @@ def test_nmis_during_the_wake(seed):
         lines, rounds = [], 0
         for line in vm.lines():
             lines.append(line)
+            if line.startswith("REVEILLE ev=end "):
+                break  # it waits for somebody now
             rounds += line.startswith("REVEILLE ev=wake")
             if line.startswith("REVEILLE ev=wake") and rounds == first:
                 for _ in range(NMIS):
