@@ -5,17 +5,17 @@
 #define NODES_MOST 32u // the longest have a dozen
 #define NODE_BYTES 4u  // type, subtype, length; UEFI 2.10, section 10.3.1
 
-const uint8_t *device_path_find(const EFI_DEVICE_PATH_PROTOCOL *path, uint8_t type, uint8_t subtype,
-                                uint32_t least)
+const uint8_t *device_path_find(const EFI_DEVICE_PATH_PROTOCOL *path,
+                                bool (*wanted)(const uint8_t *node, size_t bytes))
 {
     for (size_t nodes = 0; nodes < NODES_MOST && !IsDevicePathEndType(path); nodes++) {
-        const uint8_t *bytes = (const uint8_t *)path;
-        const uint32_t length = bytes[2] | (uint32_t)bytes[3] << 8;
-        if (length < NODE_BYTES)
+        const uint8_t *node = (const uint8_t *)path;
+        const size_t bytes = node[2] | (size_t)node[3] << 8;
+        if (bytes < NODE_BYTES)
             break;
-        if (DevicePathType(path) == type && path->SubType == subtype && length >= least)
-            return bytes;
-        path = (const EFI_DEVICE_PATH_PROTOCOL *)(const void *)(bytes + length);
+        if (wanted(node, bytes))
+            return node;
+        path = (const EFI_DEVICE_PATH_PROTOCOL *)(const void *)(node + bytes);
     }
     return NULL;
 }

@@ -45,9 +45,9 @@ enum status configure(const struct firmware *firmware, const struct typed *typed
 uint64_t table_find(const struct firmware *firmware, const EFI_GUID *guid);
 uint64_t table_rsdp(const struct firmware *firmware);
 
-// device_path.c: the first node of this type and subtype with at least so many bytes; NULL: none.
-const uint8_t *device_path_find(const EFI_DEVICE_PATH_PROTOCOL *path, uint8_t type, uint8_t subtype,
-                                uint32_t least);
+// device_path.c: the first node that is wanted, by its type, subtype and content; NULL: none.
+const uint8_t *device_path_find(const EFI_DEVICE_PATH_PROTOCOL *path,
+                                bool (*wanted)(const uint8_t *node, size_t bytes));
 
 // serial.c: opens the port that the options name, or else the first that answers: the SPCR's, those
 // of firmware's own serial drivers, COM1 to COM4, PCI serial controllers with I/O ports, and under

@@ -80,16 +80,19 @@ static bool open_pci(const struct firmware *firmware, uint64_t ticks_per_us, str
     return uart->present;
 }
 
+static bool is_16550(const uint8_t *node, size_t bytes)
+{
+    return node[0] == ACPI_DEVICE_PATH && node[1] == PATH_ACPI_HID && bytes >= PATH_ACPI_BYTES &&
+           acpi_load32(node + 4) == PNP_16550;
+}
+
 // The number that this path has among the legacy ports; their count if it is none of them.
 static size_t legacy_number(const EFI_DEVICE_PATH_PROTOCOL *path)
 {
     const size_t none = sizeof legacy / sizeof legacy[0];
+    const uint8_t *node = device_path_find(path, is_16550);
+    const uint32_t number = node ? acpi_load32(node + 8) : UINT32_MAX;
 
-    const uint8_t *node = device_path_find(path, ACPI_DEVICE_PATH, PATH_ACPI_HID, PATH_ACPI_BYTES);
-
-    if (!node || acpi_load32(node + 4) != PNP_16550)
-        return none;
-    const uint32_t number = acpi_load32(node + 8);
     return number < none ? number : none;
 }
 

@@ -19,6 +19,12 @@ struct writer {
     char chunk[CHUNK_BYTES];
 };
 
+static bool is_cd(const uint8_t *node, size_t bytes)
+{
+    (void)bytes;
+    return node[0] == MEDIA_DEVICE_PATH && node[1] == MEDIA_CDROM_DP;
+}
+
 // Asked beforehand: firmware's drivers may try for a minute what a medium refuses. A CD is not
 // called read-only by each of them.
 static bool is_read_only(const struct firmware *firmware)
@@ -32,7 +38,7 @@ static bool is_read_only(const struct firmware *firmware)
         disk->Media->ReadOnly)
         return true;
     return !EFI_ERROR(firmware->boot->HandleProtocol(device, &paths, (void **)&path)) &&
-           device_path_find(path, MEDIA_DEVICE_PATH, MEDIA_CDROM_DP, 0) != NULL;
+           device_path_find(path, is_cd) != NULL;
 }
 
 static EFI_STATUS open_root(const struct firmware *firmware, EFI_FILE_HANDLE *root)
