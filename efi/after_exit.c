@@ -16,8 +16,8 @@ void run_tell_left_out(struct reveille *run)
         return;
     line_start(&line, buffer, sizeof buffer);
     line_add_format(&line,
-                    "%u lines found no room and stand on the serial port only; use log=quiet "
-                    "or fewer rounds",
+                    "%u lines found no room in the result that is saved; use log=quiet or fewer "
+                    "rounds",
                     (uint64_t)run->journal.left_out);
     report_problem(&run->log, SEVERITY_WARNING, "journal-full", line.text);
 }
@@ -66,7 +66,7 @@ void run_leave(struct reveille *run)
         run_ask_for_another_start(run);
     console_tell(&run->console, "Leaving firmware", 0);
     if (run->options.save != SAVE_NONE) // a run that dies leaves at least this
-        (void)stick_save(&run->firmware, &run->journal, name, STICK_BLANK, &run->problems);
+        (void)run_save(run, name, STICK_BLANK, &run->problems);
     uart_drain(&run->console.uart);
     run_stop_watchdog(run);
     run->console.sinks[SINK_FIRMWARE].write_line = NULL;

@@ -21,8 +21,7 @@
 #define JOURNAL_PAGES_MAX 4096u
 #define CPUS_PER_PAGE     4u
 #define ROUNDS_PER_PAGE   16u
-#define JOURNAL_RESERVE \
-    1024u // ev=end, journal-full, and what save=nvram says, at most two lines each
+#define JOURNAL_RESERVE   1024u // journal-full, ev=end, and the few sentences behind it
 
 // Runs in a row that may end in a reset before the next one refuses to wake anybody.
 #define RESETS_MAX 2u
@@ -338,11 +337,10 @@ void run_tell_end(struct reveille *run)
 
     run_tell_left_out(run);
     // Twice: what the volume says of the first belongs in the journal, and so does the last record.
-    const bool saved = run->options.save != SAVE_NONE &&
-                       stick_save(&run->firmware, &run->journal, name, end, &run->problems);
+    const bool saved = run->options.save != SAVE_NONE && run_save(run, name, end, &run->problems);
     report_end(&run->console, &run->outcome);
     if (saved)
-        (void)stick_save(&run->firmware, &run->journal, name, end, &nobody);
+        (void)run_save(run, name, end, &nobody);
 }
 
 // A run that was stopped by hand is no result; a refusal is one.

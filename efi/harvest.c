@@ -32,16 +32,29 @@ static void report_harvest(struct reveille *run, const struct journal *found, bo
     console_say(&run->console, 0, &line);
 }
 
-// Only a summary, or nothing. This start's own lines tell the summary. Returns whether it is saved.
-static bool fetch_summary(struct reveille *run, bool summary)
+bool run_save(struct reveille *run, const CHAR16 *name, enum stick_end end,
+              const struct problems *problems)
 {
-    CHAR16 newest[] = NEWEST;
+    if (!stick_save(&run->firmware, &run->journal, name, end, problems))
+        return false;
+    if (run->summary_told)
+        nvram_forget(run);
+    run->summary_told = false;
+    return true;
+}
 
-    if (summary)
-        return stick_save(&run->firmware, &run->journal, newest, STICK_BLANK, &run->problems);
-    report_problem(&run->log, SEVERITY_WARNING, "nothing-to-harvest",
-                   "no result of a previous run is in memory: a cold start clears it");
-    return false;
+// Only a summary, or nothing. This start's own lines tell the summary; they do not take the place
+// of the beginning that the run itself has saved.
+static void fetch_summary(struct reveille *run)
+{
+    CHAR16 older[] = OLDER;
+
+    if (!run->summary_told)
+        report_problem(&run->log, SEVERITY_WARNING, "nothing-to-harvest",
+                       "no result of a previous run is in memory: a cold start clears it");
+    else if (run_save(run, older, STICK_BLANK, &run->problems))
+        console_tell(&run->console,
+                     "The previous run's summary is saved: \\reveille\\previous.txt and .rec", 0);
 }
 
 static bool fetch_journal(struct reveille *run, const struct journal *found)
@@ -59,27 +72,28 @@ void run_harvest(struct reveille *run)
 {
     struct journal found;
     const bool only = run->options.harvest == HARVEST_ONLY;
-    bool again = false, saved = false;
+    bool again = false;
 
     if (run->options.save == SAVE_NONE && !only)
         return;
     const bool asked = stick_take_mark(&run->firmware) && run->options.again == ANSWER_YES;
-    const bool summary = nvram_tell(run);
+    run->summary_told = nvram_tell(run);
     struct journal_head *head = last_run_find_journal(&run->firmware, &found, &again);
     run->fetched = only || (head ? again : asked);
-    if (head)
-        saved = fetch_journal(run, &found);
-    else if (run->fetched)
-        saved = fetch_summary(run, summary);
-    // A run that goes on needs the memory, and its own beginning has the summary; harvest=only
-    // leaves what it could not save to another try. The start that again=yes asked for does not:
-    // each one after it would do nothing else.
-    if (only && !saved)
+    if (!head) {
+        if (run->fetched)
+            fetch_summary(run);
         return;
-    if (head)
+    }
+    const bool saved = fetch_journal(run, &found);
+    // A run that goes on needs the memory; harvest=only leaves what it could not save to another
+    // try. The start that again=yes asked for does not: each one after it would do nothing else.
+    if (saved || !only)
         journal_drop(head);
-    if (summary)
+    if (saved && run->summary_told) { // which says less
         nvram_forget(run);
+        run->summary_told = false;
+    }
 }
 
 static EFI_STATUS set_next(struct reveille *run)

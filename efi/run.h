@@ -98,9 +98,10 @@ struct reveille {
     struct census census;
     EFI_TPL tpl; // to go back to
     bool window_is_open;
-    bool stopped;    // by a key
-    bool start_over; // with what was typed
-    bool fetched;    // the previous run's result was what this start was for
+    bool stopped;      // by a key
+    bool start_over;   // with what was typed
+    bool fetched;      // the previous run's result was what this start was for
+    bool summary_told; // of save=nvram: it stays there until what was told is saved
     enum parking parking;
 };
 
@@ -216,8 +217,13 @@ bool stick_save(const struct firmware *firmware, const struct journal *journal, 
 bool stick_set_mark(const struct firmware *firmware);
 bool stick_take_mark(const struct firmware *firmware);
 
-// harvest.c: the previous run's result, if one waits in memory, to the volume. Sets run->fetched if
-// this start is to end with that. And before the exit: firmware is to start us once more.
+// harvest.c: this run's own lines to the volume; a summary that they tell is then not kept in NVRAM
+// any longer.
+bool run_save(struct reveille *run, const CHAR16 *name, enum stick_end end,
+              const struct problems *problems);
+
+// The previous run's result, if one waits in memory, to the volume. Sets run->fetched if this start
+// is to end with that. And before the exit: firmware is to start us once more.
 void run_harvest(struct reveille *run);
 void run_ask_for_another_start(struct reveille *run);
 

@@ -136,12 +136,12 @@ static void note_shared_marks(const struct arena *arena, const struct lcpu_plan 
 {
     bool seen[MARK_COUNT] = {false}, shared[MARK_COUNT] = {false};
 
-    for (size_t slot = 0; slot < arena->count; slot++) {
+    for (size_t slot = 1; slot < arena->count; slot++) { // the BSP leaves none
         const uint32_t mark = plans[slot].apic_id & (MARK_COUNT - 1);
         shared[mark] = seen[mark];
         seen[mark] = true;
     }
-    for (size_t slot = 0; slot < arena->count; slot++)
+    for (size_t slot = 1; slot < arena->count; slot++)
         arena_account(arena, slot)->mark_shared = shared[plans[slot].apic_id & (MARK_COUNT - 1)];
 }
 

@@ -94,7 +94,8 @@ def test_a_summary_in_nvram_outlives_a_cold_start(stick, tmp_path):
     assert unsaved.one("nvram") == second.one("nvram")
     summary = second.one("nvram")["summary"]
     assert re.fullmatch(r"REVEILLE \S+ image=0x[0-9a-f]+ want=3 up=2 failed=1 late=2 on .+", summary)
-    assert summary in read(stick, "last.txt") and "ev=nvram" in read(stick, "last.rec")
+    assert summary in read(stick, "previous.txt") and "ev=nvram" in read(stick, "previous.rec")
+    assert "Leaving firmware" in read(stick, "last.txt")  # the beginning of that run is still there
     assert not second.all("wake")
     third = start(stick, "harvest=only", variables=kept)  # it was deleted
     assert not third.all("nvram")

@@ -136,14 +136,37 @@ static void test_a_run_that_goes_on(void **state)
     assert_non_null(strstr(heard, "complete=1 saved=1"));
 }
 
-// It needs the memory, and its own beginning has the summary.
+static void assert_saves_itself(const char *saved, bool forgotten)
+{
+    CHAR16 name[] = L"last";
+
+    did.saved[0] = '\0';
+    assert_int_equal(run_save(&run, name, STICK_BLANK, &run.problems), saved[0] != '\0');
+    assert_string_equal(did.saved, saved);
+    assert_int_equal(did.summary_forgotten, forgotten);
+}
+
+// It needs the memory. The summary stays where it is until the run has saved what it told of it.
 static void test_a_run_that_goes_on_without_a_stick(void **state)
 {
     (void)state;
     world.journal = world.summary = true;
     world.writable = false;
-    assert_harvests(false, "", true, true);
+    assert_harvests(false, "", true, false);
     assert_non_null(strstr(heard, "saved=0"));
+    assert_saves_itself("", false);
+    world.writable = true;
+    assert_saves_itself("olast ", true);
+}
+
+static void test_a_summary_and_a_run_that_goes_on(void **state)
+{
+    (void)state;
+    world.summary = true;
+    assert_harvests(false, "", false, false); // somebody may stop it before it saves anything
+    assert_saves_itself("olast ", true);
+    did.summary_forgotten = false;
+    assert_saves_itself("olast ", false); // once
 }
 
 static void test_harvest_only(void **state)
@@ -175,7 +198,7 @@ static void test_harvest_only_of_a_summary(void **state)
     world.writable = false;
     assert_harvests(true, "", false, false);
     world.writable = true;
-    assert_harvests(true, "olast ", false, true);
+    assert_harvests(true, "oprevious ", false, true);
     assert_null(strstr(heard, "nothing-to-harvest"));
 }
 
@@ -305,6 +328,7 @@ int main(void)
         cmocka_unit_test_setup(test_nothing_there, set_up),
         cmocka_unit_test_setup(test_a_run_that_goes_on, set_up),
         cmocka_unit_test_setup(test_a_run_that_goes_on_without_a_stick, set_up),
+        cmocka_unit_test_setup(test_a_summary_and_a_run_that_goes_on, set_up),
         cmocka_unit_test_setup(test_harvest_only, set_up),
         cmocka_unit_test_setup(test_harvest_only_without_a_stick, set_up),
         cmocka_unit_test_setup(test_harvest_only_of_a_summary, set_up),
