@@ -95,6 +95,12 @@ class Watched(qemu.Qemu):
         kept = self.machine.variables or self.home / "vars.fd"
         return variables_of(kept) if kept.exists() else {}
 
+    def _options(self):
+        if not self.machine.stick:
+            return self.machine.options
+        return subprocess.run(["mtype", "-i", f"{self.machine.stick}@@{PARTITION}", "::/reveille.cfg"],
+                              capture_output=True, text=True, check=False).stdout
+
     def lines(self):
         for line in super().lines():
             if self.before is None and line.startswith("REVEILLE ev=start "):
@@ -106,11 +112,14 @@ class Watched(qemu.Qemu):
         before = after if self.before is None else self.before
         changed = {name for name, guid in before.keys() | after.keys()
                    if before.get((name, guid)) != after.get((name, guid))}
-        # MTC counts firmware's own starts. The options of a stick stand on it, and its tests look themselves.
-        asked = {"MTC"} | ({"ReveilleLast", "BootNext"} if self.machine.stick else set())
-        assert changed <= asked, changed
+        options = self._options()
+        asked = {"BootNext"} if "again=yes" in options else set()
+        asked |= {"ReveilleLast"} if "save=nvram" in options else set()
         left = {name for name, _ in after} & {"ReveilleLast", "BootNext"}
-        assert left <= asked, left
+        was_there = {name for name, _ in before} & {"ReveilleLast"}  # and may be told and deleted
+        # MTC counts firmware's own starts.
+        assert changed <= asked | was_there | {"MTC"}, changed
+        assert left <= asked | was_there, left
         if self.process.poll() is not None and (self.home / "esp.img").exists():
             assert_volume_is_sound(self.home / "esp.img")
 

@@ -15,8 +15,10 @@
 
 #define OURS_CR3     0x211d000u
 #define OURS_CR4     0x668u
-#define FIRMWARE_CR3 0x1000u
 #define OURS_PAT     0x0007010600070106u
+#define FIRMWARE_CR3 0x1000u
+#define FIRMWARE_CR4 0x20u
+#define FIRMWARE_PAT 0x0007040600070406u
 #define REVISION_2   (2u << 16)
 #define KIB          1024u
 
@@ -41,6 +43,21 @@ static void hear(void *context, const char *text)
 {
     (void)context;
     strncat(heard, text, sizeof heard - strlen(heard) - 1);
+}
+
+static const struct hw_tables firmwares = {.gdt = {0x47, 0x1000}, .idt = {0xfff, 0x2000}};
+static const struct hw_tables ours = {
+    .gdt = {0x37, 0x5000}, .idt = {0x1ff, 0x6000}, .segments = {.cs = 8}, .task = 0x28};
+
+// The one of the image's own that this file calls.
+void return_to_firmware_tables(const struct firmware *firmware)
+{
+    assert_ptr_equal(firmware, &run.firmware);
+    if (firmware->pat != 0)
+        hw_wrmsr(MSR_IA32_PAT, FIRMWARE_PAT);
+    hw_write_cr3(FIRMWARE_CR3);
+    hw_write_cr4(FIRMWARE_CR4);
+    hw_write_tables(&firmwares);
 }
 
 static EFI_STATUS EFIAPI query(UINT32 attributes, UINT64 *all, UINT64 *left, UINT64 *largest)
@@ -80,6 +97,8 @@ static EFI_STATUS EFIAPI set(CHAR16 *name, EFI_GUID *guid, UINT32 attributes, UI
         return store.set;
     }
     assert_int_equal(hw_read_cr3(), FIRMWARE_CR3);
+    assert_int_equal(hw_read_cr4(), FIRMWARE_CR4);
+    assert_int_equal(hw_read_tables().gdt.base, firmwares.gdt.base);
     assert_in_range(bytes, 1, 1000);
     store.sets++;
     if (EFI_ERROR(store.set))
@@ -87,13 +106,6 @@ static EFI_STATUS EFIAPI set(CHAR16 *name, EFI_GUID *guid, UINT32 attributes, UI
     memcpy(store.text, data, bytes);
     store.bytes = bytes;
     return EFI_SUCCESS;
-}
-
-// The one of the image's own that this file calls.
-void return_to_firmware_tables(const struct firmware *firmware)
-{
-    assert_ptr_equal(firmware, &run.firmware);
-    hw_write_cr3(FIRMWARE_CR3);
 }
 
 static int set_up(void **state)
@@ -119,7 +131,7 @@ static int set_up(void **state)
     run.console.sinks[0] = (struct console_sink){.write_line = hear};
     run.log = (struct problem_log){.console = &run.console};
     run.problems = (struct problems){report_problem, &run.log};
-    fake_set_tables(&(struct hw_tables){.gdt = {0x47, 0x5000}, .task = 0x28});
+    fake_set_tables(&ours);
     fake_set_cr(FAKE_CR3, OURS_CR3);
     fake_set_cr(FAKE_CR4, OURS_CR4);
     return 0;
@@ -203,6 +215,10 @@ static void test_written_in_firmwares_address_space(void **state)
         assert_int_equal(hw_read_cr3(), OURS_CR3);
         assert_int_equal(hw_read_cr4(), OURS_CR4);
         assert_int_equal(hw_rdmsr(MSR_IA32_PAT), OURS_PAT);
+        const struct hw_tables now = hw_read_tables();
+        assert_int_equal(now.gdt.base, ours.gdt.base);
+        assert_int_equal(now.idt.base, ours.idt.base);
+        assert_int_equal(now.segments.cs, ours.segments.cs);
         assert_int_equal(strstr(heard, "refused") != NULL, refused);
     }
     assert_memory_equal(store.text, "REVEILLE ", 9);
