@@ -1,20 +1,22 @@
 """make bench: wakes side by side on one kind of machine, and the table and plots of them.
 
 Every size is booted RUNS times, each time as: Reveille with its defaults (null trampolines,
-firmware's StartupAllAPs and every strategy in one run), Reveille with the manual's delays, the long
-null trampoline and each strategy in a boot of its own, whose first wake is the cold one, and
-Debian's own kernels. Variables: SIZES="4 64", RUNS=5, BENCH=long (288 and 512, too), BASE=COMMIT
-(the same by that commit's image, turn by turn), RESUME=1 (boots that are kept in runs.json are not
-repeated; only of the same commit and machine).
+firmware's StartupAllAPs and every strategy in one run), Reveille with the manual's delays, each null
+trampoline and each strategy in a boot of its own, whose first wake is the cold one, a whole run
+with all its lines, and Debian's own kernels. Variables: SIZES="4 64", RUNS=5, BENCH=long (288 and
+512, too), BASE=COMMIT (the defaults by that commit's image, turn by turn), RESUME=1 (boots that are
+kept in runs.json are not repeated; only of the same image, base and machine).
 Surprise: one boot at a time, on purpose. Two would take each other's processor.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -56,11 +58,16 @@ def memory_mib(size):
     return 1024 + 8 * size
 
 
-def reveille(size, options, **more):
-    """One boot; its records."""
-    machine = Patient(smp=str(size), cpu=CPU, mem=memory_mib(size), options=f"log=quiet {options}", **more)
+def reveille(size, options, esp=None, **more):
+    """One boot; its records. One that does not end counts as a run in which nobody came."""
+    machine = Patient(smp=str(size), cpu=CPU, mem=memory_mib(size), options=f"log=quiet {options}",
+                      esp=esp or HOME / "esp", **more)
     with qemu.Qemu(machine) as vm:
-        return records.parse_records(list(vm.lines()))
+        told = records.parse_records(list(vm.lines()))
+    if not told or told[-1]["ev"] != "end":
+        print(f"bench: with {size} processors and {options} the run did not end", file=sys.stderr)
+        return [{"ev": "end", "ok": "0", "want": str(size - 1), "up": "0", "failed": str(size - 1)}]
+    return told
 
 
 def linux_us(size, flavour):
@@ -148,6 +155,7 @@ def measure_size(runs, size, count, base):
     for run in range(count):
         for kind, machine in PLAIN.items():
             runs.measure(f"{size}/{run}/{kind}", reveille, size, "log=normal", **machine)
+        runs.measure(f"{size}/{run}/cold-null-real", reveille, size, "bench=null")
         runs.measure(f"{size}/{run}/cold-null-long", reveille, size, "bench=null-long")
         for strategy in STRATEGIES:
             runs.measure(f"{size}/{run}/cold-{strategy}", reveille, size, f"wake={strategy}")
@@ -180,7 +188,12 @@ def main():
         sizes += [n for n in LONG_SIZES if n not in sizes]
     count = int(e.get("RUNS") or 5)
     HOME.mkdir(parents=True, exist_ok=True)
-    subject = {"commit": git("describe", "--always", "--dirty"), "host": host()}
+    # The image is the one of now, whatever is built meanwhile.
+    shutil.rmtree(HOME / "esp", ignore_errors=True)
+    shutil.copytree(qemu.BUILD / "esp", HOME / "esp")
+    image = (HOME / "esp/EFI/BOOT/BOOTX64.EFI").read_bytes()
+    subject = {"commit": git("describe", "--always", "--dirty"), "image": hashlib.sha256(image).hexdigest(),
+               "base": git("rev-parse", e["BASE"]) if e.get("BASE") else None, "host": host()}
     subject["host"].pop("date")
     runs = Runs(e.get("RESUME") == "1", subject)
     runs.measure("0/0/sizes", sizes_of_image)

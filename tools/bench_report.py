@@ -55,8 +55,8 @@ def groups_of(run):
 
 
 def figures_of(run, kind):
-    """{figure name: microseconds} of one run; only what all processors came in. The first wake of a boot is
-    cold: of the defaults' boot, in which the null trampolines come first, that is the real-mode one's."""
+    """{figure name: microseconds} of one run; only what all processors came in. Of the manual's delays the
+    strategy that came first in this boot is cold."""
     found = {}
     for position, (strategy, wakes) in enumerate(groups_of(run)):
         if any(wake["up"] != wake["want"] for wake in wakes):
@@ -72,8 +72,6 @@ def figures_of(run, kind):
     for record in run:
         if record["ev"] == "null" and record["up"] == record["cpus"]:
             found[f"null {record['mode']} warm"] = int(record["warm_median_us"])
-            if record["mode"] == "real":
-                found["null real cold"] = int(record["cold_us"])
         elif record["ev"] == "firmware":
             found["firmware cold"] = int(record["cold_us"])
             found["firmware warm"] = int(record["warm_us"])
@@ -81,11 +79,12 @@ def figures_of(run, kind):
 
 
 def cold_figures_of(run, kind):
-    """The same of a boot of its own: "cold-broadcast" and the like, or the long null trampoline."""
+    """The same of a boot of its own: "cold-broadcast" and the like, or a null trampoline."""
     for record in run:
-        if kind == "cold-null-long" and record["ev"] == "null":
-            return {f"{NULL} cold": int(record["cold_us"])} if record["up"] == record["cpus"] else {}
-        if kind != "cold-null-long" and record["ev"] == "wake":
+        if kind.startswith("cold-null-") and record["ev"] == "null":
+            name = f"null {record['mode']} cold"
+            return {name: int(record["cold_us"])} if record["up"] == record["cpus"] else {}
+        if not kind.startswith("cold-null-") and record["ev"] == "wake":
             name = f"defaults {record['wake']} cold"
             return {name: int(record["last_us"])} if record["up"] == record["want"] else {}
     return {}
@@ -150,7 +149,7 @@ def judge_all_greet(kept):
     least = {}
     for key, value in kept.items():
         size, _, kind = key.split("/")
-        for record in value if kind.startswith("plain") else []:
+        for record in value if isinstance(value, list) else []:
             if record["ev"] == "end":
                 up = int(record["up"])
                 least[int(size)] = min(up, least.get(int(size), up))
@@ -169,7 +168,7 @@ def judge_sizes(kept):
     host = [value for key, value in kept.items() if key.endswith("/host")]
     if host:
         ms = statistics.median_low(host)
-        lines.append(row("three wakes through the fakes and their accounts, under ASan, ms of the host", "4,096",
+        lines.append(row("four wakes through the fakes and their accounts, under ASan, ms of the host", "4,096",
                          f"below {HOST_MS_MOST:,}", f"{ms:,} ({min(host):,}..{max(host):,})", ms < HOST_MS_MOST))
     return lines
 
@@ -184,10 +183,12 @@ def judge(kept):
             lines.append(row("messages of a broadcast", size, 2, most, most == 2))
     for name, above, below, limit, sizes in TARGETS:
         for size in sizes:
+            bound = f"at most {limit}" if limit > 0 else f"at least {-limit:g}"
             value = ratio(all_figures.get(size, {}), above, below)
             if value is None:
+                if size in all_figures:
+                    lines.append(row(name, size, bound, "not measured", False))
                 continue
-            bound = f"at most {limit}" if limit > 0 else f"at least {-limit:g}"
             lines.append(row(name, size, bound, f"{value:.2f}", value <= limit if limit > 0 else value >= -limit))
     return lines + judge_all_greet(kept) + judge_sizes(kept) + [""]
 
@@ -238,7 +239,8 @@ def whole_runs(kept):
             per = f"{(parts['total_us'] - before[1]) / 1000 / (size - before[0]):.2f}" if before else ""
             lines.append(f"| {size} | " + " | ".join(f"{parts[part] / 1000:,.1f}" for part in PARTS) + f" | {per} |")
             before = size, parts["total_us"]
-        if line := slope([(size, parts["total_us"]) for size, parts in found.items()]):
+        line = slope([(size, parts["total_us"]) for size, parts in found.items()]) if kind == "plain" else None
+        if line and line[1] >= 0:
             lines += ["", f"By least squares {line[0] / 1000:.2f} ms for each processor, and {line[1] / 1000:,.0f} ms "
                       "without any."]
         lines.append("")
@@ -246,7 +248,7 @@ def whole_runs(kept):
 
 
 # A cold broadcast, step by step, in microseconds since the first message: the record, its key, what divides it.
-STEPS = (("both messages are sent", "wake", "send_us", 1), ("the first AP is in real mode", "stages", "real_min_ns", 1000),
+STEPS = (("the last message is sent", "wake", "send_us", 1), ("the first AP is in real mode", "stages", "real_min_ns", 1000),
          ("the first AP is in C", "wake", "first_us", 1), ("the median AP is in C", "wake", "median_us", 1),
          ("the last AP is in C", "wake", "last_us", 1))
 
@@ -256,18 +258,21 @@ def cold_steps(kept):
     for key, value in kept.items():
         size, _, kind = key.split("/")
         records = {record["ev"]: record for record in value} if kind == "cold-broadcast" else {}
+        if not {"wake", "stages"} <= records.keys() or records["wake"]["up"] != records["wake"]["want"]:
+            continue
         for title, event, name, divisor in STEPS:
-            if event in records:
-                listed[int(size)][title].append(round(int(records[event][name]) / divisor))
+            listed[int(size)][title].append(round(int(records[event][name]) / divisor))
     if not listed:
         return []
-    titles = [title for title, *_ in STEPS]
-    lines = ["## Where a cold broadcast's time goes", "", "Microseconds since the first message, medians. With few processors "
-             "nearly all of it passes before the first of them is in C, and is the translation of the BSP's code up to its "
-             "first look, and of the AP's from real mode to C; the null trampoline has a fraction of that code.", "",
-             "| processors | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
-    for size, steps in sorted(listed.items()):
-        lines.append(f"| {size} | " + " | ".join(f"{statistics.median_low(steps[title]):,}" for title in titles) + " |")
+    medians = {size: [statistics.median_low(steps[title]) for title, *_ in STEPS] for size, steps in sorted(listed.items())}
+    least = min(medians)
+    _, _, first, _, last = medians[least]
+    lines = ["## Where a cold broadcast's time goes", "", f"Microseconds since the first message, medians. With {least} "
+             f"processors {100 * first // last} % of it pass before the first of them is in C: the translation of the BSP's "
+             "code up to its first look at who has come, and of the AP's from real mode to C. The null trampoline has a "
+             "fraction of that code.", "",
+             "| processors | " + " | ".join(title for title, *_ in STEPS) + " |", "|---" * (len(STEPS) + 1) + "|"]
+    lines += [f"| {size} | " + " | ".join(f"{us:,}" for us in row_of) + " |" for size, row_of in medians.items()]
     return lines + [""]
 
 
@@ -291,7 +296,7 @@ def before_and_after(kept, commit):
     base = figures({key.replace("/base", "/defaults"): value for key, value in kept.items()
                     if key.endswith("/base")})
     now = figures(kept)
-    if not base:
+    if not base or not commit:
         return []
     lines = [f"## Against {commit}", "", "| processors | figure | then, us | now, us | now / then |",
              "|---|---|---|---|---|"]
@@ -323,8 +328,8 @@ def markdown(kept, commit, host, base=None):
         + ", ".join(f"{name} {text}" for name, text in sorted(host["kernels"].items())) + ".", "",
         "A figure is the median (smallest..largest) over n boots, from the first message to the last arrival by "
         "the processors' own stamps; firmware's is around its own call, Linux's from \"Bringing up secondary CPUs\" "
-        "to \"Brought up\". Cold is the first wake of a boot: the long null trampoline and each strategy have boots of "
-        "their own for it. Warm is the median of the next ones, in one boot for all. `make bench` repeats all of it.", "",
+        "to \"Brought up\". Cold is the first wake of a boot: the null trampolines and each strategy have boots of "
+        "their own for it; with the manual's delays only the strategy is cold that came first in its boot. Warm is the median of the next ones, in one boot for all. `make bench` repeats all of it.", "",
         "How to read it: in one-thread TCG the processors take turns on one core of the host, so nothing runs at "
         "the same time and every figure grows with their number; the null trampolines show that floor. A cold wake is "
         "also the first time that TCG meets the code of it, and translates it block by block. StartupAllAPs "
