@@ -24,9 +24,18 @@ def run(cold=900, warm=(50, 70, 60), null_warm="30"):
 
 def test_figures_of_a_run():
     assert report.figures_of(run(), "defaults") == {
-        "defaults broadcast cold": 900, "defaults broadcast warm": 60, "defaults broadcast icr_writes": 2,
+        "defaults broadcast warm": 60, "defaults broadcast icr_writes": 2,
         "defaults parallel warm": 90, "defaults parallel icr_writes": 6,
-        "null long cold": 400, "null long warm": 30, "firmware cold": 11000, "firmware warm": 10200}
+        "null long warm": 30, "firmware cold": 11000, "firmware warm": 10200}
+
+
+def test_cold_figures_have_boots_of_their_own():
+    null = {"ev": "null", "mode": "long", "cpus": "3", "up": "3", "cold_us": "400", "warm_median_us": "30"}
+    broadcast = {**wake(900), "wake": "broadcast"}
+    assert report.cold_figures_of([null, broadcast], "cold-null-long") == {"null long cold": 400}
+    assert report.cold_figures_of([null, broadcast], "cold-broadcast") == {"defaults broadcast cold": 900}
+    assert report.cold_figures_of([{**broadcast, "up": "2"}], "cold-broadcast") == {}
+    assert report.cold_figures_of([{"ev": "end", "up": "0"}], "cold-null-long") == {}
 
 
 def test_a_wake_with_somebody_missing_is_no_figure():
@@ -43,9 +52,22 @@ def test_ratio_is_run_by_run():
 
 @pytest.mark.parametrize("null_warm, word", [("30", "met"), ("29", "NOT MET")])
 def test_judged_at_its_bound(null_warm, word):
-    lines = report.judge(report.figures({"4/0/defaults": run(null_warm=null_warm)}))
+    lines = report.judge({"4/0/defaults": run(null_warm=null_warm)})
     line = next(text for text in lines if text.startswith("| broadcast, warm"))
     assert line.split("|")[-2].strip() == word
+
+
+def test_what_was_not_measured_is_not_met():
+    lines = report.judge({"4/0/defaults": run()[:1]})
+    assert [line.split("|")[-3:-1] for line in lines if line.startswith("| broadcast, warm")] == [
+        [" not measured ", " NOT MET "]]
+
+
+def test_a_run_that_did_not_end_is_one_in_which_nobody_came():
+    end = {"ev": "end", "want": "3", "up": "3"}
+    kept = {"4/0/plain": [end], "4/1/plain": [{**end, "up": "0"}], "4/0/linux-release": None}
+    assert report.judge_all_greet(kept) == ["| processors that greet | 4 | 3 | 0 | NOT MET |"]
+    assert report.judge_all_greet({"4/0/plain": [end]}) == ["| processors that greet | 4 | 3 | 3 | met |"]
 
 
 def test_linux_counts_only_with_all_processors():
@@ -59,9 +81,30 @@ def test_slope():
     assert report.slope([(2, 1200)]) is None
 
 
+def times(us):
+    return [{"ev": "times", **{part: str(us) for part in report.PARTS}}]
+
+
+def test_whole_runs_are_told_by_a_line_where_they_lie_on_one():
+    text = "\n".join(report.whole_runs({"4/0/plain": times(1400), "64/0/plain": times(7400),
+                                        "4/0/plain-com1": times(1400), "64/0/plain-com1": times(7400)}))
+    assert text.count("By least squares 0.10 ms for each processor, and 1 ms without any.") == 1
+    assert "By least squares" not in "\n".join(report.whole_runs({"4/0/plain": times(10), "64/0/plain": times(7400)}))
+
+
+def test_steps_of_a_cold_broadcast_need_all_records():
+    came = [{**wake(900), "wake": "broadcast", "send_us": "200", "first_us": "700", "median_us": "800"},
+            {"ev": "stages", "real_min_ns": "500000"}]
+    lines = report.cold_steps({"4/0/cold-broadcast": came, "16/0/cold-broadcast": came[:1],
+                               "64/0/cold-broadcast": [{"ev": "end", "up": "0"}]})
+    assert "| 4 | 200 | 500 | 700 | 800 | 900 |" in lines and len([l for l in lines if l.startswith("| 1")]) == 0
+    assert report.cold_steps({"16/0/cold-broadcast": came[:1]}) == []
+
+
 def test_markdown_of_nothing_and_of_one_run():
-    host = {"date": "2026-01-01", "qemu": "QEMU", "cores": 2, "processor": "a processor", "kernels": {}}
-    assert "# Wakes side by side" in report.markdown({}, host)
-    text = report.markdown({"4/0/defaults": run(), "4/0/base": run(warm=(100, 140, 120))}, host, "abc")
-    assert "### 4 processors" in text and "not there" in text
+    host = {"date": "2026-01-01", "qemu": "QEMU", "cores": 2, "processor": "a processor", "kernels": {},
+            "cpu": "a cpu", "linux": "quiet", "linux_most": 64}
+    assert "# Wakes side by side" in report.markdown({}, "123abc", host)
+    text = report.markdown({"4/0/defaults": run(), "4/0/base": run(warm=(100, 140, 120))}, "123abc", host, "abc")
+    assert "### 4 processors" in text and "not there" in text and "of 123abc" in text
     assert "| 4 | defaults broadcast warm | 120 | 60 | 0.50 |" in text
