@@ -247,6 +247,27 @@ def whole_runs(kept):
     return lines
 
 
+def floors(kept):
+    """What the machine itself costs, and what is on top of it: the most that any ratio can be."""
+    rows = []
+    for size, found in sorted(figures(kept).items()):
+        null, ours, each, firmware = (
+            statistics.median_low(found[name].values()) if found.get(name) else None
+            for name in (f"{NULL} warm", f"{BROADCAST} warm", f"{PARALLEL} warm", "firmware warm"))
+        if size > 1 and None not in (null, ours, each, firmware):
+            rows.append(f"| {size} | {null:,} | {(ours - null) / (size - 1):.1f} | {(each - ours) / (size - 1):.1f} | "
+                        f"{firmware / null:.1f} | {firmware / each:.1f} |")
+    if not rows:
+        return []
+    return ["## The floor, and what is on top of it", "", "Warm, medians. The null trampoline in long mode is what the "
+            "emulator takes to reset the processors and to bring each of them to long mode; nothing that wakes them can take "
+            "less. On top of it Reveille's APs find their record, stamp each stage, load their own tables and stack, and check "
+            "in, and `parallel` sends two messages to each instead of two to all. StartupAllAPs over the floor is the most "
+            "that its ratio to any wake could be.", "",
+            "| processors | floor, us | Reveille's way, us more for each AP | its own messages, us more for each AP | "
+            "StartupAllAPs over the floor | over parallel |", "|---|---|---|---|---|---|", *rows, ""]
+
+
 # A cold broadcast, step by step, in microseconds since the first message: the record, its key, what divides it.
 STEPS = (("the last message is sent", "wake", "send_us", 1), ("the first AP is in real mode", "stages", "real_min_ns", 1000),
          ("the first AP is in C", "wake", "first_us", 1), ("the median AP is in C", "wake", "median_us", 1),
@@ -342,7 +363,7 @@ def markdown(kept, commit, host, base=None):
         "![cold wakes](cold.svg)", ""]
     for size in sorted(all_figures):
         lines += table(size, all_figures[size])
-    lines += cold_steps(kept) + whole_runs(kept) + icount(kept) + before_and_after(kept, base)
+    lines += floors(kept) + cold_steps(kept) + whole_runs(kept) + icount(kept) + before_and_after(kept, base)
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -70,6 +70,12 @@ def test_a_run_that_did_not_end_is_one_in_which_nobody_came():
     assert report.judge_all_greet({"4/0/plain": [end]}) == ["| processors that greet | 4 | 3 | 3 | met |"]
 
 
+def test_the_floor_and_what_is_on_top():
+    lines = report.floors({"4/0/defaults": run()})
+    assert "| 4 | 30 | 10.0 | 10.0 | 340.0 | 113.3 |" in lines
+    assert report.floors({"4/0/defaults": run()[:2]}) == []
+
+
 def test_linux_counts_only_with_all_processors():
     kept = {"4/0/linux-release": {"cpus": 4, "us": 30000}, "4/1/linux-release": {"cpus": 3, "us": 1},
             "4/2/linux-release": None}
