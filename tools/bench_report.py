@@ -345,7 +345,7 @@ def markdown(kept, commit, host, base=None):
     lines = [
         "# Wakes side by side", "",
         f"Measured on {host['date']} of {commit}: {host['qemu']}, `-accel tcg,thread=single -cpu {host['cpu']}`, on "
-        f"one of {host['cores']} cores of {host['processor']}; {boots_told(kept)}. Kernels: "
+        f"{host['cores']} cores of {host['processor']}; {boots_told(kept)}. Kernels: "
         + ", ".join(f"{name} {text}" for name, text in sorted(host["kernels"].items())) + ".", "",
         "A figure is the median (smallest..largest) over n boots, from the first message to the last arrival by "
         "the processors' own stamps; firmware's is around its own call, Linux's from \"Bringing up secondary CPUs\" "
