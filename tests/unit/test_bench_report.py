@@ -14,12 +14,16 @@ def wake(us, up="3", writes="2"):
     return {"ev": "wake", "want": "3", "up": up, "last_us": str(us), "icr_writes": writes}
 
 
+def sweep(value, first, last, lost="0"):
+    return {"ev": "sweep", "value": value, "want": "3", "lost": lost, "first_us": first, "last_us": last}
+
+
 def run(cold=900, warm=(50, 70, 60), null_warm="30"):
     return [{"ev": "firmware", "cpus": "4", "cold_us": "11000", "warm_us": "10200"},
             {"ev": "null", "mode": "long", "cpus": "3", "up": "3", "cold_us": "400",
              "warm_median_us": null_warm},
-            wake(cold), *map(wake, warm), {"ev": "sweep", "value": "broadcast"},
-            wake(80, writes="6"), wake(90), wake(100), {"ev": "sweep", "value": "parallel"}]
+            wake(cold), *map(wake, warm), sweep("broadcast", "20", "60"),
+            wake(80, writes="6"), wake(90), wake(100), sweep("parallel", "30", "90")]
 
 
 def test_figures_of_a_run():
@@ -39,7 +43,7 @@ def test_cold_figures_have_boots_of_their_own():
 
 
 def test_a_wake_with_somebody_missing_is_no_figure():
-    records = [wake(900), wake(50, up="2"), {"ev": "sweep", "value": "broadcast"}]
+    records = [wake(900), wake(50, up="2"), sweep("broadcast", "20", "60", lost="1")]
     assert report.figures_of(records, "defaults") == {}
 
 
@@ -105,6 +109,13 @@ def test_steps_of_a_cold_broadcast_need_all_records():
                                "64/0/cold-broadcast": [{"ev": "end", "up": "0"}]})
     assert "| 4 | 200 | 500 | 700 | 800 | 900 |" in lines and len([l for l in lines if l.startswith("| 1")]) == 0
     assert report.cold_steps({"16/0/cold-broadcast": came[:1]}) == []
+
+
+def test_steps_of_a_warm_wake():
+    lines = report.warm_steps({"4/0/defaults": run(), "4/1/defaults": run()})
+    assert "| 4 | broadcast | 20 | 20.0 |" in lines
+    assert "| 4 | parallel | 30 | 30.0 |" in lines
+    assert report.warm_steps({"4/0/defaults": [sweep("broadcast", "20", "60", lost="1")]}) == []
 
 
 def test_markdown_of_nothing_and_of_one_run():
