@@ -309,10 +309,9 @@ def warm_steps(kept):
     if not listed:
         return []
     lines = ["## Where a warm wake's time goes", "", "Medians. Before the first AP runs an instruction, the emulator "
-             "takes the messages apart and resets those who are meant: most of what the null trampoline of real mode takes. Then they come one after the other, each with all "
+             "takes the messages apart and resets those who are meant. Then they come one after the other, each with all "
              "its way to C. On it CR0.PE, CR4.PAE and CR0.PG each make the emulator forget the processor's TLB and its "
-             "table of jumps, 64 KiB: with two more writes of that kind an AP took 1.8 us more for each. The null "
-             "trampoline, from real mode to long mode in one step, has one fewer.", "",
+             "table of jumps; the null trampoline, from real mode to long mode in one step, has one fewer.", "",
              "| processors | strategy | the first AP is in C, us | each further one, us |", "|---|---|---|---|"]
     for (size, strategy), steps in sorted(listed.items()):
         first, further = (statistics.median_low(column) for column in zip(*steps))
@@ -386,7 +385,8 @@ def markdown(kept, commit, host, base=None):
         "![cold wakes](cold.svg)", ""]
     for size in sorted(all_figures):
         lines += table(size, all_figures[size])
-    lines += floors(kept) + cold_steps(kept) + warm_steps(kept) + whole_runs(kept) + icount(kept) + before_and_after(kept, base)
+    lines += floors(kept) + cold_steps(kept) + warm_steps(kept) + whole_runs(kept) + icount(kept)
+    lines += before_and_after(kept, base)
     return "\n".join(lines).rstrip() + "\n"
 
 
