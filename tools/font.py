@@ -130,6 +130,8 @@ def source(fonts):
 
 
 def main(paths):
+    if not paths:
+        sys.exit("font: no console font is installed: `make setup` installs what is missing")
     fonts = []
     for path in paths:
         with open(path, "rb") as file:

@@ -119,3 +119,9 @@ def test_random_damage_is_refused_or_read_whole():
             continue
         assert len(glyphs) == len(PRINTABLE)
         assert {len(g) for g in glyphs} == {(width + 7) // 8 * height}
+
+
+def test_no_font_at_all_is_refused_and_says_what_to_do(capsys):
+    with pytest.raises(SystemExit) as e:
+        font.main([])
+    assert "make setup" in str(e.value) and capsys.readouterr().out == ""
