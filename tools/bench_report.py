@@ -168,7 +168,7 @@ def judge_sizes(kept):
     host = [value for key, value in kept.items() if key.endswith("/host")]
     if host:
         ms = statistics.median_low(host)
-        lines.append(row("four wakes through the fakes and their accounts, under ASan, ms of the host", "4,096",
+        lines.append(row("a parallel wake through the fakes and its account, under ASan, ms of the host", "4,096",
                          f"below {HOST_MS_MOST:,}", f"{ms:,} ({min(host):,}..{max(host):,})", ms < HOST_MS_MOST))
     return lines
 
