@@ -34,9 +34,11 @@ ROUNDS = 31  # of the defaults: one is cold, and a burst of the host's spoils a 
 MANUAL_ROUNDS = 6  # one by one and with the manual's delays, one takes 2.6 s with 255 processors
 SIZES, LONG_SIZES = (2, 4, 16, 64, 255), (288, 512)
 LINUX_MOST = 64  # 6.1 did not bring up 255 within 22 minutes of TCG
-# The whole run's wall clock: without what QEMU adds by itself, and with it (see bench_report).
-PLAIN = {"plain": {"vga": "none", "serial_place": ("-device", "pci-serial,chardev=com1")},
-         "plain-com1": {}}
+# The whole run's wall clock: without what QEMU adds by itself, and with it (see bench_report). The host
+# clears the guest's memory before, not at the first look for the last run's journal, which is in each MiB.
+PREPARED = {"extra": ("-mem-prealloc",)}
+PLAIN = {"plain": {"vga": "none", "serial_place": ("-device", "pci-serial,chardev=com1"), **PREPARED},
+         "plain-com1": PREPARED}
 ICOUNT_SIZES = (4, 16)
 ICOUNT = ("-icount", "shift=3,sleep=off", "-rtc", "clock=vm")
 
@@ -65,10 +67,16 @@ def reveille(size, options, esp=None, **more):
     machine = Patient(smp=str(size), cpu=CPU, mem=memory_mib(size), options=f"log=quiet {options}",
                       esp=esp or HOME / "esp", **more)
     with qemu.Qemu(machine) as vm:
-        told = records.parse_records(list(vm.lines()))
+        lines = list(vm.lines())
+    told = records.parse_records(lines)
     if not told or told[-1]["ev"] != "end":
-        print(f"bench: with {size} processors and {options} the run did not end", file=sys.stderr)
-        return [{"ev": "end", "ok": "0", "want": str(size - 1), "up": "0", "failed": str(size - 1)}]
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        place = HOME / f"not-ended-{size}-{time.strftime('%H%M%S')}.log"
+        place.write_bytes(vm.raw)
+        how = "was out of time" if vm.timed_out else f"was gone (QEMU exit status {vm.status})"
+        print(f"bench: with {size} processors and {options} the machine {how} before ev=end; its last line: "
+              f"{last or 'none'}; all of them: {place.relative_to(qemu.ROOT)}", file=sys.stderr)
+        return [{"ev": "end", "ok": "0", "want": str(size - 1), "up": "0", "failed": str(size - 1), "last": last}]
     return told
 
 

@@ -156,6 +156,21 @@ def judge_all_greet(kept):
     return [row("processors that greet", size, size - 1, up, up == size - 1) for size, up in sorted(least.items())]
 
 
+def not_ended(kept):
+    """The boots without an ev=end, and the last line that each of them wrote."""
+    rows = []
+    for key, value in sorted(kept.items()):
+        size, run, kind = key.split("/")
+        for record in value if isinstance(value, list) else []:
+            if "last" in record:
+                last = record["last"].replace("|", "\\|")
+                rows.append(f"| {size} | {run} | {kind} | " + (f"`{last}` |" if last else "nothing |"))
+    if not rows:
+        return []
+    return ["## Boots that did not end", "", "Each counts above as one in which nobody came.", "",
+            "| processors | run | boot | the last line on the serial port |", "|---|---|---|---|", *rows, ""]
+
+
 def judge_sizes(kept):
     lines = [row(LIMITS[name][0], "", f"at most {LIMITS[name][1]:,}", f"{size:,}", size <= LIMITS[name][1])
              for name, size in kept.get("0/0/sizes", {}).items()]
@@ -223,7 +238,9 @@ def times_of(kept, kind):
 def whole_runs(kept):
     lines = ["## A whole run", "", "From the image's first instruction to the end of the accounts, every line on a serial "
              "port; medians, in ms. `prepare` is all before the exit, `leave` saving what is known, the "
-             "exit, and firmware's end of it; `wake` has the greetings in it, and `report` the account of each processor.", ""]
+             "exit, and firmware's end of it; `wake` has the greetings in it, and `report` the account of each processor. "
+             "The host has cleared the guest's memory before (`-mem-prealloc`): else it does so when Reveille looks "
+             "for the last run's journal at each MiB, and on some hosts that takes seconds.", ""]
     for kind, title in (
             ("plain", "A serial port on PCI, and no display: what the run itself takes."),
             ("plain-com1", "COM1 and a display, as `make run` has them. QEMU tells the interrupt line of an ISA serial "
@@ -381,7 +398,7 @@ def markdown(kept, commit, host, base=None):
         f"clocks, and prints. Its command line is `{host['linux']}`; what it prints between the two lines goes to the "
         f"same serial port and is in its figure. It is not started above {host['linux_most']} processors: with 255 the "
         "release's kernel had not brought them up after 22 minutes of TCG.", "",
-        "## What was to be shown", "", *judge(kept), "## Figures", "", "![warm wakes](warm.svg)", "",
+        "## What was to be shown", "", *judge(kept), *not_ended(kept), "## Figures", "", "![warm wakes](warm.svg)", "",
         "![cold wakes](cold.svg)", ""]
     for size in sorted(all_figures):
         lines += table(size, all_figures[size])

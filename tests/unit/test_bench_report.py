@@ -74,6 +74,13 @@ def test_a_run_that_did_not_end_is_one_in_which_nobody_came():
     assert report.judge_all_greet({"4/0/plain": [end]}) == ["| processors that greet | 4 | 3 | 3 | met |"]
 
 
+def test_a_boot_that_did_not_end_says_how_far_it_came():
+    end = {"ev": "end", "want": "3", "up": "0", "last": "BdsDxe: starting Boot0001"}
+    assert report.not_ended({"4/0/plain": [{"ev": "end", "want": "3", "up": "3"}], "4/0/linux-release": None}) == []
+    lines = report.not_ended({"4/1/plain": [end], "4/2/plain": [{**end, "last": ""}]})
+    assert "| 4 | 1 | plain | `BdsDxe: starting Boot0001` |" in lines and "| 4 | 2 | plain | nothing |" in lines
+
+
 def test_the_floor_and_what_is_on_top():
     lines = report.floors({"4/0/defaults": run()})
     assert "| 4 | 30 | 10.0 | 10.0 | 340.0 | 113.3 |" in lines
