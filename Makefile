@@ -63,7 +63,7 @@ BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run test bench image stick iso usb signed debug host explain help setup unit fuzz clang clean
+.PHONY: all run test hostile bench image stick iso usb signed debug host explain help setup unit fuzz clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -79,6 +79,12 @@ test:
 	@tools/setup build run test iso sign
 	@$(BUILD) all host image
 	@$(PYTHON) tools/test.py
+
+## make hostile    firmware, machines and tables that do not forgive: a line for each row of docs/hostile.md
+hostile:
+	@tools/setup build run test
+	@$(BUILD) all host image
+	@$(PYTHON) tools/hostile.py
 
 ## make bench      wakes side by side: null, Reveille, firmware, Linux; SIZES= RUNS= BENCH=long BASE= RESUME=1
 bench:

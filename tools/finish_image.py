@@ -10,7 +10,7 @@ import os
 import struct
 import sys
 
-MAX_BYTES = 128 * 1024
+MAX_BYTES = 256 * 1024
 PAGE = 4096
 
 MACHINE_X64 = 0x8664

@@ -16,13 +16,13 @@ import sys
 import time
 import xml.etree.ElementTree
 
+import finish_image
 import matrix
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 B = os.environ.get("B", "build")
 # As `make B=...` puts it, seen from the root of the tree.
 BUILD = ROOT / B
-IMAGE_BYTES_MAX = 128 * 1024
 FUZZ_SECONDS = os.environ.get("FUZZ_SECONDS", "8")
 BOOTS_AT_A_TIME = "2"  # two-core machines; a boot under one-thread TCG fills a core
 JOBS = f"-j{os.cpu_count()}"
@@ -96,8 +96,8 @@ def test_builds(counts):
     counts.add("two builds are the same bytes", digests[0] is not None and digests[0] == digests[1])
     size = images[0].stat().st_size if images[0].exists() else None
     print(f"{size} bytes")
-    counts.add(f"the image has at most {IMAGE_BYTES_MAX} bytes",
-               size is not None and size <= IMAGE_BYTES_MAX)
+    counts.add(f"the image has at most {finish_image.MAX_BYTES} bytes",
+               size is not None and size <= finish_image.MAX_BYTES)
     status, output = command(["make", "--no-print-directory", JOBS, "clang"], BUILD_S, capture=True)
     if status:
         print(output)

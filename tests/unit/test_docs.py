@@ -4,8 +4,13 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import hostile  # noqa: E402
+
 BUILD = ROOT / os.environ.get("REVEILLE_BUILD", "build")
 
 
@@ -53,3 +58,12 @@ def test_the_readme_has_every_key_with_its_default_first():
         r"^\| `([a-z_-]+)` \| `([^`]*)`", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)}
     for key, default in options():
         assert rows.get(key) == default or key == "dry-run", key
+
+
+def test_every_hostile_case_names_tests_that_exist():
+    cases = hostile.rows(hostile.PAGE.read_text(encoding="utf-8"))
+    for what, named in cases:
+        assert named, f"no test shows: {what}"
+        for file, test in named:
+            definition = f"def {test}(" if file.endswith(".py") else f"void {test}("
+            assert definition in (ROOT / file).read_text(encoding="utf-8"), f"{file} has no {test}"
