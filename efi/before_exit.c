@@ -17,11 +17,10 @@
 
 // The journal: what every run says, a page for every four processors, and a line for each round;
 // and room for the end, however much there was to say.
-#define JOURNAL_PAGES     16u
-#define JOURNAL_PAGES_MAX 4096u
-#define CPUS_PER_PAGE     4u
-#define ROUNDS_PER_PAGE   16u
-#define JOURNAL_RESERVE   1024u // journal-full, ev=end, and the few sentences behind it
+#define JOURNAL_PAGES   16u
+#define CPUS_PER_PAGE   4u
+#define ROUNDS_PER_PAGE 16u
+#define JOURNAL_RESERVE 1024u // journal-full, ev=end, and the few sentences behind it
 
 // Runs in a row that may end in a reset before the next one refuses to wake anybody.
 #define RESETS_MAX 2u
@@ -47,8 +46,7 @@ static void open_console(struct reveille *run)
     }
     run->screens.pause = run->options.pause;
     text_screens_open(&run->firmware, !console->uart.present, &run->screens);
-    console->sinks[SINK_FIRMWARE] =
-        (struct console_sink){.write_line = text_screens_write, .context = &run->screens};
+    run_show_journal(run);
     run->log = (struct problem_log){.console = console};
     run->problems = (struct problems){report_problem, &run->log};
 }
@@ -67,6 +65,7 @@ EFI_STATUS run_open(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABLE *s
     run->firmware.tables = hw_read_tables();
     run->firmware.cr3 = hw_read_cr3();
     run->firmware.cr4 = hw_read_cr4();
+    run->firmware.stack_top = (uintptr_t)__builtin_frame_address(0);
     const EFI_STATUS status =
         system->BootServices->HandleProtocol(handle, &loaded_image, (void **)&run->firmware.loaded);
     if (EFI_ERROR(status))
@@ -79,7 +78,7 @@ EFI_STATUS run_open(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABLE *s
 // A machine that keeps resetting must come to rest, and a fault on purpose is not committed twice.
 static enum status look_back(struct reveille *run)
 {
-    run->resets = last_run_tell(&run->firmware, &run->console);
+    run->resets = last_run_tell(&run->last_run, &run->console);
     if (run->resets > 0 && run->options.inject_count > 0) {
         run->options.inject_count = 0;
         report_problem(&run->log, SEVERITY_WARNING, "inject",
@@ -148,12 +147,44 @@ static enum status allocate_plan(struct reveille *run)
     return status != STATUS_OK ? status : inject_check(&run->options, &run->plan, &run->problems);
 }
 
+// What is touched after the exit beside the image and the arena. Of the stack, our callers' frames
+// above us are in the same page or the next; below us a quarter of what UEFI promises, of which we
+// have used some (UEFI 2.10, "Handoff State": 128 KiB).
+static enum status list_own_memory(struct reveille *run)
+{
+    struct machine *machine = &run->machine;
+    const uint64_t stack_below = 32u * 1024u;
+    const struct {
+        const char *name;
+        const void *memory;
+        size_t bytes;
+    } pieces[] = {
+        {"the BSP's stack", (const void *)(uintptr_t)(run->firmware.stack_top - stack_below),
+         stack_below + PAGE_BYTES},
+        {"the journal", run->journal_memory, run->journal_pages * PAGE_BYTES},
+        {"the plan", run->plan.lcpus, run->plan_pages * PAGE_BYTES},
+        {"the list of processors", machine->inventory.cpus, machine->inventory_pages * PAGE_BYTES},
+        {"the screen's shadow", run->display.memory, run->display.pages * PAGE_BYTES},
+    };
+
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        const enum status status =
+            address_space_own(machine, pieces[i].name, pieces[i].memory, pieces[i].bytes);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return STATUS_OK;
+}
+
 static enum status allocate_arena(struct reveille *run)
 {
     const size_t count = run->plan.want + 1;
     char buffer[LINE_BYTES];
     struct line line;
 
+    const enum status status = list_own_memory(run);
+    if (status != STATUS_OK)
+        return status;
     arena_plan(count, address_space_bound(&run->machine, count), &run->arena);
     run->note = last_run_allocate(&run->firmware, run->arena.bytes / PAGE_BYTES + 1);
     if (run->note) {
@@ -162,7 +193,7 @@ static enum status allocate_arena(struct reveille *run)
         arena_prepare(&run->arena, run->plan.lcpus, ap_main, &run->console);
         if (run->display.memory && run->machine.processor.pat)
             arena_rally(&run->arena)->pat = PAT_WITH_COMBINING;
-        return STATUS_OK;
+        return address_space_own(&run->machine, "the note", run->note, PAGE_BYTES);
     }
     line_start(&line, buffer, sizeof buffer);
     line_add_format(
@@ -226,8 +257,12 @@ static enum status prepare(struct reveille *run)
         return status;
     run->firmware.pat = run->machine.processor.pat ? hw_rdmsr(MSR_IA32_PAT) : 0;
     console_set_rate(&run->console, clock_ticks(&run->machine.clock, 1));
+    last_run_find(&run->firmware, &run->last_run);
     run_harvest(run);
-    if (run->fetched || (status = look_back(run)) != STATUS_OK)
+    if (!run->fetched)
+        status = look_back(run);
+    last_run_release(&run->firmware, &run->last_run);
+    if (run->fetched || status != STATUS_OK)
         return status;
     if (run->options.screen != SCREEN_OFF)
         graphics_gather(run);

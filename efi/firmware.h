@@ -27,7 +27,8 @@ struct firmware {
     uint64_t cr3, cr4;
     uint64_t pat; // 0: there is none
     struct hw_tables tables;
-    bool left; // boot services are gone
+    uint64_t stack_top; // of the firmware's stack that we run on, as efi_main found it
+    bool left;          // boot services are gone
 };
 
 // The option line as somebody left it who edited it before the exit.
@@ -93,13 +94,6 @@ enum status memory_find_late_page(struct firmware *firmware, const struct proble
                                   uint32_t *page);
 // Writes two patterns and reads them back; the bytes are restored.
 bool memory_is_writable(uint64_t phys);
-
-// last_run.c: memory for the note and the arena, where the next start will look; NULL where there
-// is none.
-void *last_run_allocate(const struct firmware *firmware, size_t pages);
-// Looks for a note that an earlier run left, tells it, and drops it. Returns how many runs in a row
-// ended in a reset; 0 if there is no note. The memory map must have been read.
-uint32_t last_run_tell(const struct firmware *firmware, struct console *console);
 
 // gather.c: every fact, into machine.
 enum status gather(struct firmware *firmware, const struct options *options,

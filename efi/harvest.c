@@ -5,8 +5,6 @@
 
 #include "run.h"
 
-#include "last_run.h"
-
 // Also under this name if this run goes on, which writes its own beginning to the other one.
 #define NEWEST L"last"
 #define OLDER  L"previous"
@@ -70,26 +68,26 @@ static bool fetch_journal(struct reveille *run, const struct journal *found)
 
 void run_harvest(struct reveille *run)
 {
-    struct journal found;
+    struct last_run *last = &run->last_run;
     const bool only = run->options.harvest == HARVEST_ONLY;
-    bool again = false;
 
     if (run->options.save == SAVE_NONE && !only)
         return;
     const bool asked = stick_take_mark(&run->firmware) && run->options.again == ANSWER_YES;
     run->summary_told = nvram_tell(run);
-    struct journal_head *head = last_run_find_journal(&run->firmware, &found, &again);
-    run->fetched = only || (head ? again : asked);
-    if (!head) {
+    run->fetched = only || (last->head ? last->again : asked);
+    if (!last->head) {
         if (run->fetched)
             fetch_summary(run);
         return;
     }
-    const bool saved = fetch_journal(run, &found);
+    const bool saved = fetch_journal(run, &last->journal);
     // A run that goes on needs the memory; harvest=only leaves what it could not save to another
     // try. The start that again=yes asked for does not: each one after it would do nothing else.
     if (saved || !only)
-        journal_drop(head);
+        journal_drop(last->head);
+    else
+        last->head = NULL;
     if (saved && run->summary_told) { // which says less
         nvram_forget(run);
         run->summary_told = false;

@@ -1,21 +1,36 @@
-// Memory that outlives a warm reset: where this run's note and arena are put, and where the last
-// run's are looked for. Surprise: nothing tells the next start where they are. They begin at a
-// multiple of 1 MiB, as low as firmware allows above what it uses itself while it starts, and the
-// next start looks at each of those places.
+// Memory that outlives a warm reset: where this run's note, arena and journal are put, and where
+// the last run's are looked for. Surprise: nothing tells the next start where they are, so both
+// sides go through the same short list of places. A place is allocated before it is read: firmware
+// may have closed what nobody has allocated (EFI_MEMORY_RP), and to look there would be a fault.
 
 #include "last_run.h"
 
 #include "line.h"
 #include "verdict.h"
 
-#define MIB         0x100000u
-#define FIRST_PLACE (32u * MIB) // firmware's own start-up code and heap lie below, or near the top
-#define LAST_PLACE  (1024u * MIB) // a thousand places to look at
+#define MIB 0x100000u
+
+// Firmware's own start-up code and heap lie below the first place, or near the top of memory. Most
+// machines have all of the first places free; those behind them are for machines whose loaders or
+// drivers lie there, and for arenas that need more room in one piece.
+#define FIRST_PLACE (32ull * MIB)
+#define NEAR_PLACES 32u
+#define NEAR_STEP   MIB
+#define FAR_PLACE   (FIRST_PLACE + NEAR_PLACES * NEAR_STEP)
+#define FAR_PLACES  16u
+#define FAR_STEP    (60u * MIB) // to 964 MiB
+#define PLACES      (NEAR_PLACES + FAR_PLACES)
+
+static EFI_PHYSICAL_ADDRESS place_at(uint32_t number)
+{
+    return number < NEAR_PLACES ? FIRST_PLACE + number * NEAR_STEP
+                                : FAR_PLACE + (uint64_t)(number - NEAR_PLACES) * FAR_STEP;
+}
 
 void *last_run_allocate(const struct firmware *firmware, size_t pages)
 {
-    for (EFI_PHYSICAL_ADDRESS at = FIRST_PLACE; at <= LAST_PLACE; at += MIB) {
-        EFI_PHYSICAL_ADDRESS address = at;
+    for (uint32_t i = 0; i < PLACES; i++) {
+        EFI_PHYSICAL_ADDRESS address = place_at(i);
         if (!EFI_ERROR(firmware->boot->AllocatePages(AllocateAddress, EfiReservedMemoryType, pages,
                                                      &address)))
             return (void *)(uintptr_t)address;
@@ -23,26 +38,81 @@ void *last_run_allocate(const struct firmware *firmware, size_t pages)
     return memory_allocate(firmware, pages); // it will not be found again, and the run goes on
 }
 
-static struct note *find_note(const struct firmware *firmware)
+// These pages, to be read where they are; NULL if they are somebody's, or no memory.
+static void *take(const struct firmware *firmware, uint64_t phys, size_t pages)
 {
-    for (uint64_t at = FIRST_PLACE; at <= LAST_PLACE; at += MIB) {
-        struct note *note = (struct note *)(uintptr_t)at;
-        if (memory_view(firmware, at, sizeof *note) && note_is_whole(note, at))
-            return note;
-    }
-    return NULL;
+    EFI_PHYSICAL_ADDRESS address = phys;
+
+    if (pages == 0 || phys % PAGE_BYTES != 0 ||
+        EFI_ERROR(firmware->boot->AllocatePages(AllocateAddress, EfiLoaderData, pages, &address)))
+        return NULL;
+    return (void *)(uintptr_t)address;
 }
 
-static void report(const struct firmware *firmware, const struct note *note,
-                   struct console *console)
+// A journal that begins in this page, which is taken: the pages behind it are taken, too.
+static bool open_journal(const struct firmware *firmware, void *page, struct last_run *last)
 {
+    struct journal_head *head = page;
+    const struct journal_seal *seal = journal_seal_of(head);
+
+    if (last->head || !seal || seal->length > JOURNAL_BYTES_MAX)
+        return false;
+    const size_t pages = (sizeof *head + seal->length - 1) / PAGE_BYTES;
+    uint8_t *rest = (uint8_t *)page + PAGE_BYTES;
+    if (pages > 0 && !take(firmware, (uintptr_t)rest, pages))
+        return false;
+    if (journal_reopen(&last->journal, head, seal)) {
+        last->head = head;
+        last->head_pages = pages + 1;
+        last->again = seal->again != 0;
+        return true;
+    }
+    if (pages > 0)
+        memory_free(firmware, rest, pages);
+    return false;
+}
+
+// A note that lies in this page, which is taken: the records that it tells of are taken, too.
+static bool open_note(const struct firmware *firmware, void *page, struct last_run *last)
+{
+    struct note *note = page;
+
+    if (last->note || !note_is_whole(note, (uintptr_t)page))
+        return false;
+    last->note = note;
+    last->records_pages = note->cpus;
+    last->records = take(firmware, note->pages_phys, last->records_pages);
+    return true;
+}
+
+void last_run_find(const struct firmware *firmware, struct last_run *last)
+{
+    *last = (struct last_run){0};
+    for (uint32_t i = 0; i < PLACES && !(last->note && last->head); i++) {
+        void *page = take(firmware, place_at(i), 1);
+        if (page && !open_note(firmware, page, last) && !open_journal(firmware, page, last))
+            memory_free(firmware, page, 1);
+    }
+}
+
+void last_run_release(const struct firmware *firmware, struct last_run *last)
+{
+    memory_free(firmware, last->records, last->records_pages);
+    memory_free(firmware, last->note, 1);
+    memory_free(firmware, last->head, last->head_pages);
+    *last = (struct last_run){0};
+}
+
+uint32_t last_run_tell(const struct last_run *last, struct console *console)
+{
+    struct note *note = last->note;
     struct note_suspect suspect;
-    const uint64_t bytes = (uint64_t)note->cpus * sizeof(struct lcpu_page);
-    const struct lcpu_page *pages = memory_view(firmware, note->pages_phys, bytes);
-    const size_t count = note_suspects(note, pages, 1, &suspect);
     char buffer[LINE_BYTES];
     struct line line;
 
+    if (!note)
+        return 0;
+    const size_t count = note_suspects(note, last->records, 1, &suspect);
     line_start(&line, buffer, sizeof buffer);
     note_tell(note, &suspect, count, &line);
     console_say(console, 0, &line);
@@ -58,33 +128,7 @@ static void report(const struct firmware *firmware, const struct note *note,
         record_add_text(&line, "stage", stage_word(suspect.stage));
     }
     console_record(console, 0, &line);
-}
-
-struct journal_head *last_run_find_journal(const struct firmware *firmware, struct journal *found,
-                                           bool *again)
-{
-    for (uint64_t at = FIRST_PLACE; at <= LAST_PLACE; at += MIB) {
-        struct journal_head *head = (struct journal_head *)(uintptr_t)at;
-        if (!memory_view(firmware, at, sizeof *head))
-            continue;
-        const struct journal_seal *seal = journal_seal_of(head);
-        if (seal && seal->length < LAST_PLACE &&
-            memory_view(firmware, at, sizeof *head + seal->length) &&
-            journal_reopen(found, head, seal)) {
-            *again = seal->again != 0;
-            return head;
-        }
-    }
-    return NULL;
-}
-
-uint32_t last_run_tell(const struct firmware *firmware, struct console *console)
-{
-    struct note *note = find_note(firmware);
-    if (!note)
-        return 0;
-    report(firmware, note, console);
-    const uint32_t resets = note->resets + 1;
+    const uint32_t in_a_row = note->resets + 1;
     note_drop(note);
-    return resets;
+    return in_a_row;
 }

@@ -1,10 +1,37 @@
-// What the run before this one left in memory that outlives a warm reset.
+// What the run before this one left in memory that outlives a warm reset, and where this run puts
+// its own.
 #pragma once
 
 #include "firmware.h"
 #include "journal.h"
+#include "lcpu.h"
+#include "note.h"
 
-// Finds a whole journal and opens it for reading. Returns its head, to be dropped once the text is
-// safe; NULL if there is none. `again`: that run asked for this start.
-struct journal_head *last_run_find_journal(const struct firmware *firmware, struct journal *found,
-                                           bool *again);
+// Found in memory that is ours until last_run_release.
+struct last_run {
+    struct note *note;         // that run did not end; NULL: there is none
+    struct lcpu_page *records; // of its processors; NULL: they cannot be read
+    size_t records_pages;
+    struct journal_head *head; // what it said; NULL: there is none
+    size_t head_pages;
+    struct journal journal; // open for reading, where there is a head
+    bool again;             // that run asked for this start
+};
+
+// The longest journal that a run keeps, its head included.
+#define JOURNAL_PAGES_MAX 4096u
+#define JOURNAL_BYTES_MAX ((uint64_t)JOURNAL_PAGES_MAX * PAGE_BYTES)
+
+// Memory for a note and arena, or a journal, where the next start will look; elsewhere if all those
+// places are taken; NULL where there is none.
+void *last_run_allocate(const struct firmware *firmware, size_t pages);
+
+// Looks for both. Nothing is read that was not allocated first, and what is found stays allocated.
+void last_run_find(const struct firmware *firmware, struct last_run *last);
+
+// Tells a note, and drops it. Returns how many runs in a row ended in a reset; 0 if there is none.
+uint32_t last_run_tell(const struct last_run *last, struct console *console);
+
+// Gives all memory back. A journal that a later start shall find again is taken out before (`head`
+// set to NULL): its memory stays allocated, so that nobody else gets it.
+void last_run_release(const struct firmware *firmware, struct last_run *last);

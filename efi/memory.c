@@ -165,10 +165,11 @@ enum status memory_collect_ram(struct firmware *firmware, struct machine *machin
 }
 
 // ACPI tables may lie in types that are not memory to us, and the oldest ones in the BIOS area,
-// which maps leave out.
+// which maps leave out. What nobody has allocated cannot hold a table, and firmware may have closed
+// it (EFI_MEMORY_RP).
 static bool is_readable(uint32_t type)
 {
-    return is_memory(type) || type == EfiReservedMemoryType;
+    return (is_memory(type) && type != EfiConventionalMemory) || type == EfiReservedMemoryType;
 }
 
 const void *memory_view(const void *context, uint64_t address, uint64_t bytes)

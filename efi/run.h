@@ -6,6 +6,7 @@
 #include "address_space.h"
 #include "apic.h"
 #include "journal.h"
+#include "last_run.h"
 #include "plan.h"
 #include "qr.h"
 #include "report.h"
@@ -68,6 +69,7 @@ struct reveille {
     struct display display;
     struct journal journal;
     struct serial_found serial;
+    struct last_run last_run;
     void *journal_memory;
     size_t journal_pages;
     size_t shown; // of the journal, on firmware's screens
@@ -91,6 +93,8 @@ struct reveille {
     uint32_t resets;   // runs in a row, before this one, that ended in one
     size_t relocations;
     uint32_t low_page_after_exit;
+    bool account_begun, end_told;
+    size_t ending; // steps of the end that were begun
 
     // With exit=no.
     struct bsp_state firmware_bsp; // as firmware had it
@@ -154,7 +158,10 @@ void run_wake(struct reveille *run);
 void run_open_window(struct reveille *run);
 void run_close_window(struct reveille *run);
 
-// Shows on firmware's screens what was said while they were out of reach, since run->shown.
+// Firmware's screens show the journal, so that lines of APs stand there, too: CPU 0 writes all that
+// they have not shown yet, and then, if the journal had no room for it, this line. A console_sink.
+void run_show_line(void *run, const char *text);
+// Within reach again: what was said meanwhile is shown, and from now on each line is.
 void run_show_journal(struct reveille *run);
 
 // bsp.c. While firmware lives, what is taken over is at TPL_HIGH_LEVEL, and handed back as it is
@@ -184,7 +191,8 @@ void run_expect_faults(struct reveille *run);
 // The account of every processor.
 void run_report(struct reveille *run);
 
-// The last record, and the end that the options name.
+// The last record, and the end that the options name. Called again after a fault on its way, it
+// goes on behind the step that the fault broke into.
 _Noreturn void run_end(struct reveille *run);
 
 // Can the processors be given back with exit=no? Tells why not; force=yes makes it a warning.

@@ -15,20 +15,44 @@ static void tell(const struct problems *problems, const char *what, const struct
     problems->tell(problems->context, SEVERITY_ERROR, what, line->text);
 }
 
-// The pages that hold a frame buffer.
-// Of the serial port in device memory, if that is where it is.
+// The serial port's page, if it is in device memory.
 static struct range serial_page(const struct machine *machine)
 {
     return (struct range){machine->serial_mmio / PAGE_BYTES * PAGE_BYTES,
                           machine->serial_mmio != 0 ? PAGE_BYTES : 0};
 }
 
+// The pages that hold a frame buffer.
 static struct range pages_of(const struct framebuffer *framebuffer)
 {
     const uint64_t from = framebuffer->phys / PAGE_BYTES * PAGE_BYTES;
     const uint64_t bytes = (uint64_t)framebuffer->pitch_pixels * framebuffer->height * 4;
     const uint64_t end = (framebuffer->phys + bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
     return (struct range){from, end - from};
+}
+
+enum status address_space_own(struct machine *machine, const char *name, const void *memory,
+                              uint64_t bytes)
+{
+    const uint64_t from = (uintptr_t)memory / PAGE_BYTES * PAGE_BYTES;
+    const uint64_t end = ((uintptr_t)memory + bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+
+    if (!memory || bytes == 0)
+        return STATUS_OK;
+    if (machine->own_count == OWN_MEMORY_MAX)
+        return STATUS_NO_SPACE;
+    machine->own[machine->own_count++] = (struct own_memory){name, {from, end - from}};
+    return STATUS_OK;
+}
+
+// What it may take to map the arena itself, were none of it RAM to the map: a table for each 2 MiB
+// of it, the tables in it included, and the way down to them.
+static size_t arena_bound(size_t count, size_t tables_pages)
+{
+    struct arena arena;
+
+    arena_plan(count, 2 * tables_pages, &arena);
+    return arena.bytes / (2 * MIB) + 2 * 4;
 }
 
 size_t address_space_bound(const struct machine *machine, size_t count)
@@ -45,12 +69,17 @@ size_t address_space_bound(const struct machine *machine, size_t count)
         const struct range pixels = pages_of(&machine->framebuffers[i]);
         pages += page_tables_bound(&shape, pixels.phys, pixels.bytes) + 2 * 4; // and its two ends
     }
+    for (size_t i = 0; i < machine->own_count; i++) {
+        const struct range *own = &machine->own[i].range;
+        pages += page_tables_bound_by_page(&shape, own->phys, own->bytes);
+    }
     // Guard pages break every 2 MiB of the stacks into small pages, and their 1 GiB pages as well.
     const uint64_t stacks = (uint64_t)count * (GUARD_BYTES + STACK_BYTES);
     pages += 2 * (stacks / (2 * MIB) + 2);
     // The image's three parts, the APIC, the serial port, the low page, the null page and the
     // window: each may need one new table at every level, or split a page at two.
-    return pages + 8 * 4;
+    pages += 8 * 4;
+    return pages + arena_bound(count, pages);
 }
 
 // Passes a status on, and tells it if it is a failure.
@@ -105,9 +134,26 @@ static enum status start(struct page_tables *tables, const struct problems *prob
     return status;
 }
 
+// Maps what the memory map did not call RAM, page by page; the rest stays in its large pages.
+static enum status map_own(struct page_tables *tables, const char *name, const struct range *own,
+                           const struct problems *problems)
+{
+    for (uint64_t at = own->phys; at < own->phys + own->bytes; at += PAGE_BYTES) {
+        const struct page_walk walk = page_tables_walk(tables, at);
+        const struct range page = {at, PAGE_BYTES};
+        if (walk.mapped && walk.writable && walk.phys == at)
+            continue;
+        const enum status status = map(tables, name, at, &page, PAGE_WRITE, problems);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return STATUS_OK;
+}
+
 enum status address_space_build(const struct machine *machine, const struct arena *arena,
                                 const struct problems *problems, struct page_tables *tables)
 {
+    const struct range whole = {arena->phys, arena->bytes};
     const struct image *image = &machine->image;
     const struct range apic = {APIC_MMIO_PHYS(machine->apic_base), PAGE_BYTES};
     const struct range serial = serial_page(machine);
@@ -129,6 +175,13 @@ enum status address_space_build(const struct machine *machine, const struct aren
         if ((status = map(tables, "RAM", ram->phys, ram, PAGE_WRITE, problems)) != STATUS_OK)
             return status;
     }
+    for (size_t i = 0; i < machine->own_count; i++) {
+        const struct own_memory *own = &machine->own[i];
+        if ((status = map_own(tables, own->name, &own->range, problems)) != STATUS_OK)
+            return status;
+    }
+    if ((status = map_own(tables, "the arena", &whole, problems)) != STATUS_OK)
+        return status;
     if ((status = map(tables, "code", image->text.phys, &image->text, PAGE_EXEC, problems)) ||
         (status =
              map(tables, "constants", image->rodata.phys, &image->rodata, PAGE_READ, problems)) ||
@@ -264,6 +317,7 @@ enum status address_space_prove(const struct machine *machine, const struct aren
 {
     const uint64_t low = machine->low_page, window = arena->phys + arena->window_offset;
     const uint64_t rally = (uintptr_t)arena_rally(arena), table = (uintptr_t)arena_table(arena);
+    const uint64_t accounts = (uintptr_t)arena_account(arena, 0), pool = tables->pool_phys;
     const uint64_t apic = APIC_MMIO_PHYS(machine->apic_base);
     const struct range *text = &machine->image.text, *rodata = &machine->image.rodata,
                        *data = &machine->image.data;
@@ -276,6 +330,8 @@ enum status address_space_prove(const struct machine *machine, const struct aren
         {"constants", CLAIM_READABLE, rodata->phys, rodata->phys, rodata->bytes},
         {"data", CLAIM_WRITABLE, data->phys, data->phys, data->bytes},
         {"the rally", CLAIM_WRITABLE, rally, rally, PAGE_BYTES},
+        {"the accounts", CLAIM_WRITABLE, accounts, accounts, arena->count * sizeof(struct account)},
+        {"the page tables", CLAIM_WRITABLE, pool, pool, arena->tables_pages * PAGE_BYTES},
         {"the table of IDs", CLAIM_WRITABLE, table, table, arena->table_entries * LCPU_ID_BYTES},
         {"the APIC", CLAIM_DEVICE, apic, apic, PAGE_BYTES},
     };
@@ -286,6 +342,13 @@ enum status address_space_prove(const struct machine *machine, const struct aren
 
     if (serial.bytes != 0 && prove(tables, &port, problems) != STATUS_OK)
         status = STATUS_INVALID;
+    for (size_t i = 0; i < machine->own_count; i++) {
+        const struct range *own = &machine->own[i].range;
+        const struct claim claim = {machine->own[i].name, CLAIM_WRITABLE, own->phys, own->phys,
+                                    own->bytes};
+        if (prove(tables, &claim, problems) != STATUS_OK)
+            status = STATUS_INVALID;
+    }
     for (size_t i = 0; i < machine->framebuffer_count; i++) {
         const struct range pixels = pages_of(&machine->framebuffers[i]);
         const struct claim claim = {"a frame buffer",

@@ -9,6 +9,13 @@
 #include "problem.h"
 #include "status.h"
 
+// Lists memory that the BSP or an AP touches after the exit; whole pages are meant. It is mapped
+// even where the memory map does not call it RAM: firmware may grant memory out of a piece that it
+// reports as reserved all along. NULL is nothing. A ninth piece is a mistake of ours:
+// STATUS_NO_SPACE.
+enum status address_space_own(struct machine *machine, const char *name, const void *memory,
+                              uint64_t bytes);
+
 // Page-table pages that address_space_build needs at most for `count` processors.
 size_t address_space_bound(const struct machine *machine, size_t count);
 
@@ -21,8 +28,9 @@ enum status address_space_build(const struct machine *machine, const struct aren
 enum status address_space_place(const struct machine *machine, const struct arena *arena,
                                 const struct problems *problems, struct page_tables *tables);
 
-// Walks the finished tables for every address that an AP will touch, and tells each that is not
-// mapped as it must be, with the level at which the walk ended. `entry` is the AP's first function.
+// Walks the finished tables for every address that an AP or the BSP will touch, and tells each that
+// is not mapped as it must be, with the level at which the walk ended. `entry` is the AP's first
+// function.
 enum status address_space_prove(const struct machine *machine, const struct arena *arena,
                                 uint64_t entry, const struct problems *problems,
                                 const struct page_tables *tables);

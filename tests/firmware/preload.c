@@ -1,5 +1,6 @@
-// The preloader's way: load \reveille\BOOTX64.EFI, start the behaviours, start the image. Surprise:
-// the behaviours start last, since firmware's own loading is not what is tried.
+// The preloader's way: load \reveille\BOOTX64.EFI, start the behaviours, start the image, and switch
+// the machine off if it returns. Surprise: the behaviours start last, since firmware's own loading is
+// not what is tried.
 
 #include "preload.h"
 
@@ -174,5 +175,6 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
     status = preload.boot->StartImage(preload.image, NULL, NULL);
     preload_say(&preload, EFI_ERROR(status) ? L"preload: the image returned an error\r\n"
                                             : L"preload: the image returned\r\n");
+    system->RuntimeServices->ResetSystem(EfiResetShutdown, EFI_SUCCESS, 0, NULL);
     return status;
 }

@@ -1,5 +1,5 @@
-// `take-places`: every second place at a multiple of 1 MiB is somebody else's, reserved, as it is
-// where a driver or a boot loader came before.
+// `take-places=N`: a page at every Nth multiple of 1 MiB is somebody else's, reserved, as where a
+// driver or a boot loader came before.
 
 #include "preload.h"
 
@@ -10,12 +10,15 @@
 
 static EFI_STATUS start(const struct preload *preload, const char *value)
 {
-    (void)value;
-    for (EFI_PHYSICAL_ADDRESS at = FROM; at < TO; at += 2 * MIB) {
+    const uint64_t step = preload_number(value) * MIB;
+
+    if (step == 0)
+        return EFI_INVALID_PARAMETER;
+    for (EFI_PHYSICAL_ADDRESS at = FROM; at < TO; at += step) {
         EFI_PHYSICAL_ADDRESS place = at;
         (void)preload->boot->AllocatePages(AllocateAddress, EfiReservedMemoryType, PAGES, &place);
     }
-    preload_say(preload, L"preload: every second place is taken\r\n");
+    preload_say(preload, L"preload: places are taken\r\n");
     return EFI_SUCCESS;
 }
 

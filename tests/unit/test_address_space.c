@@ -602,7 +602,54 @@ static void test_proof_tells_levels(void **state)
         assert_true(told_times(&told, "page-walk", text) >= 1);
     }
     // The last one took all with it: what is to be unmapped still is, and each other thing is told.
-    assert_int_equal(told.count, 9 + 2 * 2);
+    assert_int_equal(told.count, 11 + 2 * 2);
+}
+
+// Firmware may grant memory out of a piece that its map calls reserved: neither the arena nor what the
+// BSP touches is RAM to this map, and all of it is mapped and proved all the same.
+static void test_own_memory_that_the_map_does_not_call_ram(void **state)
+{
+    static const uint64_t journal = 3 * GIB + 0x7000, shadow = 3 * GIB + 300 * MIB;
+
+    (void)state;
+    for (size_t count = 1; count <= 300; count += 299) {
+        fake_machine_start(&fake, count, 0, entry);
+        struct machine *machine = &fake.machine;
+        fake_unmap_arena(&fake.arena);
+        machine->ram_count = 1; // below 640 KiB
+        assert_int_equal(
+            address_space_own(machine, "the journal", (const void *)(uintptr_t)journal, 0x9001),
+            STATUS_OK);
+        assert_int_equal(address_space_own(machine, "the screen's shadow",
+                                           (const void *)(uintptr_t)shadow, 5 * MIB),
+                         STATUS_OK);
+        arena_plan(count, address_space_bound(machine, count), &fake.arena);
+        fake_map_arena(&fake.arena, 0);
+        static struct lcpu_plan plans[300];
+        arena_prepare(&fake.arena, plans, entry, NULL);
+        build();
+        assert_int_equal(prove(), STATUS_OK);
+        const struct found last = walk(journal + 0x9000), behind = walk(journal + 0xa000);
+        assert_true(last.mapped && last.writable && !last.executable);
+        assert_false(behind.mapped);
+        assert_int_equal(page_tables_unmap(&fake.tables, journal + 0x3000, PAGE_BYTES), STATUS_OK);
+        assert_int_equal(prove(), STATUS_INVALID);
+        assert_int_equal(told_times(&told, "page-walk", "the journal at 0xc000a000"), 1);
+        fake_machine_stop(&fake);
+    }
+}
+
+static void test_own_memory_has_a_bound(void **state)
+{
+    struct machine machine = {0};
+
+    (void)state;
+    assert_int_equal(address_space_own(&machine, "nothing", NULL, PAGE_BYTES), STATUS_OK);
+    assert_int_equal(machine.own_count, 0);
+    for (size_t i = 0; i < OWN_MEMORY_MAX; i++)
+        assert_int_equal(address_space_own(&machine, "a piece", &machine, 1), STATUS_OK);
+    assert_int_equal(address_space_own(&machine, "one too many", &machine, 1), STATUS_NO_SPACE);
+    assert_int_equal(machine.own_count, OWN_MEMORY_MAX);
 }
 
 // A trampoline's page that nobody mapped, and one that is another than the window leads to.
@@ -655,6 +702,8 @@ int main(void)
         TEST(test_proof_of_the_entry),
         TEST(test_proof_of_what_is_own),
         TEST(test_proof_tells_levels),
+        TEST(test_own_memory_that_the_map_does_not_call_ram),
+        TEST(test_own_memory_has_a_bound),
         TEST(test_proof_of_the_low_page),
         TEST(test_proof_without_nx),
     };

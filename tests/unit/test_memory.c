@@ -318,17 +318,33 @@ static bool readable(const struct firmware *firmware, uint64_t address, uint64_t
     return view != NULL;
 }
 
+// Firmware may have closed what nobody has allocated: a table that is said to lie there is none.
+static void test_view_of_free_memory(void **state)
+{
+    (void)state;
+    const struct firmware firmware =
+        WITH_MAP(AREA(EfiACPIReclaimMemory, 16 * MIB, 1),
+                 AREA(EfiConventionalMemory, 16 * MIB + 0x1000, 1),
+                 AREA(EfiACPIReclaimMemory, 16 * MIB + 0x2000, 1));
+
+    assert_true(readable(&firmware, 16 * MIB, PAGE_BYTES));
+    assert_false(readable(&firmware, 16 * MIB, PAGE_BYTES + 1));
+    assert_false(readable(&firmware, 16 * MIB + 0x1000, 1));
+    assert_false(readable(&firmware, 16 * MIB, 0x3000));
+    assert_true(readable(&firmware, 16 * MIB + 0x2000, PAGE_BYTES));
+}
+
 static void test_view(void **state)
 {
     (void)state;
     const struct firmware firmware =
         WITH_MAP(AREA(EfiACPIReclaimMemory, 17 * MIB, 256), // straddled backwards: listed first
-                 AREA(EfiConventionalMemory, 0, 160), AREA(EfiConventionalMemory, 16 * MIB, 256), //
+                 AREA(EfiLoaderData, 0, 160), AREA(EfiBootServicesData, 16 * MIB, 256), //
                  AREA(EfiReservedMemoryType, 18 * MIB, 1), // tables may lie in it
                  AREA(EfiMemoryMappedIO, 18 * MIB + 0x1000, 1),
-                 AREA(EfiConventionalMemory, 18 * MIB + 0x2000, 1),
-                 AREA(EfiConventionalMemory, 20 * MIB + 8, 16), // not on a page
-                 AREA(EfiConventionalMemory, 24 * MIB, UINT64_MAX));
+                 AREA(EfiLoaderData, 18 * MIB + 0x2000, 1),
+                 AREA(EfiLoaderData, 20 * MIB + 8, 16), // not on a page
+                 AREA(EfiLoaderData, 24 * MIB, UINT64_MAX));
     const uint64_t end = 18 * MIB + 0x1000; // of the run 16 MiB, 17 MiB, 18 MiB
 
     assert_true(readable(&firmware, 16 * MIB, 1));
@@ -351,7 +367,7 @@ static void test_view(void **state)
 static void test_view_edges(void **state)
 {
     (void)state;
-    const struct firmware firmware = WITH_MAP(AREA(EfiConventionalMemory, 0, 160));
+    const struct firmware firmware = WITH_MAP(AREA(EfiLoaderData, 0, 160));
 
     assert_false(readable(&firmware, 0, 1)); // a null pointer is no table
     assert_true(readable(&firmware, 1, 1));
@@ -671,6 +687,7 @@ int main(void)
         TEST(test_ram_hostile),
         TEST(test_ram_random),
         TEST(test_ram_without_memory),
+        TEST(test_view_of_free_memory),
         TEST(test_view),
         TEST(test_view_edges),
         TEST(test_writable),
