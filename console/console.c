@@ -13,10 +13,10 @@
 #define LINE_END       "\r\n"
 #define LINE_END_BYTES 2u
 
-// The longest that a living processor holds the lock: a full line and its end at the slowest rate,
-// the last FIFO load of the line before it and, should the port die under it, one time-out of the
-// UART: (511 + 2 + 16 + 32) characters * 10 bits / 1200 baud, and one stall: 4.775 s. The UART's 32
-// are two loads of 16.
+// The longest that a living processor holds the lock, which no call of firmware lengthens: a full
+// line and its end at the slowest rate, the last FIFO load of the line before it and, should the
+// port die under it, one time-out of the UART: (511 + 2 + 16 + 32) characters * 10 bits / 1200
+// baud, and one stall: 4.775 s. The UART's 32 are two loads of 16.
 #define LOCK_CHARACTERS \
     (LINE_BYTES - 1 + LINE_END_BYTES + UART_TIMEOUT_CHARACTERS / 2 + UART_TIMEOUT_CHARACTERS)
 #define LOCK_US \
@@ -75,15 +75,29 @@ static void write_whole_line(struct console *console, uint32_t cpu, const struct
         }
     }
     change_owner(console, self, UNOWNED);
+    if (cpu == 0 && console->firmware.write_line != NULL) {
+        console->firmware.write_line(console->firmware.context, line->text);
+    }
+}
+
+void console_let_go(struct console *console, uint32_t cpu)
+{
+    change_owner(console, cpu + 1, UNOWNED);
+}
+
+void console_drop_sinks(struct console *console)
+{
+    console->firmware.write_line = NULL;
+    for (size_t i = 0; i < CONSOLE_SINKS; i++) {
+        console->sinks[i].write_line = NULL;
+    }
 }
 
 void console_start(struct console *console, enum log_level log, uint64_t ticks_per_us)
 {
     console->uart = (struct uart){.present = false};
     console->log = log;
-    for (size_t i = 0; i < CONSOLE_SINKS; i++) {
-        console->sinks[i] = (struct console_sink){.write_line = NULL};
-    }
+    console_drop_sinks(console);
     atomic_init(&console->owner, UNOWNED);
     console->lock_ticks = LOCK_US * ticks_per_us;
     atomic_init(&console->takeovers, 0);

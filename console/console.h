@@ -1,7 +1,8 @@
 // Console: where finished lines go. One writer at a time, whole lines only, from any processor.
-// Besides the UART, sinks may be attached; those that call firmware are taken away before it is
-// left. Surprise: the lock is given up on. A processor that died with the lock in its hands must
-// not silence the others, so a waiter takes it over after a bounded wait.
+// Besides the UART, sinks may be attached. The one that calls firmware is CPU 0's alone: no other
+// processor may run firmware's code, which its tables do not even map executable. Surprise: the
+// lock is given up on. A processor that died with the lock in its hands must not silence the
+// others, so a waiter takes it over after a bounded wait.
 #pragma once
 
 #include <stdatomic.h>
@@ -21,12 +22,15 @@ struct console_sink {
 };
 
 // Each sink has a place of its own, so that attaching one never displaces another.
-enum console_place { SINK_FIRMWARE, SINK_SCREEN, SINK_JOURNAL, CONSOLE_SINKS };
+enum console_place { SINK_SCREEN, SINK_JOURNAL, CONSOLE_SINKS };
 
 struct console {
     struct uart uart;
     enum log_level log;
     struct console_sink sinks[CONSOLE_SINKS]; // write_line NULL: none
+    // Gets each line of CPU 0's, after the sinks and without the lock: however long firmware takes,
+    // nobody waits for it. write_line NULL: none, or out of reach.
+    struct console_sink firmware;
     _Atomic uint32_t owner;     // 0: free; else CPU index + 1 of the processor that is writing
     uint64_t lock_ticks;        // longest wait for the lock, in TSC ticks, before it is taken over
     _Atomic uint32_t takeovers; // how often that happened
@@ -40,6 +44,12 @@ void console_set_rate(struct console *console, uint64_t ticks_per_us);
 
 // Shows on every sink what was written so far. For the BSP alone, outside of what is timed.
 void console_flush(struct console *console);
+
+// A processor that will write no more gives the lock back, if it has it: the line stays as it is.
+void console_let_go(struct console *console, uint32_t cpu);
+
+// From now on there is the UART alone: for a processor that met a fault in a sink.
+void console_drop_sinks(struct console *console);
 
 // A sentence for people: dropped with log=quiet.
 void console_say(struct console *console, uint32_t cpu, const struct line *line);

@@ -31,11 +31,12 @@ static uint32_t crc_of(const struct journal_seal *seal)
 // Text first, then the seal: what a seal proves has left the cache.
 static void seal(struct journal *journal, size_t added)
 {
-    const char *text = journal->text + journal->length - added;
+    const size_t length = atomic_load_explicit(&journal->length, memory_order_relaxed);
+    const char *text = journal->text + length - added;
     struct journal_seal *next = &journal->seal;
 
     next->text_crc = crc32_add(next->text_crc, text, added);
-    next->length = journal->length;
+    next->length = length;
     next->turn++;
     next->crc = crc_of(next);
     hw_flush(text, added);
@@ -74,13 +75,14 @@ void journal_write_line(void *context, const char *text)
 
     while (text[bytes++] != '\0')
         ;
-    const size_t room = journal->capacity - journal->length;
+    const size_t length = atomic_load_explicit(&journal->length, memory_order_relaxed);
+    const size_t room = journal->capacity - length;
     if (room < journal->reserve || bytes > room - journal->reserve) {
         journal->left_out++;
         return;
     }
-    memcpy(journal->text + journal->length, text, bytes);
-    journal->length += bytes;
+    memcpy(journal->text + length, text, bytes);
+    atomic_store_explicit(&journal->length, length + bytes, memory_order_release);
     if (journal->head)
         seal(journal, bytes);
 }
@@ -89,7 +91,7 @@ const char *journal_next(const struct journal *journal, size_t *at)
 {
     const char *line = journal->text + *at;
 
-    if (*at >= journal->length)
+    if (*at >= atomic_load_explicit(&journal->length, memory_order_acquire))
         return NULL;
     while (journal->text[(*at)++] != '\0')
         ;

@@ -1,10 +1,12 @@
 // The journal: every line that was written, kept in memory that the caller gives, to be shown or
-// saved later. A sink of the console, so one writer at a time, on any processor. It may lie in
-// memory that a warm reset does not clear: then it is sealed after every line, so that the next
-// start finds what was said, up to the last whole line. Surprise: there are two seals, written in
-// turn, since a machine may go down while one is being written.
+// saved later. A sink of the console, so one writer at a time, on any processor; readers need no
+// lock, since a line is whole before the length says that it is there. It may lie in memory that a
+// warm reset does not clear: then it is sealed after every line, so that the next start finds what
+// was said, up to the last whole line. Surprise: there are two seals, written in turn, since a
+// machine may go down while one is being written.
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,7 +29,8 @@ struct journal_head {
 
 struct journal {
     char *text; // lines, each ended by NUL
-    size_t capacity, length;
+    size_t capacity;
+    _Atomic size_t length;     // whole lines; the writer stores it with release
     size_t reserve;            // bytes at the end that only the last lines may take
     uint32_t left_out;         // lines that found no room
     struct journal_head *head; // NULL: not to be found after a reset
@@ -53,7 +56,7 @@ void journal_reserve(struct journal *journal, size_t bytes);
 void journal_write_line(void *journal, const char *text);
 
 // The line at *at, which moves on to the next; NULL behind the last. Start with *at = 0, or with
-// the length that the journal had at some moment.
+// the length that the journal had at some moment. May run while another processor writes.
 const char *journal_next(const struct journal *journal, size_t *at);
 
 // The newer good seal of a head that lies here; NULL if there is none. Its length is not believed

@@ -22,25 +22,55 @@ void run_tell_left_out(struct reveille *run)
     report_problem(&run->log, SEVERITY_WARNING, "journal-full", line.text);
 }
 
-_Noreturn void run_end(struct reveille *run)
+static void drop_note(struct reveille *run)
 {
     note_drop(run->note);
-    run_tell_left_out(run);
-    report_end(&run->console, &run->outcome);
-    arena_rally(&run->arena)->bsp_stopped = NULL; // the end is told once
-    display_finish(run);
+}
+
+// There twice: a fault on the way costs the sink that it was in, and not the record.
+static void tell_end(struct reveille *run)
+{
+    if (!run->end_told)
+        report_end(&run->console, &run->outcome);
+    run->end_told = true;
+}
+
+// Firmware's code: by now all is told, should it not come back.
+static void keep_summary(struct reveille *run)
+{
     if (run->window_is_open)
-        nvram_save(run); // firmware's code: by now all is told, should it not come back
+        nvram_save(run);
+}
+
+static void leave_machine(struct reveille *run)
+{
     end_run(&run->firmware, &run->machine, &run->options, &run->console,
             run->outcome.ok ? EXIT_OK : EXIT_FAILED);
 }
 
-// Where the BSP goes on after a fault of its own: the account of what is known, and the end.
+_Noreturn void run_end(struct reveille *run)
+{
+    static void (*const steps[])(struct reveille *) = {
+        drop_note,      run_tell_left_out, tell_end,      tell_end,
+        display_finish, keep_summary,      leave_machine,
+    };
+
+    while (run->ending < sizeof steps / sizeof steps[0])
+        steps[run->ending++](run);
+    hw_halt();
+}
+
+// Where the BSP goes on after a fault of its own: the account of what is known, once, and the end.
 static void bsp_stopped(void *context)
 {
     struct reveille *run = context;
-    report_cpus(&run->console, &run->machine, &run->wake, &run->outcome);
+
     run->outcome.ok = false;
+    if (!run->account_begun) {
+        run->account_begun = true;
+        report_cpus(&run->console, &run->machine, &run->wake, &run->outcome);
+        run->outcome.ok = false;
+    }
     run_end(run);
 }
 
@@ -69,7 +99,7 @@ void run_leave(struct reveille *run)
         (void)run_save(run, name, STICK_BLANK, &run->problems);
     uart_drain(&run->console.uart);
     run_stop_watchdog(run);
-    run->console.sinks[SINK_FIRMWARE].write_line = NULL;
+    run->console.firmware.write_line = NULL;
     if (run->display.memory)
         graphics_clear(run);
     console_flush(&run->console); // the exit may never return, and the screen is not black then
@@ -92,6 +122,7 @@ void run_report(struct reveille *run)
         report_rounds(&run->console, &run->plan, run->rounds_us);
     report_stages(&run->console, &run->wake);
     report_aswoken(&run->console, &run->wake);
+    run->account_begun = true;
     report_cpus(&run->console, &run->machine, &run->wake, &run->outcome);
     run->times.reported = hw_tsc();
     report_times(&run->console, &run->machine.clock, &run->times);

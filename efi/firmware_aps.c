@@ -135,9 +135,6 @@ void firmware_wake_round(struct reveille *run, uint64_t line_us, struct wake_res
                        "StartupAllAPs is absent, refused, or ran out of time");
         return;
     }
-    // APs must not print to firmware's screen: what they say is shown afterwards.
-    run->shown = run->journal.length;
-    run->console.sinks[SINK_FIRMWARE].write_line = NULL;
     const uint32_t first = wake_open_turns(wake);
     if (first != 0)
         (void)run_everywhere(services, visit_again, run);

@@ -45,23 +45,37 @@ static void take_late_page(struct reveille *run)
     run_end(run);
 }
 
+static bool same(const char *one, const char *other)
+{
+    while (*one && *one == *other)
+        one++, other++;
+    return *one == *other;
+}
+
+void run_show_line(void *context, const char *text)
+{
+    struct reveille *run = context;
+    const char *line, *last = NULL;
+
+    while ((line = journal_next(&run->journal, &run->shown)) != NULL) {
+        text_screens_write(&run->screens, line);
+        last = line;
+    }
+    if (text && !(last && same(last, text)))
+        text_screens_write(&run->screens, text);
+}
+
 void run_show_journal(struct reveille *run)
 {
-    const char *line;
-
-    run->console.sinks[SINK_FIRMWARE].write_line = text_screens_write;
-    while ((line = journal_next(&run->journal, &run->shown)) != NULL)
-        text_screens_write(&run->screens, line);
+    run->console.firmware = (struct console_sink){.write_line = run_show_line, .context = run};
+    run_show_line(run, NULL);
 }
 
 void run_open_window(struct reveille *run)
 {
     if (run->window_is_open)
         return;
-    if (firmware_lives(run)) {
-        run->shown = run->journal.length;
-        run->console.sinks[SINK_FIRMWARE].write_line = NULL;
-    }
+    run->console.firmware.write_line = NULL;
     run_expect_faults(run);
     bsp_take_over(run);
     run->window_is_open = true;
@@ -88,6 +102,11 @@ static void inject(struct reveille *run)
     inject_arm(&run->options, &run->plan, &run->arena, run->parameters.x86_bpt_pml4_addr);
     if (inject_has(&run->options, FAULT_BAD_COPY))
         memcpy(run->wake.page_view, &halt, sizeof halt);
+    if (inject_has(&run->options, FAULT_BAD_JOURNAL) && run->journal_pages > 0) {
+        (void)page_tables_unmap(&run->tables, (uintptr_t)run->journal_memory,
+                                run->journal_pages * PAGE_BYTES);
+        hw_write_cr3(run->tables.pool_phys);
+    }
 }
 
 // An AP waits for its turn to greet as long as a round and everybody's greeting can take.
@@ -151,6 +170,7 @@ static void run_round(struct reveille *run, struct wake_result *result)
     wake_round(&run->wake, result);
     (void)wake_greet(&run->wake, GREETING_US);
     run_close_window(run);
+    wake_await_idle_faults(&run->wake, GREETING_US); // with exit=no firmware has the BSP by now
 }
 
 // CTRL+C in the Shell, looked at between the rounds and between a sweep's settings.

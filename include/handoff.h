@@ -61,6 +61,7 @@
 #define INJECT_UD_C           6
 #define INJECT_LATE           7
 #define INJECT_MUTE           8
+#define INJECT_UD_IDLE        9
 #define INJECT_HANG_REAL      0x80
 #define INJECT_UD_REAL        0x81
 
@@ -212,6 +213,7 @@ struct rally {
     _Atomic uint32_t
         unlisted_count; // processors that found no record of theirs, counted by themselves
     uint32_t unlisted_ids[RALLY_UNLISTED_MAX];
+    uint32_t bsp_faults; // BSP: faults of its own so far
 };
 
 ASSERT_OFFSET(struct rally, generation, RALLY_GENERATION);

@@ -29,6 +29,8 @@ enum fault_kind {
     FAULT_NMI,         // the BSP sends one while the AP is in C
     FAULT_DUPLICATE,   // the MADT lists this processor twice
     FAULT_NO_LOW_PAGE, // firmware has no page below 1 MiB to give
+    FAULT_UD_IDLE,     // an undefined opcode when the round is over
+    FAULT_BAD_JOURNAL, // the journal is not mapped any more
     FAULT_KINDS,
 };
 

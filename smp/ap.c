@@ -60,6 +60,9 @@ static void sleep_us(const struct lcpu *self, uint64_t us)
         hw_pause();
 }
 
+// inject=ud-idle: long enough after its greeting that the round is over for everybody.
+#define IDLE_FAULT_US 12000u
+
 // Faults of C, on purpose.
 static void misbehave(const struct lcpu *self)
 {
@@ -109,6 +112,10 @@ void ap_main(struct lcpu *self)
 
     check_in(self, generation);
     greet_in_turn(self, generation);
+    if (self->inject == INJECT_UD_IDLE) {
+        sleep_us(self, IDLE_FAULT_US);
+        hw_undefined();
+    }
 }
 
 void ap_visit(struct lcpu *self)

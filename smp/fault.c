@@ -1,6 +1,7 @@
 // The end of a processor that met an exception. Knows who it is by its GDT, which lies in its own
-// page, so that neither its stack nor its GS base has to be believed. Surprise: it prints from a 1
-// KiB stack; the line's memory is in the processor's page.
+// page, so that neither its stack nor its GS base has to be believed. Surprises: it prints from a 1
+// KiB stack; the line's memory is in the processor's page. And what it does may fault, too: each
+// further fault of the same processor does less than the one before, so that there is an end.
 
 #include "fault.h"
 
@@ -51,9 +52,13 @@ static struct lcpu_page *own_page(void)
     return (struct lcpu_page *)(uintptr_t)(tables.gdt.base & ~(uint64_t)(PAGE_BYTES - 1));
 }
 
+// The first fault is the account's: what follows from it says nothing about the processor.
 static void keep_evidence(struct lcpu *lcpu, const struct fault_frame *frame)
 {
     const uint32_t state = atomic_load_explicit(&lcpu->state, memory_order_relaxed);
+
+    if (atomic_load_explicit(&lcpu->fault.valid, memory_order_relaxed))
+        return;
     lcpu->fault.mode = state & ((1u << STATE_STAGE_BITS) - 1);
     lcpu->fault.vector = (uint32_t)frame->vector;
     lcpu->fault.error = (uint32_t)frame->error;
@@ -63,30 +68,49 @@ static void keep_evidence(struct lcpu *lcpu, const struct fault_frame *frame)
     atomic_store_explicit(&lcpu->fault.valid, 1, memory_order_release);
 }
 
-static void write_line(struct lcpu_page *page)
+static void write_line(struct lcpu_page *page, const struct fault_frame *frame)
 {
-    const struct lcpu_fault *fault = &page->lcpu.fault;
     struct line line;
 
     line_start(&line, page->line, sizeof page->line);
     line_add_format(
         &line, "CPU %u (APIC ID %u) stopped: vector %u (%s), error code %x, RIP %x, CR2 %x, RSP %x",
-        (uint64_t)page->lcpu.index, (uint64_t)page->lcpu.apic_id, (uint64_t)fault->vector,
-        fault_name(fault->vector), (uint64_t)fault->error, fault->ip, fault->cr2, fault->sp);
+        (uint64_t)page->lcpu.index, (uint64_t)page->lcpu.apic_id, frame->vector,
+        fault_name((uint32_t)frame->vector), (uint64_t)(uint32_t)frame->error, frame->rip,
+        hw_read_cr2(), frame->rsp);
     console_record(page->lcpu.rally->console, page->lcpu.index, &line);
+}
+
+// The BSP has the account to give. Its second fault was in the sentence about the first one or
+// behind it: the serial port alone is left, then. Its third costs that, too.
+static void stop_bsp(struct lcpu_page *page, const struct fault_frame *frame)
+{
+    struct rally *rally = page->lcpu.rally;
+    const uint32_t before = rally->bsp_faults++;
+
+    if (before > 0)
+        console_drop_sinks(rally->console);
+    if (before > 1)
+        rally->console->uart.present = false;
+    else
+        write_line(page, frame);
+    if (rally->bsp_stopped)
+        rally->bsp_stopped(rally->bsp_context);
 }
 
 _Noreturn void fault_report(const struct fault_frame *frame)
 {
     struct lcpu_page *page = own_page();
     struct rally *rally = page->lcpu.rally;
-    // A fault inside the BSP's own last report must not start that report again.
     const uint32_t before = atomic_load_explicit(&page->lcpu.fault.valid, memory_order_relaxed);
 
     keep_evidence(&page->lcpu, frame);
-    write_line(page);
-    if (page->lcpu.index == 0 && rally->bsp_stopped && !before)
-        rally->bsp_stopped(rally->bsp_context);
+    if (page->lcpu.index == 0)
+        stop_bsp(page, frame);
+    else if (before)
+        console_let_go(rally->console, page->lcpu.index);
+    else
+        write_line(page, frame);
     if (rally->park != 0)
         hw_jump(rally->park);
     hw_halt();

@@ -18,7 +18,8 @@ const char *fault_name(uint32_t vector);
 // The address of the entry stub for this vector, 0..31.
 uint64_t fault_stub(uint32_t vector);
 
-// Called by the stubs with interrupts off, on an interrupt stack. Keeps the evidence, writes the
-// line, and ends in the page's loop, which outlives this image; on the BSP it calls
-// rally.bsp_stopped instead, where one is set.
+// Called by the stubs with interrupts off, on an interrupt stack. Keeps the evidence of the first
+// fault, writes the line, and ends in the page's loop, which outlives this image. An AP's further
+// fault writes nothing. On the BSP each calls rally.bsp_stopped, where one is set, with fewer
+// sinks.
 _Noreturn void fault_report(const struct fault_frame *frame);

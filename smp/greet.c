@@ -64,6 +64,21 @@ static void send_nmis(struct wake *wake, uint64_t ticks)
     }
 }
 
+void wake_await_idle_faults(const struct wake *wake, uint64_t us)
+{
+    const uint64_t ticks = clock_ticks(&wake->clock, us);
+
+    for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
+        const struct account *account = arena_account(wake->arena, slot);
+        const struct lcpu *lcpu = lcpu_of(wake, slot);
+        const uint64_t start = hw_tsc();
+        while (fault_is_set(account->faults, FAULT_UD_IDLE) && account->up &&
+               !atomic_load_explicit(&lcpu->fault.valid, memory_order_acquire) &&
+               hw_tsc() - start < ticks)
+            hw_pause();
+    }
+}
+
 uint32_t wake_open_turns(struct wake *wake)
 {
     const uint32_t first = chain_greeters(wake);

@@ -34,7 +34,7 @@ static bool is_of_madt(enum fault_kind kind)
 // Faults that are no single AP's.
 static bool is_of_machine(enum fault_kind kind)
 {
-    return is_of_madt(kind) || kind == FAULT_NO_LOW_PAGE;
+    return is_of_madt(kind) || kind == FAULT_NO_LOW_PAGE || kind == FAULT_BAD_JOURNAL;
 }
 
 static bool is_of_messages(enum fault_kind kind)
@@ -213,6 +213,8 @@ static uint8_t code_of(enum fault_kind kind)
         return INJECT_LATE;
     case FAULT_MUTE:
         return INJECT_MUTE;
+    case FAULT_UD_IDLE:
+        return INJECT_UD_IDLE;
     default:
         return INJECT_NONE;
     }

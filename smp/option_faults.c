@@ -30,6 +30,8 @@ static const char *const words[FAULT_KINDS] = {
     [FAULT_NMI] = "nmi",
     [FAULT_DUPLICATE] = "duplicate",
     [FAULT_NO_LOW_PAGE] = "no-low-page",
+    [FAULT_UD_IDLE] = "ud-idle",
+    [FAULT_BAD_JOURNAL] = "bad-journal",
 };
 
 const char *fault_word(enum fault_kind kind)

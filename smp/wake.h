@@ -86,6 +86,9 @@ void wake_close(struct wake *wake);
 // Returns how many greeted now. Who does not within `line_us` loses the turn.
 uint32_t wake_greet(struct wake *wake, uint64_t line_us);
 
+// inject=ud-idle: waits for the faults of those who have come, at most `us` for each.
+void wake_await_idle_faults(const struct wake *wake, uint64_t us);
+
 // The life of an AP from its first act in C. Its record is its argument; it returns to the loop in
 // the page, so that whoever is done is in no code of this image's.
 void ap_main(struct lcpu *self);

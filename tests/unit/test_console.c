@@ -107,6 +107,7 @@ static void test_start(void **state)
     assert_false(console.uart.present);
     for (size_t i = 0; i < CONSOLE_SINKS; i++)
         assert_null(console.sinks[i].write_line);
+    assert_null(console.firmware.write_line);
     assert_int_equal(console.log, LOG_DEBUG);
     assert_int_equal(atomic_load(&console.owner), 0);
     assert_int_equal(atomic_load(&console.takeovers), 0);
@@ -122,7 +123,7 @@ static void check_levels(enum log_level log, const char *expected, const char *e
     struct wire wire;
 
     set_up(&console, &wire, log);
-    console.sinks[SINK_FIRMWARE] = (struct console_sink){write_sink, &wire, NULL};
+    console.sinks[SINK_SCREEN] = (struct console_sink){write_sink, &wire, NULL};
     put(console_say, &console, 0, "say");
     put(console_debug, &console, 0, "debug");
     put(console_record, &console, 0, "record");
@@ -148,10 +149,65 @@ static void test_sink_without_port(void **state)
     (void)state;
     set_up(&console, &wire, LOG_NORMAL);
     console.uart.present = false;
-    console.sinks[SINK_FIRMWARE] = (struct console_sink){write_sink, &wire, NULL};
+    console.sinks[SINK_SCREEN] = (struct console_sink){write_sink, &wire, NULL};
     put(console_say, &console, 0, "on the screen");
     assert_string_equal(wire.sink, "on the screen|");
     assert_string_equal(wire.text, "");
+}
+
+static void write_to_firmware(void *context, const char *text)
+{
+    const struct wire *wire = context;
+
+    assert_int_equal(atomic_load(&wire->console->owner), 0);
+    assert_non_null(strstr(wire->text, text)); // the port has it already
+    write_sink(context, text);
+}
+
+// Its code is not executable in the APs' tables, and however long it takes, nobody waits for it.
+static void test_firmware_is_cpu_0s_alone(void **state)
+{
+    struct console console;
+    struct wire wire;
+
+    (void)state;
+    set_up(&console, &wire, LOG_NORMAL);
+    console.firmware = (struct console_sink){write_to_firmware, &wire, NULL};
+    put(console_record, &console, 2, "CPU 2 stopped");
+    put(console_say, &console, 0, "Starting CPU 1...");
+    put(console_say, &console, 1, "Hello from CPU 1!");
+    assert_string_equal(wire.sink, "Starting CPU 1...|");
+    assert_string_equal(wire.text, "CPU 2 stopped\r\nStarting CPU 1...\r\nHello from CPU 1!\r\n");
+}
+
+static void test_without_sinks(void **state)
+{
+    struct console console;
+    struct wire wire;
+
+    (void)state;
+    set_up(&console, &wire, LOG_NORMAL);
+    console.firmware = (struct console_sink){write_sink, &wire, NULL};
+    for (size_t i = 0; i < CONSOLE_SINKS; i++)
+        console.sinks[i] = (struct console_sink){write_sink, &wire, NULL};
+    console_drop_sinks(&console);
+    put(console_record, &console, 0, "the end");
+    assert_string_equal(wire.sink, "");
+    assert_string_equal(wire.text, "the end\r\n");
+}
+
+static void test_let_go(void **state)
+{
+    struct console console;
+    struct wire wire;
+
+    (void)state;
+    set_up(&console, &wire, LOG_NORMAL);
+    atomic_store(&console.owner, 3);
+    console_let_go(&console, 1); // another's
+    assert_int_equal(atomic_load(&console.owner), 3);
+    console_let_go(&console, 2);
+    assert_int_equal(atomic_load(&console.owner), 0);
 }
 
 static void test_full_line(void **state)
@@ -324,7 +380,7 @@ static void test_goes_on_when_the_port_dies(void **state)
 
     (void)state;
     set_up(&console, &wire, LOG_NORMAL);
-    console.sinks[SINK_FIRMWARE] = (struct console_sink){write_sink, &wire, NULL};
+    console.sinks[SINK_SCREEN] = (struct console_sink){write_sink, &wire, NULL};
     fake_set_cell(FAKE_PORT8, PORT + 5, 0x00);
     fake_hook(FAKE_PORT8, PORT + 5, PORT + 5, NULL, NULL, NULL);
     put(console_say, &console, 0, "one");
@@ -341,6 +397,9 @@ int main(void)
         cmocka_unit_test(test_start),
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_sink_without_port),
+        cmocka_unit_test(test_firmware_is_cpu_0s_alone),
+        cmocka_unit_test(test_without_sinks),
+        cmocka_unit_test(test_let_go),
         cmocka_unit_test(test_full_line),
         cmocka_unit_test(test_waits_for_the_owner),
         cmocka_unit_test(test_takes_over_from_the_dead),

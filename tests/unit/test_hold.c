@@ -165,6 +165,96 @@ static void test_a_fault_ends_in_the_loop(void **state)
     FAKE_EXPECT_LOG({FAKE_HALT, 0, 0, 0, 0});
 }
 
+// ---- a fault on the way of a fault ----
+
+static char heard[2048];
+
+static void ignore(void *context, uint64_t address, uint64_t value)
+{
+    (void)context, (void)address, (void)value;
+}
+
+static void hear(void *context, const char *text)
+{
+    (void)context;
+    assert_true(strlen(heard) + strlen(text) + 2 < sizeof heard);
+    strcat(strcat(heard, text), "|");
+}
+
+static size_t lines_heard(void)
+{
+    size_t lines = 0;
+    for (const char *at = heard; *at; at++)
+        lines += *at == '|';
+    return lines;
+}
+
+static struct lcpu_page *become(size_t slot)
+{
+    start(APIC_X2APIC);
+    struct lcpu_page *page = arena_lcpu(&aps.arena, slot);
+    const struct hw_tables tables = {.gdt = page->lcpu.gdtr, .idt = page->lcpu.idtr};
+    fake_set_tables(&tables);
+    fake_set_cr(FAKE_CR2, 0);
+    heard[0] = '\0';
+    aps.console.sinks[SINK_JOURNAL] = (struct console_sink){.write_line = hear};
+    return page;
+}
+
+static void fault(uint32_t vector)
+{
+    const struct fault_frame frame = {.vector = vector, .rip = 0x1000 + vector};
+    FAKE_UNTIL_HALT(fault_report(&frame));
+}
+
+// An AP's second fault, wherever it is: the first account stays, nothing is written, and nobody
+// waits for the lock that it held.
+static void test_an_aps_second_fault_parks_it(void **state)
+{
+    (void)state;
+    const struct lcpu_page *page = become(2);
+    fault(6);
+    assert_int_equal(lines_heard(), 1);
+    atomic_store(&aps.console.owner, page->lcpu.index + 1); // it was inside a line
+    fault(14);
+    assert_int_equal(page->lcpu.fault.vector, 6);
+    assert_int_equal(page->lcpu.fault.ip, 0x1006);
+    assert_int_equal(lines_heard(), 1);
+    assert_int_equal(atomic_load(&aps.console.owner), 0);
+}
+
+static struct {
+    uint32_t calls;
+    bool sinks[4], port[4];
+} stopped;
+
+static void bsp_stopped(void *context)
+{
+    (void)context;
+    assert_true(stopped.calls < 4);
+    stopped.sinks[stopped.calls] = aps.console.sinks[SINK_JOURNAL].write_line != NULL;
+    stopped.port[stopped.calls++] = aps.console.uart.present;
+}
+
+// The BSP has the account to give: each of its faults leaves it less to give it by.
+static void test_the_bsps_further_faults_cost_the_sinks(void **state)
+{
+    (void)state;
+    const struct lcpu_page *page = become(0);
+    stopped.calls = 0;
+    arena_rally(&aps.arena)->bsp_stopped = bsp_stopped;
+    aps.console.uart = (struct uart){.port = UART_DEBUG_CONSOLE, .present = true, .fifo_bytes = 1};
+    fake_hook(FAKE_PORT8, UART_DEBUG_CONSOLE, UART_DEBUG_CONSOLE, NULL, ignore, NULL);
+    for (uint32_t vector = 12; vector < 15; vector++)
+        fault(vector);
+    assert_int_equal(page->lcpu.fault.vector, 12);
+    assert_int_equal(lines_heard(), 1);
+    assert_int_equal(stopped.calls, 3);
+    assert_true(stopped.sinks[0] && stopped.port[0]);
+    assert_true(!stopped.sinks[1] && stopped.port[1]);
+    assert_true(!stopped.sinks[2] && !stopped.port[2]);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -175,6 +265,8 @@ int main(void)
         TEST(test_a_message_that_did_not_leave_is_told),
         TEST(test_all_ways_lead_to_the_loop),
         TEST(test_a_fault_ends_in_the_loop),
+        TEST(test_an_aps_second_fault_parks_it),
+        TEST(test_the_bsps_further_faults_cost_the_sinks),
     };
     return cmocka_run_group_tests_name("hold", tests, NULL, NULL);
 }
