@@ -773,6 +773,9 @@ static void test_load_options_no_entry(void **state)
         {BYTES(ACTIVE "\x08\0" DESCRIPTION "\x04\x04\x03\0" END_NODE "\x07"), "", NO_TEXT("23")},
         {BYTES(ACTIVE "\x08\0" DESCRIPTION "\x04\x04\x09\0" END_NODE "\x07"), "", NO_TEXT("23")},
         {BYTES(ACTIVE "\x08\0" DESCRIPTION "\x7f\xff\x08\0\0\0\0\0\x07"), "", NO_TEXT("23")},
+        {BYTES(ACTIVE "\x0c\0" DESCRIPTION "\x04\x04\x03\0\x05\x05\0\0" END_NODE "\x07"), "",
+         NO_TEXT("27")},
+        {BYTES(ACTIVE "\x04\0" DESCRIPTION "\x7f\xff\x04"), "", NO_TEXT("17")},
         // The description: no end, an end beyond which there is nothing, an end at an odd place.
         {BYTES(ACTIVE "\x12\0R\0e\0v\0"), "", NO_TEXT("12")},
         {BYTES(ACTIVE "\x12\0R\0e\0v\0\0"), "", NO_TEXT("13")},
@@ -794,6 +797,7 @@ static void test_load_options_rubbish(void **state)
         {BYTES("\x80"), "", NO_TEXT("1")},
         {BYTES("\x01"), "", NO_TEXT("1")},
         {BYTES("rounds=2\x01"), "", NO_TEXT("9")},
+        {BYTES("rounds=2\x7f"), "", NO_TEXT("9")},
         {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\x07\0"), "", NO_TEXT("18")},
         {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\x85\0"), "", NO_TEXT("18")},
         {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\0\xd8"), "", NO_TEXT("18")},
