@@ -5,58 +5,102 @@
 
 #include "firmware.h"
 
-#include "line.h"
 #include "option_text.h"
 
 // A longer file is no option file: told, and not read.
 #define CONFIG_BYTES_MAX 65536u
 
-static EFI_FILE_HANDLE open_file(const struct firmware *firmware)
+// EFI_NOT_FOUND: there is none, or no file system where the image came from.
+static EFI_STATUS open_file(const struct firmware *firmware, EFI_FILE_HANDLE *file)
 {
     EFI_GUID guid = SIMPLE_FILE_SYSTEM_PROTOCOL;
     EFI_FILE_IO_INTERFACE *volume = NULL;
-    EFI_FILE_HANDLE root = NULL, file = NULL;
+    EFI_FILE_HANDLE root = NULL;
     CHAR16 path[] = L"\\reveille.cfg";
 
     if (!firmware->loaded->DeviceHandle ||
         EFI_ERROR(firmware->boot->HandleProtocol(firmware->loaded->DeviceHandle, &guid,
-                                                 (void **)&volume)) ||
-        EFI_ERROR(volume->OpenVolume(volume, &root)))
-        return NULL;
-    if (EFI_ERROR(root->Open(root, &file, path, EFI_FILE_MODE_READ, 0)))
-        file = NULL;
+                                                 (void **)&volume)))
+        return EFI_NOT_FOUND;
+    EFI_STATUS status = volume->OpenVolume(volume, &root);
+    if (EFI_ERROR(status))
+        return status;
+    status = root->Open(root, file, path, EFI_FILE_MODE_READ, 0);
     root->Close(root);
-    return file;
+    return status;
 }
 
-static enum status read_file(const struct firmware *firmware, const struct problems *problems,
-                             struct options *options)
+// Asked first, since reading a directory succeeds, too: it yields its entries, in binary.
+static bool is_directory(EFI_FILE_HANDLE file)
 {
-    EFI_FILE_HANDLE file = open_file(firmware);
+    static EFI_GUID guid = EFI_FILE_INFO_ID;
+    uint64_t memory[(sizeof(EFI_FILE_INFO) + 64 * sizeof(CHAR16)) / sizeof(uint64_t) + 1];
+    EFI_FILE_INFO *info = (EFI_FILE_INFO *)(void *)memory;
+    UINTN bytes = sizeof memory;
+
+    return !EFI_ERROR(file->GetInfo(file, &guid, &bytes, info)) &&
+           (info->Attribute & EFI_FILE_DIRECTORY) != 0;
+}
+
+static void warn(const struct problems *problems, const char *what, const char *detail)
+{
+    problems->tell(problems->context, SEVERITY_WARNING, what, detail);
+}
+
+static void tell_unreadable(const struct problems *problems, struct options *options)
+{
+    warn(problems, "config-unreadable",
+         "reveille.cfg is there, but could not be read, so the run goes on without its options, "
+         "and saves nothing: copy it to the volume again, or try another stick");
+    options->save = SAVE_NONE; // as it may have said
+}
+
+static enum status read_opened(const struct firmware *firmware, EFI_FILE_HANDLE file,
+                               const struct problems *problems, struct options *options)
+{
     enum status status = STATUS_OK;
     UINTN bytes = CONFIG_BYTES_MAX;
     void *text = NULL;
 
-    if (!file)
-        return STATUS_OK; // no file: the defaults
     if (EFI_ERROR(firmware->boot->AllocatePool(EfiLoaderData, CONFIG_BYTES_MAX, &text)) ||
         EFI_ERROR(file->Read(file, &bytes, text))) {
-        problems->tell(problems->context, SEVERITY_ERROR, "config-unreadable",
-                       "reveille.cfg is there, but could not be read");
-        status = STATUS_INVALID;
-        options->save = SAVE_NONE; // as it may have said
+        tell_unreadable(problems, options);
     } else if (bytes >= CONFIG_BYTES_MAX) {
-        problems->tell(
-            problems->context, SEVERITY_ERROR, "config-too-long",
-            "reveille.cfg has 65536 bytes or more: this is no option file, so nothing of it "
-            "was read");
-        status = STATUS_INVALID;
+        warn(problems, "config-too-long",
+             "reveille.cfg has 65536 bytes or more: this is no option file, so the run goes on "
+             "without it, and saves nothing: leave only options in it");
         options->save = SAVE_NONE; // as it may have said
+    } else if (bytes == 0) {
+        warn(problems, "config-empty",
+             "reveille.cfg is empty: if it should have options, write it again, and eject the "
+             "stick before you pull it out");
     } else {
         status = options_parse(text, bytes, "reveille.cfg", problems, options);
     }
     if (text)
         firmware->boot->FreePool(text);
+    return status;
+}
+
+static enum status read_file(const struct firmware *firmware, const struct problems *problems,
+                             struct options *options)
+{
+    EFI_FILE_HANDLE file = NULL;
+    enum status status = STATUS_OK;
+
+    const EFI_STATUS opened = open_file(firmware, &file);
+    if (opened == EFI_NOT_FOUND)
+        return STATUS_OK; // the defaults
+    if (EFI_ERROR(opened)) {
+        tell_unreadable(problems, options);
+        return STATUS_OK;
+    }
+    if (is_directory(file))
+        warn(problems, "config-directory",
+             "reveille.cfg is a directory, so no options are read from it: remove it, and put a "
+             "text file of this name in its place");
+    else
+        status = read_opened(firmware, file, problems, options);
     file->Close(file);
     return status;
 }

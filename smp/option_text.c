@@ -3,27 +3,19 @@
 // nothing is converted, copied or limited in length.
 #include "option_text.h"
 
+#include "load_options.h"
 #include "option_table.h"
 
-// No command line or boot entry is longer (a boot entry is a firmware variable, in practice at most
-// 32 KiB). A larger size is a lie that would make us read what is not ours.
-#define LOAD_OPTIONS_MAX_BYTES 65536u
-
-#define BYTE_ORDER_MARK 0xfeffu
+#define ODD_UTF16 "UTF-16 in an odd number of bytes (%u), the last one is ignored"
 
 static bool is_line_end(char c)
 {
     return c == '\n' || c == '\r';
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || is_line_end(c);
-}
-
 static size_t skip_blanks(struct text text, size_t at)
 {
-    while (at < text.units && is_blank(text_char(text, at))) {
+    while (at < text.units && text_is_blank(text_char(text, at))) {
         at++;
     }
     return at;
@@ -62,8 +54,8 @@ static void read_words(struct text text, struct option_report *report, struct op
         } else if (is_line_end(c)) {
             bool half = c == '\r' && end < text.units && text_char(text, end) == '\n';
             report->line += report->line > 0 && !half;
-        } else if (!is_blank(c)) {
-            while (end < text.units && !is_blank(text_char(text, end)) &&
+        } else if (!text_is_blank(c)) {
+            while (end < text.units && !text_is_blank(text_char(text, end)) &&
                    text_char(text, end) != '#') {
                 end++;
             }
@@ -100,8 +92,7 @@ static struct text file_text(const uint8_t *bytes, size_t count, struct option_r
         return (struct text){bytes, count, 1};
     }
     if (count % 2 != 0) {
-        tell(report, SEVERITY_WARNING, "bad-text",
-             "UTF-16 in an odd number of bytes (%u), the last one is ignored", count);
+        tell(report, SEVERITY_WARNING, "bad-text", ODD_UTF16, count);
     }
     struct text text = {bytes, count / 2, 2};
     return marked ? text_slice(text, 1, text.units - 1) : text;
@@ -125,75 +116,6 @@ enum status options_parse(const char *text, size_t bytes, const char *source,
     return finish(&report);
 }
 
-static bool is_control(uint16_t unit)
-{
-    bool space = unit == '\t' || unit == '\r' || unit == '\n';
-    return (unit < 0x20 && !space) || (unit >= 0x7f && unit < 0xa0);
-}
-
-// Printable ASCII with nothing but NULs behind it: what some tools write into a boot entry, against
-// the specification.
-static bool is_ascii_text(struct text text)
-{
-    size_t end = end_without_nuls(text);
-    for (size_t i = 0; i < end; i++) {
-        if (text_unit(text, i) >= 0x80 || is_control(text_unit(text, i))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-// No control character, no unpaired surrogate, no noncharacter (erased flash reads 0xFFFF), and at
-// least half of it ASCII: most random 16-bit numbers are letters somewhere in Unicode. The GUID
-// that EDK II puts into each boot option that it makes itself is an example.
-static bool is_utf16_text(struct text text)
-{
-    size_t ascii = 0;
-    for (size_t i = 0; i < text.units; i++) {
-        uint16_t unit = text_unit(text, i);
-        uint16_t next = i + 1 < text.units ? text_unit(text, i + 1) : 0;
-        if (is_control(unit) || unit >= 0xfffe || (unit >= 0xdc00 && unit < 0xe000)) {
-            return false;
-        }
-        if (unit >= 0xd800 && unit < 0xdc00) {
-            if (next < 0xdc00 || next >= 0xe000) {
-                return false;
-            }
-            i++;
-        }
-        ascii += unit < 0x80;
-    }
-    return 2 * ascii >= text.units;
-}
-
-// Finds the text in load options: up to its terminator, if there is one. False: this is no text.
-static bool load_options_text(const uint8_t *bytes, size_t count, struct option_report *report,
-                              struct text *found)
-{
-    struct text text = {bytes, count, 1};
-    if (is_ascii_text(text)) {
-        *found = text_slice(text, 0, end_without_nuls(text));
-        return true;
-    }
-    if (count % 2 != 0) {
-        return false;
-    }
-    text = (struct text){bytes, count / 2, 2};
-    if (text_unit(text, 0) == BYTE_ORDER_MARK) {
-        text = text_slice(text, 1, text.units - 1);
-    }
-    *found = text_slice(text, 0, text_find(text, '\0'));
-    if (!is_utf16_text(*found)) {
-        return false;
-    }
-    if (end_without_nuls(text) > found->units) {
-        tell(report, SEVERITY_WARNING, "bad-text", "%u bytes behind the terminator are ignored",
-             2 * (text.units - found->units - 1));
-    }
-    return true;
-}
-
 // Index of the first unit behind the word that starts at `at`, blanks between double quotes being
 // part of it. Quotes that are not closed are ordinary characters.
 static size_t quoted_word_end(struct text text, size_t at)
@@ -202,10 +124,10 @@ static size_t quoted_word_end(struct text text, size_t at)
     bool quoted = false;
     for (; at < text.units; at++) {
         char c = text_char(text, at);
-        if (is_blank(c) && !quoted) {
+        if (text_is_blank(c) && !quoted) {
             return at;
         }
-        if (is_blank(c) && unquoted_end == text.units) {
+        if (text_is_blank(c) && unquoted_end == text.units) {
             unquoted_end = at;
         }
         quoted = quoted != (c == '"');
@@ -234,18 +156,87 @@ static struct text skip_image_name(struct text text, struct option_report *repor
     return text_slice(text, end, text.units - end);
 }
 
+// What the bytes are, if that is worth a word. False: there is nothing to read.
+static bool tell_load_options(const struct load_options *found, struct option_report *report)
+{
+    switch (found->kind) {
+    case LOAD_OPTIONS_NONE:
+        return false;
+    case LOAD_OPTIONS_TOO_LONG:
+        tell(report, SEVERITY_WARNING, "bad-text",
+             "%u bytes are more than any boot entry has, and none of them is read: write options "
+             "into reveille.cfg",
+             found->bytes);
+        return false;
+    case LOAD_OPTIONS_SWAPPED:
+        tell(report, SEVERITY_WARNING, "bad-text",
+             "UTF-16 big-endian is not read: write the boot entry as UTF-16 little-endian, or "
+             "options into reveille.cfg",
+             0);
+        return false;
+    case LOAD_OPTIONS_WINDOWS:
+        tell(report, SEVERITY_WARNING, "bad-text",
+             "they are those of Windows' boot manager, made by bcdedit, and are ignored: give this "
+             "program a boot entry of its own, or write options into reveille.cfg",
+             0);
+        return false;
+    case LOAD_OPTIONS_RUBBISH:
+        tell(report, SEVERITY_WARNING, "bad-text",
+             "%u bytes that are no text are ignored: write options into reveille.cfg, or into the "
+             "boot entry as UTF-16 text",
+             found->bytes);
+        return false;
+    case LOAD_OPTIONS_TEXT:
+        break;
+    }
+    if (found->whole_entry) {
+        tell(report, SEVERITY_WARNING, "whole-entry",
+             "firmware handed over its whole boot entry; the options in it are read", 0);
+    }
+    if (found->stray_first) {
+        tell(report, SEVERITY_WARNING, "bad-text", "UTF-16 behind a stray byte, which is ignored",
+             0);
+    }
+    if (found->stray_last) {
+        tell(report, SEVERITY_WARNING, "bad-text", ODD_UTF16, found->bytes);
+    }
+    return true;
+}
+
+// The first piece is a command line. What stands behind a NUL are more words where an option is
+// among them (efibootmgr writes NULs between its arguments), else nothing of ours: a current
+// directory, or memory behind a terminator.
+static void read_pieces(struct text text, struct option_report *report, struct options *options)
+{
+    struct text piece;
+    size_t at = text_find(text, '\0');
+    bool told = false;
+
+    read_words(skip_image_name(text_slice(text, 0, at), report), report, options);
+    while (load_options_next_piece(text, &at, &piece)) {
+        if (!load_options_has_option(piece)) {
+            tell(report, SEVERITY_WARNING, "bad-text", "%u bytes behind the terminator are ignored",
+                 (text.units - at + piece.units) * text.unit_bytes);
+            return;
+        }
+        if (!told) {
+            tell(report, SEVERITY_WARNING, "bad-text", "NULs between the words are read as blanks",
+                 0);
+        }
+        told = true;
+        read_words(piece, report, options);
+    }
+}
+
 enum status options_parse_load_options(const void *data, size_t bytes,
                                        const struct problems *problems, struct options *options)
 {
     struct option_report report = {.source = "load options", .problems = problems};
-    struct text text;
-    if (data == NULL || bytes == 0) {
-        return STATUS_OK;
+    struct load_options found;
+
+    load_options_find_text(data, bytes, &found);
+    if (tell_load_options(&found, &report)) {
+        read_pieces(found.text, &report, options);
     }
-    if (bytes > LOAD_OPTIONS_MAX_BYTES || !load_options_text(data, bytes, &report, &text)) {
-        tell(&report, SEVERITY_WARNING, "bad-text", "%u bytes that are no text are ignored", bytes);
-        return STATUS_OK;
-    }
-    read_words(skip_image_name(text, &report), &report, options);
     return finish(&report);
 }

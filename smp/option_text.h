@@ -24,12 +24,12 @@ void options_set_defaults(struct options *options);
 enum status options_parse(const char *text, size_t bytes, const char *source,
                           const struct problems *problems, struct options *options);
 
-// Reads load options as firmware hands them over: UTF-16LE at any alignment, with or without a
-// terminator, or printable ASCII. A first word that cannot be an option (no '=', not `help`) is the
-// image's own name, as the Shell passes it, quoted or not, and is skipped. Data that is not text
-// (odd length, control characters, unpaired surrogates, mostly beyond ASCII, over 64 KiB) is told
-// as a warning and ignored whole: some firmware passes binary rubbish there. So is what stands
-// behind a terminator. `data` may be NULL. Findings and the answer are as above.
+// Reads load options as firmware hands them over, in every form that load_options.h knows. A first
+// word that cannot be an option (no '=', not `help`) is the image's own name, as the Shell passes
+// it, quoted or not, and is skipped. Words go on behind a NUL if an option is among them. What is
+// no text is told as a warning that says what to do, and ignored whole, and so is what is no option
+// behind a NUL: some firmware passes binary rubbish there. `data` may be NULL. Findings and the
+// answer are as above.
 enum status options_parse_load_options(const void *data, size_t bytes,
                                        const struct problems *problems, struct options *options);
 

@@ -24,6 +24,11 @@ char text_lower(struct text text, size_t index)
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
+bool text_is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 struct text text_slice(struct text text, size_t first, size_t units)
 {
     return (struct text){text.bytes + first * text.unit_bytes, units, text.unit_bytes};

@@ -27,6 +27,9 @@ char text_char(struct text text, size_t index);
 // The same, a capital letter as its small one.
 char text_lower(struct text text, size_t index);
 
+// Does the character stand between words: a blank, a tab, or a line's end?
+bool text_is_blank(char c);
+
 // `units` units from `first` on; all must lie inside.
 struct text text_slice(struct text text, size_t first, size_t units);
 

@@ -74,6 +74,7 @@ class Machine:
     firmware: str = ""  # words for tests/firmware/preload.c, which then starts before the image
     esp: pathlib.Path = BUILD / "esp"
     files: dict = dataclasses.field(default_factory=dict)  # more for the ESP's root: name -> path
+    config_is_directory: bool = False  # \reveille.cfg is a directory, and not options
     stick: pathlib.Path | None = None  # a disk image on a USB stick, instead of the ESP
     stick_mode: str = "snapshot=on"  # what is written is lost; "readonly=on", "snapshot=off"
     variables: pathlib.Path | None = None  # firmware's, made if missing; kept, not a private copy
@@ -180,6 +181,10 @@ class Qemu:
             shutil.copyfile(path, esp / name)
         if m.options or m.shell is None:
             (esp / "reveille.cfg").write_text(m.options + "\n")
+        if m.config_is_directory:
+            (esp / "reveille.cfg").unlink()
+            (esp / "reveille.cfg").mkdir()
+            (esp / "reveille.cfg/file.txt").write_text("rounds=7\n")
         if m.shell is not None:
             (esp / "reveille").mkdir()
             (esp / "EFI/BOOT/BOOTX64.EFI").rename(esp / "reveille/BOOTX64.EFI")

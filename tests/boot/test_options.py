@@ -124,3 +124,29 @@ def test_shell_help_names_every_key(boot):
         assert named, f"{key}\n{result.tail()}"
     result.has(r"status 0x0")
     assert result.greetings() == [] and result.status == 0, result.tail()
+
+
+def assert_went_on_with(result, cpus, rounds):
+    """The run that these options ask for, and nothing but them."""
+    assert_all_greeted(result, cpus)
+    assert len(result.all("wake")) == rounds, result.tail()
+
+
+@pytest.mark.parametrize("kind, what, words", [
+    ("whole-entry", "whole-entry", r"whole boot entry; the options in it are read"),
+    ("stray-byte", "bad-text", r"odd number of bytes \(31\), the last one is ignored"),
+])
+def test_load_options_as_firmware_makes_them(boot, kind, what, words):
+    """As Dell's firmware hands them over, and as `echo` and a size that is wrong by one leave them."""
+    result = boot(options="rounds=5", firmware=f"load-options={kind}")
+    assert_went_on_with(result, {2: 2}, 2)
+    assert [w for w in result.all("warning") if w["what"] == what and re.search(words, w["detail"])], result.tail()
+
+
+def test_what_is_no_option_is_told_and_the_run_goes_on(boot):
+    """The load options are those of Windows' boot manager, and the file is a directory."""
+    result = boot(firmware="load-options=windows", config_is_directory=True)
+    assert_went_on_with(result, consecutive(4), 1)
+    told = {w["what"]: w["detail"] for w in result.all("warning")}
+    assert "Windows' boot manager" in told["bad-text"] and "boot entry of its own" in told["bad-text"]
+    assert "is a directory" in told["config-directory"] and "remove it" in told["config-directory"]

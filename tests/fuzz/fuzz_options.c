@@ -1,7 +1,8 @@
 // Fuzzer: any bytes as option file and as load options. What must hold whatever they are: every
 // value in its range, every list sorted, every finding one printable sentence, the status as the
 // findings say, and an error changes nothing for the worse. Surprise: what an accepted text set is
-// written out again and read back, and must come to the same.
+// written out again and read back, and must come to the same; and load options must set the same
+// bare and inside a whole boot entry, which some firmware hands over.
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "line.h"
+#include "load_options.h"
 #include "option_text.h"
 
 #define FINDINGS_MAX 101 // 100 one by one, and one that counts the rest
@@ -114,6 +116,47 @@ static void check_written_and_read(const struct options *options)
     check_same(options, &again);
 }
 
+// A text lies inside the bytes that it was found in, and whoever says what they are reads no more.
+static void check_found(const uint8_t *data, size_t size, const struct load_options *found)
+{
+    MUST(found->kind <= LOAD_OPTIONS_RUBBISH && found->bytes <= size);
+    MUST(!(found->stray_first && found->stray_last));
+    if (found->kind == LOAD_OPTIONS_TEXT) {
+        MUST(found->text.units > 0 && found->text.bytes >= data);
+        MUST(found->text.bytes + found->text.units * found->text.unit_bytes <= data + size);
+        MUST(!(found->stray_first || found->stray_last) || found->text.unit_bytes == 2);
+    }
+}
+
+static void check_bare_and_wrapped(const uint8_t *data, size_t size, const struct options *bare,
+                                   enum status status)
+{
+    static const uint8_t head[] = {0x01, 0,    0, 0, 0x0d, 0, // attributes, path list's bytes
+                                   'R',  0,    0, 0,          // description
+                                   5,    1,    9, 0, 0x12, 0, 0, 0, 0, // a node, and the end
+                                   0x7f, 0xff, 4, 0};
+    struct told told = {0};
+    struct load_options found;
+    struct options options;
+
+    load_options_find_text(data, size, &found);
+    check_found(data, size, &found);
+    if (found.whole_entry || size > LOAD_OPTIONS_MAX_BYTES - sizeof head) {
+        return;
+    }
+    uint8_t *wrapped = malloc(sizeof head + size);
+    MUST(wrapped != NULL);
+    memcpy(wrapped, head, sizeof head);
+    if (size > 0) {
+        memcpy(wrapped + sizeof head, data, size);
+    }
+    options_set_defaults(&options);
+    MUST(options_parse_load_options(wrapped, sizeof head + size, &(struct problems){tell, &told},
+                                    &options) == status);
+    free(wrapped);
+    check_same(bare, &options);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -130,6 +173,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(told.findings <= FINDINGS_MAX);
         check_values(&options);
         check_written_and_read(&options);
+        if (way == 1) {
+            check_bare_and_wrapped(data, size, &options, status);
+        }
     }
     return 0;
 }

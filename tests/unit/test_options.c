@@ -563,8 +563,229 @@ static void test_load_options_text(void **state)
     }
 }
 
-#define NO_TEXT(count) \
-    "warning bad-text: load options: " count " bytes that are no text are ignored\n"
+#define NO_TEXT(count)                                                                     \
+    "warning bad-text: load options: " count " bytes that are no text are ignored: write " \
+    "options into reveille.cfg, or into the boot entry as UTF-16 text\n"
+#define BEHIND(count) \
+    "warning bad-text: load options: " count " bytes behind the terminator are ignored\n"
+#define SEPARATED "warning bad-text: load options: NULs between the words are read as blanks\n"
+#define ODD(count)                                                                            \
+    "warning bad-text: load options: UTF-16 in an odd number of bytes (" count "), the last " \
+    "one is ignored\n"
+#define STRAY_FIRST "warning bad-text: load options: UTF-16 behind a stray byte, which is ignored\n"
+#define SWAPPED                                                                               \
+    "warning bad-text: load options: UTF-16 big-endian is not read: write the boot entry as " \
+    "UTF-16 little-endian, or options into reveille.cfg\n"
+#define TOO_LONG(count)                                                                      \
+    "warning bad-text: load options: " count " bytes are more than any boot entry has, and " \
+    "none of them is read: write options into reveille.cfg\n"
+#define WINDOWS                                                                              \
+    "warning bad-text: load options: they are those of Windows' boot manager, made by "      \
+    "bcdedit, and are ignored: give this program a boot entry of its own, or write options " \
+    "into reveille.cfg\n"
+#define WHOLE_ENTRY                                                                              \
+    "warning whole-entry: load options: firmware handed over its whole boot entry; the options " \
+    "in it are read\n"
+
+static void run_load_cases(const struct bytes_case *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct options options;
+        forget();
+        options_set_defaults(&options);
+        enum status status = load(cases[i].bytes, cases[i].count, &options);
+        char name[32];
+        snprintf(name, sizeof(name), "case %zu", i);
+        check(&(struct text_case){name, cases[i].changed, cases[i].findings}, status, &options);
+    }
+}
+#define RUN_LOAD_CASES(cases) run_load_cases(cases, sizeof(cases) / sizeof(cases[0]))
+
+// The same words in the encodings that boot entries have been seen with.
+#define WORDS16 "r\0o\0u\0n\0d\0s\0=\0\x32\0"
+
+static void test_load_options_encodings(void **state)
+{
+    (void)state;
+    static const struct bytes_case cases[] = {
+        {BYTES("\xff\xfe" WORDS16), "rounds:2 ", ""},
+        {BYTES("\xff\xfe" WORDS16 "\0\0"), "rounds:2 ", ""},
+        {BYTES("\xff\xfe"), "", ""},
+        {BYTES("\xff\xfe\0"), "", ""},
+        {BYTES("\xfe\xff\0r\0o\0u\0n\0d\0s\0=\0\x32"), "", SWAPPED},
+        {BYTES("\0r\0o\0u\0n\0d\0s\0=\0\x32"), "", NO_TEXT("16")},
+        {BYTES("\xef\xbb\xbfrounds=2"), "rounds:2 ", ""},
+        {BYTES("\xef\xbb\xbf"), "", ""},
+        // A name in UTF-8, and in Latin-1, which is no UTF-8; the latter is no text by itself.
+        {BYTES("Gr\xc3\xb6\xc3\x9f"
+               "e.efi rounds=2"),
+         "rounds:2 ", ""},
+        {BYTES("Gr\xf6\xdf"
+               "e.efi rounds=2"),
+         "rounds:2 ", ""},
+        {BYTES("Gr\xf6\xdf"
+               "e.efi"),
+         "", NO_TEXT("9")},
+        // UTF-16 beyond ASCII: a name of which less than half is ASCII, with options behind it.
+        {BYTES("\x85\x8d\x85\x8d\x85\x8d\x85\x8d\x85\x8d\x85\x8d\x85\x8d\x85\x8d\x85\x8d\x85\x8d "
+               "\0" WORDS16),
+         "rounds:2 ", ""},
+        {BYTES("\x85\x8d\x85\x8d\x85\x8d \0"), "", NO_TEXT("8")},
+        {BYTES(WORDS16 " \0l\0o\0g\0=\0\x85\x8d"), "rounds:2 ",
+         "error bad-value: load options: log=? is none of normal|quiet|debug\n"},
+    };
+    RUN_LOAD_CASES(cases);
+}
+
+// One byte more than UTF-16 has: what `echo` ends a line with, half a terminator, a size that is
+// wrong by one.
+static void test_load_options_stray_byte(void **state)
+{
+    (void)state;
+    static const struct bytes_case cases[] = {
+        {BYTES(WORDS16 "x"), "rounds:2 ", ODD("17")},
+        {BYTES(WORDS16 "\n"), "rounds:2 ", ODD("17")},
+        {BYTES(WORDS16 "\0"), "rounds:2 ", ODD("17")},
+        {BYTES(WORDS16 "\0\0\xff"), "rounds:2 ", ODD("19")},
+        {BYTES("\xff\xfe" WORDS16 "x"), "rounds:2 ", ODD("19")},
+        {BYTES("a\0.\0e\0f\0i\0 \0" WORDS16 "x"), "rounds:2 ", ODD("29")},
+        {BYTES("a\0=\0\x32\0x"), "",
+         ODD("7") "warning unknown-key: load options: \"a\" is no option and is ignored; the "
+                  "nearest is wake\n"},
+        {BYTES("x" WORDS16), "rounds:2 ", STRAY_FIRST},
+        {BYTES("\0" WORDS16 "\0\0"), "rounds:2 ", STRAY_FIRST},
+        // Not where nothing proves it, and never by losing a character at the end.
+        {BYTES("xa\0=\0\x32\0"), "", NO_TEXT("7")},
+        {BYTES("x" WORDS16 "0"), "", NO_TEXT("18")},
+        {BYTES("\0\0x"), "", NO_TEXT("3")},
+    };
+    RUN_LOAD_CASES(cases);
+}
+
+// NULs before, between and behind words: a terminator, many of them, efibootmgr's separators, the
+// current directory that old Shells add, memory that is not ours.
+static void test_load_options_nuls(void **state)
+{
+    (void)state;
+    static const struct bytes_case cases[] = {
+        {BYTES(WORDS16 "\0\0\0\0\0\0\0\0\0\0\0\0"), "rounds:2 ", ""},
+        {BYTES("rounds=2\0\0\0\0\0\0\0"), "rounds:2 ", ""},
+        {BYTES(WORDS16 "\0\0l\0o\0g\0=\0d\0e\0b\0u\0g\0"), "rounds:2 log:2 ", SEPARATED},
+        {BYTES("rounds=2\0log=debug\0wake=broadcast\0\0"), "wake:2 rounds:2 log:2 ", SEPARATED},
+        {BYTES("BOOTX64.EFI\0rounds=2"), "rounds:2 ", SEPARATED},
+        {BYTES("rounds=2\0log=debug\0\x07\x08"), "rounds:2 log:2 ", SEPARATED BEHIND("2")},
+        {BYTES("rounds=2\0\x07\x08\0log=debug"), "rounds:2 ", BEHIND("12")},
+        {BYTES(WORDS16 " \0\0\0f\0s\0\x30\0:\0\\\0\0\0"), "rounds:2 ", BEHIND("12")},
+        {BYTES("\0\0" WORDS16), "rounds:2 ", SEPARATED},
+        {BYTES("\0rounds=2"), "rounds:2 ", SEPARATED},
+        {BYTES("\0\0\\\0E\0F\0I\0"), "", NO_TEXT("10")},
+        {BYTES("\0\\EFI"), "", NO_TEXT("5")},
+        {BYTES("BOOTX64.EFI\0\x07"), "", NO_TEXT("13")},
+    };
+    RUN_LOAD_CASES(cases);
+}
+
+// What firmware and others put there for themselves: nobody lost an option, so nothing is told but
+// of Windows, whose entry somebody may have pointed to this program.
+#define EDK2_MARK "\x4e\xac\x08\x81\x11\x9f\x59\x4d\x85\x0e\xe2\x1a\x52\x2c\x59\xb2"
+
+static void test_load_options_of_others(void **state)
+{
+    (void)state;
+    static const struct bytes_case cases[] = {
+        {BYTES(EDK2_MARK), "", ""},
+        {BYTES(WORDS16 EDK2_MARK), "rounds:2 ", ""},
+        {BYTES(WORDS16 "\0\0" EDK2_MARK), "rounds:2 ", ""},
+        {BYTES("rounds=2" EDK2_MARK), "rounds:2 ", ""},
+        {BYTES("\0\0BO"), "", ""},
+        {BYTES("RC"), "", ""},
+        {BYTES("FJ\0"), "", ""},
+        {BYTES("WINDOWS\0\x01\0\0\0\x88\0\0\0x\0\0\0B\0C\0D\0O\0B\0J\0E\0C\0T\0=\0{\0"), "",
+         WINDOWS},
+        {BYTES("WINDOWS\0"), "", WINDOWS},
+        {BYTES("WINDOWS\0rounds=2"), "", WINDOWS},
+        {BYTES("WINDOWS rounds=2"), "rounds:2 ", ""},
+    };
+    RUN_LOAD_CASES(cases);
+}
+
+// A boot entry as the specification has it (EFI_LOAD_OPTION), part by part, so that each can lie.
+#define ACTIVE      "\x01\0\0\0"
+#define DESCRIPTION "R\0e\0v\0\0\0"
+#define FILE_NODE   "\x04\x04\x0e\0\\\0a\0.\0x\0\0\0"
+#define END_NODE    "\x7f\xff\x04\0"
+#define PATHS       FILE_NODE END_NODE
+#define ENTRY       ACTIVE "\x12\0" DESCRIPTION PATHS
+
+static void test_load_options_whole_entry(void **state)
+{
+    (void)state;
+    static const struct bytes_case cases[] = {
+        {BYTES(ENTRY WORDS16), "rounds:2 ", WHOLE_ENTRY},
+        {BYTES(ENTRY WORDS16 "\0\0"), "rounds:2 ", WHOLE_ENTRY},
+        {BYTES(ENTRY " \0a\0 \0" WORDS16), "rounds:2 ", WHOLE_ENTRY},
+        {BYTES(ENTRY "rounds=2"), "rounds:2 ", WHOLE_ENTRY},
+        {BYTES(ENTRY "rounds=x"), "",
+         WHOLE_ENTRY "error bad-value: load options: rounds=x is none of 1..1000000, in decimal\n"},
+        {BYTES(ENTRY WORDS16 "x"), "rounds:2 ", WHOLE_ENTRY ODD("17")},
+        {BYTES(ENTRY WORDS16 EDK2_MARK), "rounds:2 ", WHOLE_ENTRY},
+        {BYTES(ENTRY), "", ""},
+        {BYTES(ENTRY "\0\0"), "", ""},
+        {BYTES(ENTRY EDK2_MARK), "", ""},
+        {BYTES(ENTRY "\x01\x02\x03"), "", NO_TEXT("3")},
+        {BYTES(ENTRY "WINDOWS\0\x01\0\0\0"), "", WINDOWS},
+        // Every attribute that there is, no description, nodes of odd length, two paths in the
+        // list, each with an end of its own, as some firmware has for its network cards.
+        {BYTES("\x0b\x1f\0\0\x12\0" DESCRIPTION PATHS WORDS16), "rounds:2 ", WHOLE_ENTRY},
+        {BYTES(ACTIVE "\x12\0\0\0" PATHS WORDS16), "rounds:2 ", WHOLE_ENTRY},
+        {BYTES(ACTIVE "\x0d\0" DESCRIPTION "\x05\x01\x09\0\x12\0\0\0\0" END_NODE WORDS16),
+         "rounds:2 ", WHOLE_ENTRY},
+        {BYTES(ACTIVE "\x24\0" DESCRIPTION PATHS PATHS WORDS16), "rounds:2 ", WHOLE_ENTRY},
+        {BYTES(ACTIVE "\x16\0" DESCRIPTION "\x7f\x01\x04\0" PATHS WORDS16), "rounds:2 ",
+         WHOLE_ENTRY},
+        // Only the outermost: nobody has seen an entry in an entry.
+        {BYTES(ENTRY ENTRY), "", NO_TEXT("32")},
+    };
+    RUN_LOAD_CASES(cases);
+}
+
+// Any of its lengths may lie, and text must never be taken for an entry: what is none is rubbish.
+static void test_load_options_no_entry(void **state)
+{
+    (void)state;
+    static const struct bytes_case cases[] = {
+        {BYTES("\x11\0\0\0\x12\0" DESCRIPTION PATHS "\x07"), "", NO_TEXT("33")},
+        {BYTES("\x05\0\0\0\x12\0" DESCRIPTION PATHS "\x07"), "", NO_TEXT("33")},
+        {BYTES("\x01\x20\0\0\x12\0" DESCRIPTION PATHS "\x07"), "", NO_TEXT("33")},
+        {BYTES("\x01\0\x01\0\x12\0" DESCRIPTION PATHS "\x07"), "", NO_TEXT("33")},
+        {BYTES("\x01\0\0\x80\x12\0" DESCRIPTION PATHS "\x07"), "", NO_TEXT("33")},
+        // The list of paths: none, one byte short, one more, beyond the end, without an end.
+        {BYTES(ACTIVE "\0\0" DESCRIPTION PATHS "\x07"), "", NO_TEXT("33")},
+        {BYTES(ACTIVE "\x11\0" DESCRIPTION PATHS "\x07"), "", NO_TEXT("33")},
+        {BYTES(ACTIVE "\x13\0" DESCRIPTION PATHS "\x07"), "", NO_TEXT("33")},
+        {BYTES(ACTIVE "\x14\0" DESCRIPTION PATHS "\x07"), "", NO_TEXT("33")},
+        {BYTES(ACTIVE "\xff\xff" DESCRIPTION PATHS "\x07"), "", NO_TEXT("33")},
+        {BYTES(ACTIVE "\x0e\0" DESCRIPTION FILE_NODE "\x07"), "", NO_TEXT("29")},
+        {BYTES(ACTIVE "\x12\0" DESCRIPTION FILE_NODE "\x7f\x01\x04\0\x07"), "", NO_TEXT("33")},
+        {BYTES(ACTIVE "\x16\0" DESCRIPTION PATHS "\x04\x04\x04\0\x07"), "", NO_TEXT("37")},
+        // A node: shorter than its head, longer than the list; an end that has content.
+        {BYTES(ACTIVE "\x08\0" DESCRIPTION "\x04\x04\0\0" END_NODE "\x07"), "", NO_TEXT("23")},
+        {BYTES(ACTIVE "\x08\0" DESCRIPTION "\x04\x04\x03\0" END_NODE "\x07"), "", NO_TEXT("23")},
+        {BYTES(ACTIVE "\x08\0" DESCRIPTION "\x04\x04\x09\0" END_NODE "\x07"), "", NO_TEXT("23")},
+        {BYTES(ACTIVE "\x08\0" DESCRIPTION "\x7f\xff\x08\0\0\0\0\0\x07"), "", NO_TEXT("23")},
+        {BYTES(ACTIVE "\x0c\0" DESCRIPTION "\x04\x04\x03\0\x05\x05\0\0" END_NODE "\x07"), "",
+         NO_TEXT("27")},
+        {BYTES(ACTIVE "\x04\0" DESCRIPTION "\x7f\xff\x04"), "", NO_TEXT("17")},
+        // The description: no end, an end beyond which there is nothing, an end at an odd place.
+        {BYTES(ACTIVE "\x12\0R\0e\0v\0"), "", NO_TEXT("12")},
+        {BYTES(ACTIVE "\x12\0R\0e\0v\0\0"), "", NO_TEXT("13")},
+        {BYTES(ACTIVE "\x12\0" DESCRIPTION), "", NO_TEXT("14")},
+        {BYTES(ACTIVE "\x04\0RRR\0\0" END_NODE "\x07"), "", NO_TEXT("16")},
+        {BYTES(ACTIVE "\x12\0"), "", NO_TEXT("6")},
+        {BYTES(ACTIVE), "", NO_TEXT("4")},
+    };
+    RUN_LOAD_CASES(cases);
+}
 
 static void test_load_options_rubbish(void **state)
 {
@@ -576,7 +797,7 @@ static void test_load_options_rubbish(void **state)
         {BYTES("\x80"), "", NO_TEXT("1")},
         {BYTES("\x01"), "", NO_TEXT("1")},
         {BYTES("rounds=2\x01"), "", NO_TEXT("9")},
-        {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0x"), "", NO_TEXT("17")},
+        {BYTES("rounds=2\x7f"), "", NO_TEXT("9")},
         {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\x07\0"), "", NO_TEXT("18")},
         {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\x85\0"), "", NO_TEXT("18")},
         {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\0\xd8"), "", NO_TEXT("18")},
@@ -585,32 +806,30 @@ static void test_load_options_rubbish(void **state)
         {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\x3d\xd8\0\xe0"), "", NO_TEXT("20")},
         {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\xff\xff"), "", NO_TEXT("18")},
         {BYTES("\xff\xff\xff\xff"), "", NO_TEXT("4")},
-        // What EDK II puts into the boot options that it makes itself.
-        {BYTES("\x4e\xac\x08\x81\x11\x9f\x59\x4d\x85\x0e\xe2\x1a\x52\x2c\x59\xb2"), "",
+        // A GUID.
+        {BYTES("\x01\xac\x08\x81\x11\x9f\x59\x4d\x85\x0e\xe2\x1a\x52\x2c\x59\xb2"), "",
          NO_TEXT("16")},
-        {BYTES("WINDOWS\0\x01\0\0\0\x88\0\0\0x\0\0\0"), "", NO_TEXT("20")},
         // A surrogate pair in a name is text; so is a letter outside ASCII.
         {BYTES("\x3d\xd8\x00\xde.\0E\0F\0I\0 \0r\0o\0u\0n\0d\0s\0=\0\x32\0"), "rounds:2 ", ""},
         {BYTES("\xe4\0.\0E\0F\0I\0 \0r\0o\0u\0n\0d\0s\0=\0\x32\0"), "rounds:2 ", ""},
-        {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\0\0\x01\x02\x03\x04"), "rounds:2 ",
-         "warning bad-text: load options: 4 bytes behind the terminator are ignored\n"},
+        {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\0\0\x01\x02\x03\x04"), "rounds:2 ", BEHIND("4")},
         {BYTES("r\0o\0u\0n\0d\0s\0=\0\x32\0\0\0\0\0\0\0"), "rounds:2 ", ""},
     };
-    struct options options;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        forget();
-        options_set_defaults(&options);
-        enum status status = load(cases[i].bytes, cases[i].count, &options);
-        char name[32];
-        snprintf(name, sizeof(name), "case %zu", i);
-        check(&(struct text_case){name, cases[i].changed, cases[i].findings}, status, &options);
-    }
+    RUN_LOAD_CASES(cases);
     // A size that no variable has is not believed: nothing is read. 64 KiB itself is.
+    struct options options;
+    static char large[65537] = "rounds=2";
     forget();
+    options_set_defaults(&options);
     assert_int_equal(options_parse_load_options("rounds=2", SIZE_MAX, &listener, &options),
                      STATUS_OK);
-    assert_string_equal(told, NO_TEXT("18446744073709551615"));
+    assert_int_equal(load(large, 65537, &options), STATUS_OK);
+    assert_string_equal(told, TOO_LONG("18446744073709551615") TOO_LONG("65537"));
+    assert_int_equal(options.rounds, 1);
     forget();
+    assert_int_equal(load(large, 65536, &options), STATUS_OK);
+    assert_int_equal(told_count, 0);
+    assert_int_equal(options.rounds, 2);
     assert_int_equal(options_parse_load_options(NULL, 100, &listener, &options), STATUS_OK);
     assert_int_equal(told_count, 0);
 }
@@ -769,6 +988,12 @@ int main(void)
         cmocka_unit_test(test_cpu_wanted),
         cmocka_unit_test(test_file_encodings),
         cmocka_unit_test(test_load_options_text),
+        cmocka_unit_test(test_load_options_encodings),
+        cmocka_unit_test(test_load_options_stray_byte),
+        cmocka_unit_test(test_load_options_nuls),
+        cmocka_unit_test(test_load_options_of_others),
+        cmocka_unit_test(test_load_options_whole_entry),
+        cmocka_unit_test(test_load_options_no_entry),
         cmocka_unit_test(test_load_options_rubbish),
         cmocka_unit_test(test_two_sources),
         cmocka_unit_test(test_words_taken),
