@@ -57,8 +57,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const uint32_t masks[] = {0xff,  0xff00,  0xff0000,  0xff000000,
-                                     0x3ff, 0xffc00, 0x3ff00000};
+    static const uint32_t masks[] = {0xff,  0xff00,  0xff0000,   0xff000000, 0x1f, 0x7e0, 0xf800,
+                                     0x3ff, 0xffc00, 0x3ff00000, 0x3,        0x1c, 0xe0};
+    const size_t masks_count = sizeof masks / sizeof masks[0];
     struct canvas canvas;
 
     if (size < 24)
@@ -69,9 +70,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .width = word(data + 4) % 1024,
         .height = word(data + 8) % 1024,
         .pitch_pixels = word(data + 12) % 1200,
-        .red_mask = data[16] & 0x80 ? word(data + 16) : masks[data[16] % 7],
-        .green_mask = masks[data[17] % 7],
-        .blue_mask = masks[data[18] % 7],
+        .red_mask = data[16] & 0x80 ? word(data + 16) : masks[data[16] % masks_count],
+        .green_mask = masks[data[17] % masks_count],
+        .blue_mask = masks[data[18] % masks_count],
+        .pixel_bytes = data[19] / 4 % 6,
     };
     uint8_t *pixels = malloc(framebuffer.bytes + 1);
     require(pixels != NULL);
