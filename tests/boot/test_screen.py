@@ -46,6 +46,10 @@ def machine(**words):
                                   debug_exit=False, options=options, **words))
 
 
+def warnings(result):
+    return [record["what"] for record in result.all("warning")]
+
+
 def assert_text(picture, *sentences):
     text = picture.text()
     assert not any(UNKNOWN in row for row in text), "\n".join(text)
@@ -177,13 +181,13 @@ def test_a_frame_buffer_that_is_memory(boot, base, why):
     assert_all_greeted(result, consecutive(4))
     screens = result.all("screen")
     assert screens and {screen["skipped"] for screen in screens} == {why}
-    assert [r["what"] for r in result.all("warning")] == ["no-screen"]
+    assert "no-screen" in warnings(result)
 
 
 def test_a_mode_that_is_not_there(boot):
     result = boot(options="screen=1234x567")
     assert_all_greeted(result, consecutive(4))
-    assert [r["what"] for r in result.all("warning")] == ["no-such-mode"]
+    assert "no-such-mode" in warnings(result)
     assert [r for r in result.all("screen") if "skipped" not in r]
 
 
@@ -194,8 +198,7 @@ def test_without_a_frame_buffer(boot, vga, extra):
     assert result.status == qemu.EXIT_OK
     drawn = [record for record in result.all("screen") if "skipped" not in record]
     assert drawn == []
-    warned = [r["what"] for r in result.all("warning")]
-    assert warned == (["no-screen"] if extra else [])
+    assert ("no-screen" in warnings(result)) == bool(extra)  # without an output nobody looks for one
 
 
 def test_screen_off_draws_nothing():
