@@ -305,6 +305,21 @@ static void test_a_frame_buffer_that_moves_with_its_mode(void **state)
     assert_heard("format=masks bits=24 base=0x200000000");
 }
 
+// Two handles lead to one screen, and only the second knows the mode.
+static void test_a_mode_that_is_set_through_another_output(void **state)
+{
+    (void)state;
+    struct output *first = add_output(BASE), *second = add_output(BASE);
+    first->protocol.Mode = &second->mode;
+    second->modes[1] = info_of(1024, 768, PixelBlueGreenRedReserved8BitPerColor, NULL);
+    second->moves_to = 8 * GIB;
+    graphics_gather(&run);
+    assert_int_equal(run.machine.framebuffer_count, 1);
+    assert_drawn(0, 1024, 4);
+    assert_int_equal(run.machine.framebuffers[0].phys, 8 * GIB);
+    assert_not_warned();
+}
+
 // ---- places ----
 
 static void test_a_frame_buffer_where_none_can_be(void **state)
@@ -440,6 +455,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_mode_that_firmware_refuses, set_up),
         cmocka_unit_test_setup(test_a_mode_whose_frame_buffer_is_wrong, set_up),
         cmocka_unit_test_setup(test_a_frame_buffer_that_moves_with_its_mode, set_up),
+        cmocka_unit_test_setup(test_a_mode_that_is_set_through_another_output, set_up),
         cmocka_unit_test_setup(test_a_frame_buffer_where_none_can_be, set_up),
         cmocka_unit_test_setup(test_a_frame_buffer_beside_ram, set_up),
         cmocka_unit_test_setup(test_outputs_that_are_no_screen, set_up),
