@@ -23,6 +23,15 @@ static struct channel channel_of(uint32_t mask)
     return channel;
 }
 
+uint32_t framebuffer_pixel_bytes(uint32_t masks)
+{
+    uint32_t bytes = 0;
+
+    for (; masks != 0; masks >>= 8)
+        bytes++;
+    return bytes;
+}
+
 bool framebuffer_is_sane(const struct framebuffer *framebuffer)
 {
     const uint32_t red = framebuffer->red_mask, green = framebuffer->green_mask,
@@ -36,8 +45,11 @@ bool framebuffer_is_sane(const struct framebuffer *framebuffer)
     if ((red & green) | (red & blue) | (green & blue) || channel_of(red).bits == 0 ||
         channel_of(green).bits == 0 || channel_of(blue).bits == 0)
         return false;
+    if (framebuffer->pixel_bytes > sizeof(uint32_t) ||
+        framebuffer->pixel_bytes < framebuffer_pixel_bytes(red | green | blue))
+        return false;
     return (uint64_t)framebuffer->pitch_pixels * framebuffer->height <=
-           framebuffer->bytes / sizeof(uint32_t);
+           framebuffer->bytes / framebuffer->pixel_bytes;
 }
 
 void canvas_open(struct canvas *canvas)
@@ -59,6 +71,7 @@ bool canvas_add(struct canvas *canvas, const struct framebuffer *framebuffer, vo
         .width = framebuffer->width,
         .height = framebuffer->height,
         .pitch = framebuffer->pitch_pixels,
+        .pixel_bytes = framebuffer->pixel_bytes,
         .rotate = rotate,
         .red = channel_of(framebuffer->red_mask),
         .green = channel_of(framebuffer->green_mask),
@@ -99,17 +112,39 @@ static struct box turn(const struct canvas_target *target, struct box box)
     }
 }
 
+// One line of one colour. Few and wide stores: a frame buffer may be uncached.
+static void fill_line(uint8_t *line, uint32_t pixel_bytes, uint32_t width, uint32_t pixel)
+{
+    volatile uint32_t *words = (volatile uint32_t *)(void *)line;
+
+    if (pixel_bytes == sizeof *words) {
+        for (uint32_t x = 0; x < width; x++)
+            words[x] = pixel;
+        return;
+    }
+    for (uint32_t step; width > 0; width -= step, line += step * pixel_bytes) {
+        if (pixel_bytes == 3 && width >= 4 && (uintptr_t)line % sizeof *words == 0) {
+            words = (volatile uint32_t *)(void *)line; // three for four pixels
+            words[0] = pixel << 24 | pixel;
+            words[1] = pixel << 16 | pixel >> 8;
+            words[2] = pixel << 8 | pixel >> 16;
+            step = 4;
+        } else {
+            for (uint32_t i = 0; i < pixel_bytes; i++)
+                ((volatile uint8_t *)line)[i] = (uint8_t)(pixel >> 8 * i);
+            step = 1;
+        }
+    }
+}
+
 // The box lies within the canvas, and so within every target.
 static void fill_target(const struct canvas_target *target, struct box logical, uint32_t pixel)
 {
     const struct box box = turn(target, logical);
 
-    for (uint32_t y = box.y; y < box.y + box.height; y++) {
-        volatile uint32_t *line =
-            (volatile uint32_t *)(void *)target->pixels + (size_t)y * target->pitch + box.x;
-        for (uint32_t x = 0; x < box.width; x++)
-            line[x] = pixel;
-    }
+    for (uint32_t y = box.y; y < box.y + box.height; y++)
+        fill_line(target->pixels + ((size_t)y * target->pitch + box.x) * target->pixel_bytes,
+                  target->pixel_bytes, box.width, pixel);
 }
 
 void canvas_fill(const struct canvas *canvas, uint32_t x, uint32_t y, uint32_t width,

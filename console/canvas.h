@@ -20,6 +20,7 @@ struct box {
 struct canvas_target {
     uint8_t *pixels;
     uint32_t width, height, pitch; // of the panel as it is wired, in pixels
+    uint32_t pixel_bytes;          // 1 to 4
     uint32_t rotate;               // 0, 90, 180, 270: clockwise, from logical to panel
     struct channel {
         uint8_t shift, bits;
@@ -32,8 +33,12 @@ struct canvas {
     uint32_t width, height; // logical; the smallest of all targets
 };
 
-// Is this a frame buffer that can be drawn on: 32 bits for a pixel, masks that are runs of bits and
-// do not overlap, all lines within its bytes?
+// Bytes of a pixel, by the highest bit of all its masks together, the reserved bits' included: so
+// firmware counts them, too. 0 for no bit.
+uint32_t framebuffer_pixel_bytes(uint32_t masks);
+
+// Is this a frame buffer that can be drawn on: 1 to 4 bytes for a pixel, masks within them that are
+// runs of bits and do not overlap, all lines within its bytes?
 bool framebuffer_is_sane(const struct framebuffer *framebuffer);
 
 // Starts without a target: everything drawn is lost.

@@ -1,6 +1,7 @@
 // Firmware's graphics outputs: which of them have a frame buffer that can be drawn on when firmware
-// is gone. Surprise: several handles may lead to the same one, and the output that firmware itself
-// writes to may be a splitter, which has none.
+// is gone. Surprise: several handles may lead to the same one, the output that firmware itself
+// writes to may be a splitter, which has none, and what firmware says of a frame buffer's place may
+// be wrong: what is painted there must be nobody's.
 
 #include "run.h"
 
@@ -9,6 +10,13 @@
 
 // Modes of one output that are looked through for screen=WIDTHxHEIGHT.
 #define MODES_MAX 256u
+#define MODE_NONE MODES_MAX
+
+// Text memory, option ROMs and the BIOS below, the I/O APICs, timers, APICs and flash above: a PC
+// has them at these places, whatever its memory map leaves out.
+#define MIB           0x100000u
+#define CHIPSET_PHYS  0xfec00000u
+#define CHIPSET_BYTES 0x1400000u
 
 static const char *format_word(EFI_GRAPHICS_PIXEL_FORMAT format)
 {
@@ -16,40 +24,108 @@ static const char *format_word(EFI_GRAPHICS_PIXEL_FORMAT format)
     return (size_t)format < sizeof words / sizeof words[0] ? words[format] : "unknown";
 }
 
-static void set_masks(const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *info,
-                      struct framebuffer *framebuffer)
+// A mode as a frame buffer that lies nowhere yet. False: firmware alone can draw on it.
+static bool describe(const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *info,
+                     struct framebuffer *framebuffer)
 {
     const uint32_t low = 0xff, middle = 0xff00, high = 0xff0000;
+    const EFI_PIXEL_BITMASK *masks = &info->PixelInformation;
 
-    framebuffer->green_mask = middle;
-    framebuffer->red_mask = info->PixelFormat == PixelRedGreenBlueReserved8BitPerColor ? low : high;
-    framebuffer->blue_mask =
-        info->PixelFormat == PixelRedGreenBlueReserved8BitPerColor ? high : low;
-    if (info->PixelFormat == PixelBitMask) {
-        framebuffer->red_mask = info->PixelInformation.RedMask;
-        framebuffer->green_mask = info->PixelInformation.GreenMask;
-        framebuffer->blue_mask = info->PixelInformation.BlueMask;
+    *framebuffer = (struct framebuffer){
+        .width = info->HorizontalResolution,
+        .height = info->VerticalResolution,
+        .pitch_pixels = info->PixelsPerScanLine,
+        .green_mask = middle,
+        .pixel_bytes = sizeof(uint32_t),
+    };
+    switch (info->PixelFormat) {
+    case PixelRedGreenBlueReserved8BitPerColor:
+        framebuffer->red_mask = low;
+        framebuffer->blue_mask = high;
+        return true;
+    case PixelBlueGreenRedReserved8BitPerColor:
+        framebuffer->red_mask = high;
+        framebuffer->blue_mask = low;
+        return true;
+    case PixelBitMask:
+        framebuffer->red_mask = masks->RedMask;
+        framebuffer->green_mask = masks->GreenMask;
+        framebuffer->blue_mask = masks->BlueMask;
+        framebuffer->pixel_bytes = framebuffer_pixel_bytes(masks->RedMask | masks->GreenMask |
+                                                           masks->BlueMask | masks->ReservedMask);
+        return true;
+    default:
+        return false;
     }
 }
 
-static void choose_mode(const struct firmware *firmware, const struct options *options,
-                        EFI_GRAPHICS_OUTPUT_PROTOCOL *output)
+// How well a mode can be drawn: 32 bits in a known order before masks, and of these the more bits.
+// 0: not at all.
+static uint32_t rank_of(const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *info)
 {
+    struct framebuffer framebuffer;
+
+    if (!describe(info, &framebuffer))
+        return 0;
+    framebuffer.phys = MIB; // as if it had a place, and room enough
+    framebuffer.bytes = UINT64_MAX - MIB;
+    if (!framebuffer_is_sane(&framebuffer))
+        return 0;
+    return info->PixelFormat == PixelBitMask ? framebuffer.pixel_bytes : sizeof(uint32_t) + 1;
+}
+
+// The mode of the wanted size that can be drawn best; of equals the one that is set, or the first.
+// MODE_NONE if none can be drawn.
+static UINT32 find_mode(const struct reveille *run, EFI_GRAPHICS_OUTPUT_PROTOCOL *output)
+{
+    const struct options *options = &run->options;
+    UINT32 best = MODE_NONE;
+    uint32_t best_rank = 0;
+
     for (UINT32 mode = 0; mode < output->Mode->MaxMode && mode < MODES_MAX; mode++) {
         EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *info = NULL;
         UINTN bytes = 0;
-        if (EFI_ERROR(output->QueryMode(output, mode, &bytes, &info)))
+        if (EFI_ERROR(output->QueryMode(output, mode, &bytes, &info)) || !info)
             continue;
         const bool wanted = bytes >= sizeof *info &&
                             info->HorizontalResolution == options->screen_width &&
                             info->VerticalResolution == options->screen_height;
-        firmware->boot->FreePool(info); // it was made for us
-        if (!wanted)
-            continue;
-        if (mode != output->Mode->Mode)
-            (void)output->SetMode(output, mode);
-        return;
+        const uint32_t rank = wanted ? rank_of(info) : 0;
+        run->firmware.boot->FreePool(info); // it was made for us
+        if (rank > best_rank || (rank != 0 && rank == best_rank && mode == output->Mode->Mode)) {
+            best = mode;
+            best_rank = rank;
+        }
     }
+    return best;
+}
+
+static bool overlaps(const struct framebuffer *framebuffer, uint64_t phys, uint64_t bytes)
+{
+    return framebuffer->phys < phys + bytes &&
+           phys < framebuffer->phys + framebuffer_drawn_bytes(framebuffer);
+}
+
+// NULL if the frame buffer lies where one can be; else where it lies. Surprise: memory that the map
+// calls reserved may well be one, as graphics that take their memory from RAM have it.
+static const char *misplaced(const struct machine *machine, const struct framebuffer *framebuffer)
+{
+    if ((framebuffer->phys + framebuffer_drawn_bytes(framebuffer) - 1) >>
+            machine->processor.phys_bits !=
+        0)
+        return "its frame buffer lies beyond the processor's addresses";
+    if (overlaps(framebuffer, 0, MIB))
+        return "its frame buffer lies below 1 MiB";
+    for (size_t i = 0; i < machine->ram_count; i++) {
+        if (overlaps(framebuffer, machine->ram[i].phys, machine->ram[i].bytes))
+            return "its frame buffer lies in RAM that is in use";
+    }
+    if (overlaps(framebuffer, CHIPSET_PHYS, CHIPSET_BYTES) ||
+        overlaps(framebuffer, APIC_MMIO_PHYS(machine->apic_base), PAGE_BYTES) ||
+        (machine->serial_mmio != 0 &&
+         overlaps(framebuffer, machine->serial_mmio / PAGE_BYTES * PAGE_BYTES, PAGE_BYTES)))
+        return "its frame buffer lies over another device";
+    return NULL;
 }
 
 // NULL if it can be drawn on; else why not.
@@ -63,21 +139,38 @@ static const char *read_output(const EFI_GRAPHICS_OUTPUT_PROTOCOL *output,
         return "it has no mode";
     if (info->PixelFormat == PixelBltOnly || mode->FrameBufferBase == 0)
         return "it has no frame buffer";
-    *framebuffer = (struct framebuffer){
-        .phys = mode->FrameBufferBase,
-        .bytes = mode->FrameBufferSize,
-        .width = info->HorizontalResolution,
-        .height = info->VerticalResolution,
-        .pitch_pixels = info->PixelsPerScanLine,
-    };
-    set_masks(info, framebuffer);
-    if (!framebuffer_is_sane(framebuffer) || framebuffer->phys >> machine->processor.phys_bits != 0)
+    if (!describe(info, framebuffer))
+        return "its pixels have an unknown format";
+    framebuffer->phys = mode->FrameBufferBase;
+    framebuffer->bytes = mode->FrameBufferSize;
+    if (!framebuffer_is_sane(framebuffer))
         return "its frame buffer contradicts itself";
+    return misplaced(machine, framebuffer);
+}
+
+static const char *no_room(const struct machine *machine, const struct framebuffer *framebuffer)
+{
     for (size_t i = 0; i < machine->framebuffer_count; i++) {
-        if (machine->framebuffers[i].phys == framebuffer->phys)
+        const struct framebuffer *other = &machine->framebuffers[i];
+        if (overlaps(framebuffer, other->phys, framebuffer_drawn_bytes(other)))
             return "it is another's frame buffer";
     }
     return machine->framebuffer_count == FRAMEBUFFERS_MAX ? "there are too many" : NULL;
+}
+
+// Sets the mode that screen= names. Where that cannot be, or what it then has cannot be drawn on,
+// the output has the mode that it had.
+static void choose_mode(const struct reveille *run, EFI_GRAPHICS_OUTPUT_PROTOCOL *output)
+{
+    struct framebuffer framebuffer;
+
+    if (!output->Mode)
+        return;
+    const UINT32 before = output->Mode->Mode, mode = find_mode(run, output);
+    if (mode == MODE_NONE || mode == before || EFI_ERROR(output->SetMode(output, mode)))
+        return;
+    if (read_output(output, &run->machine, &framebuffer) != NULL)
+        (void)output->SetMode(output, before);
 }
 
 static void report_output(struct console *console, UINTN index, const struct framebuffer *found,
@@ -95,6 +188,8 @@ static void report_output(struct console *console, UINTN index, const struct fra
         record_add_decimal(&line, "height", found->height);
         record_add_decimal(&line, "pitch", found->pitch_pixels);
         record_add_text(&line, "format", format_word(output->Mode->Info->PixelFormat));
+        if (output->Mode->Info->PixelFormat == PixelBitMask)
+            record_add_decimal(&line, "bits", 8 * found->pixel_bytes);
         record_add_hex(&line, "base", found->phys);
     }
     console_record(console, 0, &line);
@@ -120,6 +215,19 @@ static EFI_HANDLE *find_outputs(const struct firmware *firmware, UINTN *count)
     return handles;
 }
 
+// Why this screen, which can be drawn on, is not in the mode that screen= names.
+static void tell_unmet(struct reveille *run, EFI_GRAPHICS_OUTPUT_PROTOCOL *output)
+{
+    if (find_mode(run, output) == MODE_NONE)
+        report_problem(&run->log, SEVERITY_WARNING, "no-such-mode",
+                       "this screen has no mode of that size that can be drawn on; it keeps the "
+                       "mode that it has, as with screen=auto");
+    else
+        report_problem(&run->log, SEVERITY_WARNING, "mode-refused",
+                       "firmware refuses the mode that screen= names, or sets it so that it cannot "
+                       "be drawn on; the screen keeps the mode that it had: use screen=auto");
+}
+
 void graphics_gather(struct reveille *run)
 {
     struct machine *machine = &run->machine;
@@ -129,23 +237,33 @@ void graphics_gather(struct reveille *run)
     const bool choose = run->options.screen == SCREEN_MODE && run->options.exit == ANSWER_YES &&
                         run->options.check == ANSWER_NO;
 
+    // All first: a mode that is set through one handle changes what another leads to.
+    for (UINTN i = 0; choose && i < count; i++) {
+        EFI_GRAPHICS_OUTPUT_PROTOCOL *output = output_of(&run->firmware, handles[i]);
+        if (output)
+            choose_mode(run, output);
+    }
     for (UINTN i = 0; i < count; i++) {
         struct framebuffer found;
         EFI_GRAPHICS_OUTPUT_PROTOCOL *output = output_of(&run->firmware, handles[i]);
         if (!output)
             continue;
-        if (choose)
-            choose_mode(&run->firmware, &run->options, output);
         const char *wrong = read_output(output, machine, &found);
-        if (!wrong && choose &&
-            (found.width != run->options.screen_width ||
-             found.height != run->options.screen_height))
-            report_problem(&run->log, SEVERITY_WARNING, "no-such-mode",
-                           "this screen has no such mode; screen= is left as it was");
-        report_output(&run->console, i, &found, output, wrong);
         if (!wrong)
-            machine->framebuffers[machine->framebuffer_count++] = found;
+            wrong = no_room(machine, &found);
+        report_output(&run->console, i, &found, output, wrong);
+        if (wrong)
+            continue;
+        if (choose && (found.width != run->options.screen_width ||
+                       found.height != run->options.screen_height))
+            tell_unmet(run, output);
+        machine->framebuffers[machine->framebuffer_count++] = found;
     }
+    if (count > 0 && machine->framebuffer_count == 0 && run->options.exit == ANSWER_YES)
+        report_problem(&run->log, SEVERITY_WARNING, "no-screen",
+                       "no screen can be drawn on without firmware, so nothing is shown there "
+                       "after the exit: read the result at a serial port or on the stick, or use "
+                       "exit=no");
     if (handles)
         run->firmware.boot->FreePool(handles);
 }

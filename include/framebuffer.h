@@ -6,11 +6,18 @@
 
 #define FRAMEBUFFERS_MAX 4u
 
-// One pixel is 32 bits; a mask says which of them are a colour's.
+// A pixel is some bytes, the lowest first; a mask says which of their bits are a colour's.
 struct framebuffer {
     uint64_t phys;          // of the first pixel; may lie above 4 GiB
     uint64_t bytes;         // that firmware says there are
     uint32_t width, height; // pixels, of the panel as it is wired: a portrait panel is taller
     uint32_t pitch_pixels;  // from one line to the next, at least width
     uint32_t red_mask, green_mask, blue_mask;
+    uint32_t pixel_bytes; // 1 to 4
 };
+
+// Bytes of all its lines, of one that is sane (console/canvas.h).
+static inline uint64_t framebuffer_drawn_bytes(const struct framebuffer *framebuffer)
+{
+    return (uint64_t)framebuffer->pitch_pixels * framebuffer->height * framebuffer->pixel_bytes;
+}

@@ -26,7 +26,7 @@ static struct range serial_page(const struct machine *machine)
 static struct range pages_of(const struct framebuffer *framebuffer)
 {
     const uint64_t from = framebuffer->phys / PAGE_BYTES * PAGE_BYTES;
-    const uint64_t bytes = (uint64_t)framebuffer->pitch_pixels * framebuffer->height * 4;
+    const uint64_t bytes = framebuffer_drawn_bytes(framebuffer);
     const uint64_t end = (framebuffer->phys + bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
     return (struct range){from, end - from};
 }

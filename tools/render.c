@@ -36,7 +36,7 @@ int main(int argc, char **argv)
     uint32_t *pixels = calloc((size_t)width * height, sizeof *pixels);
     struct wall_cpu *cpus = calloc(count, sizeof *cpus);
     const struct framebuffer framebuffer = {
-        4, (uint64_t)width * height * 4, width, height, width, 0xff0000, 0xff00, 0xff};
+        4, (uint64_t)width * height * 4, width, height, width, 0xff0000, 0xff00, 0xff, 4};
     struct canvas canvas;
     struct wall_layout layout;
     struct screen screen;

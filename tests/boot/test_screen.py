@@ -11,6 +11,7 @@ import pytest
 
 import qemu
 import records
+from conftest import assert_all_greeted, consecutive
 from picture import ASLEEP, FAILED, GREETED, INK_TEXT, UNKNOWN, Picture
 
 END = "The end: a key restarts this machine"
@@ -43,6 +44,10 @@ def machine(**words):
     options = "end=halt " + words.pop("options", "")
     return qemu.Qemu(qemu.Machine(accel=chosen.accel, ovmf=chosen.ovmf, serial=False,
                                   debug_exit=False, options=options, **words))
+
+
+def warnings(result):
+    return [record["what"] for record in result.all("warning")]
 
 
 def assert_text(picture, *sentences):
@@ -123,7 +128,8 @@ def test_other_sizes(name, words, size):
 
 
 def test_early_warnings_and_who_was_not_asked():
-    with machine(options="colour=red cpus=1") as vm:
+    # Rows enough for one warning more: a busy host makes clocks disagree.
+    with machine(options="colour=red cpus=1 screen=1920x1080") as vm:
         picture = last_picture(vm, "early")
     assert_text(picture, "unknown-key", "Hello from CPU 1! APIC ID: 1")
     assert collections.Counter(picture.tiles()) == {INK_TEXT: 1, GREETED: 1, ASLEEP: 2}
@@ -148,6 +154,44 @@ def test_two_screens_show_the_same():
         assert first.pixels == second.pixels
 
 
+def test_24_bits_a_pixel():
+    """All that QEMU's Cirrus has of this size."""
+    with qemu.Qemu(qemu.Machine(vga="cirrus", options="screen=1024x768 end=halt",
+                                debug_exit=False)) as vm:
+        lines = []
+        for line in vm.lines():
+            lines.append(line)
+            if line.startswith("The end:"):
+                break
+        picture = last_picture(vm, "cirrus")
+    said = [r for r in records.parse_records(lines) if r["ev"] == "screen" and "skipped" not in r]
+    assert [(r["width"], r["format"], r["bits"]) for r in said] == [("1024", "masks", "24")]
+    assert (picture.width, picture.height) == (1024, 768)
+    assert_text(picture, "Hello from CPU 3! APIC ID: 3", "Leaving firmware")
+    assert collections.Counter(picture.tiles()) == {INK_TEXT: 1, GREETED: 3}
+    assert " want=3 up=3 failed=0 on " in picture.code()
+
+
+@pytest.mark.parametrize("base, why", [
+    ("0xb8000", "its frame buffer lies below 1 MiB"),  # what VGA text has
+    ("0x2000000", "its frame buffer lies in RAM that is in use"),  # where our own memory is
+])
+def test_a_frame_buffer_that_is_memory(boot, base, why):
+    """It is not painted over, and the run is as good as one without a screen."""
+    result = boot(firmware=f"framebuffer={base}")
+    assert_all_greeted(result, consecutive(4))
+    screens = result.all("screen")
+    assert screens and {screen["skipped"] for screen in screens} == {why}
+    assert "no-screen" in warnings(result)
+
+
+def test_a_mode_that_is_not_there(boot):
+    result = boot(options="screen=1234x567")
+    assert_all_greeted(result, consecutive(4))
+    assert "no-such-mode" in warnings(result)
+    assert [r for r in result.all("screen") if "skipped" not in r]
+
+
 @pytest.mark.parametrize("vga, extra", [("none", ()), ("none", ("-device", "virtio-gpu-pci"))])
 def test_without_a_frame_buffer(boot, vga, extra):
     result = boot(vga=vga, extra=extra)
@@ -155,6 +199,7 @@ def test_without_a_frame_buffer(boot, vga, extra):
     assert result.status == qemu.EXIT_OK
     drawn = [record for record in result.all("screen") if "skipped" not in record]
     assert drawn == []
+    assert ("no-screen" in warnings(result)) == bool(extra)  # without an output nobody looks for one
 
 
 def test_screen_off_draws_nothing():

@@ -9,6 +9,7 @@
 #define CONFIG_BYTES 1024u
 
 static const struct behaviour *const behaviours[] = {
+    &behaviour_framebuffer,
     &behaviour_load_options,
     &behaviour_protect,
     &behaviour_take_places,

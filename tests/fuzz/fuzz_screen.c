@@ -57,23 +57,36 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const uint32_t masks[] = {0xff,  0xff00,  0xff0000,  0xff000000,
-                                     0x3ff, 0xffc00, 0x3ff00000};
+    static const struct {
+        uint32_t bytes, red, green, blue;
+    } formats[] = {
+        {4, 0xff0000, 0xff00, 0xff},
+        {4, 0xff, 0xff00, 0xff0000},
+        {4, 0xff000000, 0xff0000, 0xff00},
+        {4, 0x3ff00000, 0xffc00, 0x3ff},
+        {3, 0xff0000, 0xff00, 0xff},
+        {3, 0xff, 0xff00, 0xff0000},
+        {2, 0xf800, 0x7e0, 0x1f},
+        {2, 0x7c00, 0x3e0, 0x1f},
+        {1, 0xe0, 0x1c, 0x3},
+    };
     struct canvas canvas;
 
     if (size < 24)
         return 0;
+    const size_t format = data[16] % (sizeof formats / sizeof formats[0]);
     const struct framebuffer framebuffer = {
         .phys = 0x100000,
         .bytes = word(data) % BYTES_MOST,
         .width = word(data + 4) % 1024,
         .height = word(data + 8) % 1024,
         .pitch_pixels = word(data + 12) % 1200,
-        .red_mask = data[16] & 0x80 ? word(data + 16) : masks[data[16] % 7],
-        .green_mask = masks[data[17] % 7],
-        .blue_mask = masks[data[18] % 7],
+        .red_mask = data[17] & 0x80 ? word(data + 16) : formats[format].red,
+        .green_mask = formats[format].green,
+        .blue_mask = formats[format].blue,
+        .pixel_bytes = data[18] & 0x80 ? data[18] % 8 : formats[format].bytes,
     };
-    uint8_t *pixels = malloc(framebuffer.bytes + 1);
+    uint8_t *pixels = malloc(framebuffer.bytes);
     require(pixels != NULL);
     canvas_open(&canvas);
     if (canvas_add(&canvas, &framebuffer, pixels, 90u * (data[19] % 4)))

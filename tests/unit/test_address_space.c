@@ -243,6 +243,32 @@ static void test_apic(void **state)
     }
 }
 
+// As many bytes as the lines take at this depth, in whole pages, and not one page more.
+static void test_frame_buffer(void **state)
+{
+    const uint64_t base = 0xc0000000;
+
+    (void)state;
+    for (uint32_t bytes = 1; bytes <= 4; bytes++) {
+        fake_machine_start(&fake, 2, 0, entry);
+        fake.machine.framebuffer_count = 1;
+        fake.machine.framebuffers[0] = (struct framebuffer){.phys = base,
+                                                            .bytes = 16 * FAKE_MIB,
+                                                            .width = 800,
+                                                            .height = 600,
+                                                            .pitch_pixels = 810,
+                                                            .pixel_bytes = bytes};
+        build();
+        const uint64_t end = base + 810ull * 600 * bytes;
+        assert_false(walk(base - 1).mapped);
+        assert_true(walk(base).writable && walk(base).uncached); // without PAT
+        assert_true(walk(end - 1).mapped);
+        assert_false(walk((end + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES).mapped);
+        assert_int_equal(prove(), STATUS_OK);
+        fake_machine_stop(&fake);
+    }
+}
+
 // ---- maps that are odd: is the bound enough? ----
 
 static int by_phys(const void *left, const void *right)
@@ -693,6 +719,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_typical_machine),
         TEST(test_apic),
+        TEST(test_frame_buffer),
         TEST(test_odd_machines),
         TEST(test_bound_of_exceptions_alone),
         TEST(test_bound_grows_with_processors),

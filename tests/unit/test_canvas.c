@@ -25,7 +25,8 @@ static struct framebuffer framebuffer_of(uint32_t width, uint32_t height, uint32
                                 .pitch_pixels = pitch,
                                 .red_mask = 0xff0000,
                                 .green_mask = 0xff00,
-                                .blue_mask = 0xff};
+                                .blue_mask = 0xff,
+                                .pixel_bytes = 4};
 }
 
 static uint32_t *pixels_for(const struct framebuffer *framebuffer)
@@ -68,6 +69,21 @@ static void test_formats(void **state)
     }
 }
 
+static void test_bytes_of_a_pixel(void **state)
+{
+    static const struct {
+        uint32_t masks, bytes;
+    } cases[] = {
+        {0, 0},        {1, 1},         {0xff, 1},       {0x100, 2},
+        {0x7fff, 2},   {0xffff, 2},    {0x10000, 3},    {0xffffff, 3},
+        {0x800000, 3}, {0x1000000, 4}, {0x3fffffff, 4}, {0xffffffff, 4},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_int_equal(framebuffer_pixel_bytes(cases[i].masks), cases[i].bytes);
+}
+
 static void test_insane_ones_are_refused(void **state)
 {
     struct canvas canvas;
@@ -97,6 +113,9 @@ static void test_insane_ones_are_refused(void **state)
     REFUSED(bad.blue_mask = 0);
     REFUSED(bad.red_mask = 0x1ff00);     // overlaps green
     REFUSED(bad.red_mask = 0xf0f00000u); // not one run
+    REFUSED(bad.pixel_bytes = 0);
+    REFUSED(bad.pixel_bytes = 2); // red lies beyond
+    REFUSED((bad.pixel_bytes = 5, bad.bytes *= 2));
 #undef REFUSED
     assert_int_equal(canvas.count, 0);
     canvas_fill(&canvas, 0, 0, UINT32_MAX, UINT32_MAX, 0xffffff); // on nothing
@@ -234,6 +253,79 @@ static void test_glyphs(void **state)
     }
 }
 
+// Boxes of all widths at all distances from a word's border, and letters.
+static void draw_scene(const struct canvas *canvas)
+{
+    static const color colors[] = {0xff0000, 0xff00, 0xff, 0xffffff, 0x123456, 0x804020};
+
+    for (uint32_t i = 0; i < 24; i++)
+        canvas_fill(canvas, i % 5 * 9 + i / 4 % 4, i * 2, i % 9 + 1, 2,
+                    colors[i % (sizeof colors / sizeof colors[0])]);
+    (void)canvas_text(canvas, &fonts[0], 1, 2, 40, "24 bits", 0xd8d8d8, 0x3a3a3a);
+    canvas_fill(canvas, 1, 57, 60, 3, 0xd55e00);
+}
+
+static uint32_t bits_of(uint32_t value, uint32_t mask)
+{
+    const uint32_t lowest = mask & -mask, most = mask / lowest;
+    return (most >= 0xff ? value * ((most + 1) / 0x100) : value / (0x100 / (most + 1))) * lowest;
+}
+
+static void check_depth(const struct framebuffer *model_of, const uint32_t *model,
+                        struct framebuffer depth, uint32_t rotate)
+{
+    struct canvas canvas;
+
+    depth.bytes = framebuffer_drawn_bytes(&depth);
+    uint8_t *pixels = malloc(depth.bytes);
+    assert_non_null(pixels);
+    memset(pixels, UNTOUCHED & 0xff, depth.bytes);
+    canvas_open(&canvas);
+    assert_true(canvas_add(&canvas, &depth, pixels, rotate));
+    draw_scene(&canvas);
+    for (size_t i = 0; i < model_of->bytes / 4; i++) {
+        uint32_t expected = UNTOUCHED, found = UNTOUCHED;
+        if (model[i] != UNTOUCHED)
+            expected = bits_of(model[i] >> 16 & 0xff, depth.red_mask) |
+                       bits_of(model[i] >> 8 & 0xff, depth.green_mask) |
+                       bits_of(model[i] & 0xff, depth.blue_mask) |
+                       (depth.pixel_bytes < 4 ? UNTOUCHED << 8 * depth.pixel_bytes : 0);
+        memcpy(&found, pixels + i * depth.pixel_bytes, depth.pixel_bytes);
+        assert_int_equal(found, expected);
+    }
+    free(pixels);
+}
+
+static void test_the_same_picture_in_every_depth(void **state)
+{
+    static const struct {
+        uint32_t bytes, red, green, blue;
+    } depths[] = {
+        {4, 0xff, 0xff00, 0xff0000}, {4, 0x3ff00000, 0xffc00, 0x3ff}, {3, 0xff0000, 0xff00, 0xff},
+        {3, 0xff, 0xff00, 0xff0000}, {3, 0xf800, 0x7e0, 0x1f}, // a pixel with unused bits
+        {2, 0xf800, 0x7e0, 0x1f},    {2, 0x7c00, 0x3e0, 0x1f},        {1, 0xe0, 0x1c, 0x03},
+    };
+
+    (void)state;
+    for (size_t turn = 0; turn < sizeof turns / sizeof turns[0]; turn++) {
+        const struct framebuffer framebuffer = framebuffer_of(71, 67, 75); // lines begin anywhere
+        uint32_t *model = pixels_for(&framebuffer);
+        struct canvas canvas;
+        canvas_open(&canvas);
+        assert_true(canvas_add(&canvas, &framebuffer, model, turns[turn]));
+        draw_scene(&canvas);
+        for (size_t i = 0; i < sizeof depths / sizeof depths[0]; i++) {
+            struct framebuffer depth = framebuffer;
+            depth.pixel_bytes = depths[i].bytes;
+            depth.red_mask = depths[i].red;
+            depth.green_mask = depths[i].green;
+            depth.blue_mask = depths[i].blue;
+            check_depth(&framebuffer, model, depth, turns[turn]);
+        }
+        free(model);
+    }
+}
+
 static void test_text_is_cut_at_the_edge(void **state)
 {
     const struct framebuffer framebuffer = framebuffer_of(20, 10, 20);
@@ -253,11 +345,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_bytes_of_a_pixel),
         cmocka_unit_test(test_insane_ones_are_refused),
         cmocka_unit_test(test_no_more_than_there_is_room_for),
         cmocka_unit_test(test_boxes_in_all_rotations),
         cmocka_unit_test(test_two_targets_get_the_smaller_size),
         cmocka_unit_test(test_glyphs),
+        cmocka_unit_test(test_the_same_picture_in_every_depth),
         cmocka_unit_test(test_text_is_cut_at_the_edge),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,7 +34,7 @@ static void poison(struct rig *rig)
 static void set_up(struct rig *rig, uint32_t width, uint32_t height, uint32_t text_height)
 {
     const struct framebuffer framebuffer = {
-        0x1000, (uint64_t)width * height * 4, width, height, width, 0xff0000, 0xff00, 0xff};
+        0x1000, (uint64_t)width * height * 4, width, height, width, 0xff0000, 0xff00, 0xff, 4};
 
     rig->width = width;
     rig->height = height;

@@ -31,7 +31,8 @@ static void draw(struct wall_cpu *cpus, size_t count)
                                             .pitch_pixels = WIDTH,
                                             .red_mask = 0xff0000,
                                             .green_mask = 0xff00,
-                                            .blue_mask = 0xff};
+                                            .blue_mask = 0xff,
+                                            .pixel_bytes = 4};
 
     memset(pixels, 0, sizeof pixels);
     canvas_open(&canvas);
@@ -211,7 +212,8 @@ static bool shows(const char *text, color ink, color fill)
                                                     .pitch_pixels = width,
                                                     .red_mask = 0xff0000,
                                                     .green_mask = 0xff00,
-                                                    .blue_mask = 0xff};
+                                                    .blue_mask = 0xff,
+                                                    .pixel_bytes = 4};
             struct canvas small;
             canvas_open(&small);
             assert_true(canvas_add(&small, &framebuffer, shape, 0));
