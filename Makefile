@@ -131,8 +131,8 @@ debug:
 	@$(BUILD) all
 	@$(PYTHON) tools/debug.py
 
-## make host       build/host/madt FILE: the inventory code on this machine, for a MADT dump; build/host/render
-host: $(B)/host/madt $(B)/host/explain $(B)/host/render
+## make host       build/host/madt FILE, fadt FILE: what Reveille reads of a dumped table; build/host/render
+host: $(B)/host/madt $(B)/host/fadt $(B)/host/explain $(B)/host/render
 
 ## make explain    what a cause means, and what to look at next; CAUSE=never-fetched for one
 explain: $(B)/host/explain
@@ -268,7 +268,7 @@ $(B)/host/unit/%: $(B)/host/tests/unit/%.o $(HOST_LIB)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^ -lcmocka
 
-$(B)/host/madt: $(B)/host/tools/madt.o $(HOST_LIB)
+$(B)/host/madt $(B)/host/fadt: $(B)/host/%: $(B)/host/tools/%.o $(B)/host/tools/table_file.o $(HOST_LIB)
 	$(Q)$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^
 
 $(B)/host/explain: $(B)/host/tools/explain.o $(HOST_LIB)
