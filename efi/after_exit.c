@@ -31,8 +31,8 @@ _Noreturn void run_end(struct reveille *run)
     display_finish(run);
     if (run->window_is_open)
         nvram_save(run); // firmware's code: by now all is told, should it not come back
-    end_run(&run->firmware, &run->machine, &run->options, &run->console,
-            run->outcome.ok ? EXIT_OK : EXIT_FAILED);
+    end_run(&run->firmware, &run->machine, &run->options, run->resets_itself ? &run->journal : NULL,
+            &run->console, run->outcome.ok ? EXIT_OK : EXIT_FAILED);
 }
 
 // Where the BSP goes on after a fault of its own: the account of what is known, and the end.
@@ -64,6 +64,8 @@ void run_leave(struct reveille *run)
 
     if (run->options.again == ANSWER_YES)
         run_ask_for_another_start(run);
+    if (run->options.again == ANSWER_NO)
+        run_allow_reset(run);
     console_tell(&run->console, "Leaving firmware", 0);
     if (run->options.save != SAVE_NONE) // a run that dies leaves at least this
         (void)run_save(run, name, STICK_BLANK, &run->problems);

@@ -76,24 +76,35 @@ void run_harvest(struct reveille *run)
 
     if (run->options.save == SAVE_NONE && !only)
         return;
-    const bool asked = stick_take_mark(&run->firmware) && run->options.again == ANSWER_YES;
-    run->summary_told = nvram_tell(run);
+    const bool marked = stick_take_mark(&run->firmware);
     struct journal_head *head = last_run_find_journal(&run->firmware, &found, &again);
-    run->fetched = only || (head ? again : asked);
-    if (!head) {
-        if (run->fetched)
-            fetch_summary(run);
+    run->fetched = only || (head ? again : marked && run->options.again == ANSWER_YES);
+    run->forgets = marked && !head;
+    if (head && fetch_journal(run, &found)) {
+        journal_drop(head);
+        nvram_forget(run); // what is saved says more than a summary, or tells it
         return;
     }
-    const bool saved = fetch_journal(run, &found);
+    run->summary_told = nvram_tell(run);
     // A run that goes on needs the memory; harvest=only leaves what it could not save to another
-    // try. The start that again=yes asked for does not: each one after it would do nothing else.
-    if (saved || !only)
+    // try. The start that was asked for does not: each one after it would do nothing else.
+    if (head && !only)
         journal_drop(head);
-    if (saved && run->summary_told) { // which says less
-        nvram_forget(run);
-        run->summary_told = false;
-    }
+    else if (!head && run->fetched)
+        fetch_summary(run);
+}
+
+void run_allow_reset(struct reveille *run)
+{
+    if (!end_resets_itself(&run->machine, &run->options) || run->options.save == SAVE_NONE ||
+        !last_run_keeps(run->journal.head))
+        return;
+    if (run->forgets)
+        report_problem(&run->log, SEVERITY_WARNING, "memory-cleared",
+                       "the reset at the end of the previous run cleared the memory: this run "
+                       "does not reset the machine; save=nvram keeps a summary");
+    else
+        run->resets_itself = stick_set_mark(&run->firmware);
 }
 
 static EFI_STATUS set_next(struct reveille *run)

@@ -23,6 +23,12 @@ void *last_run_allocate(const struct firmware *firmware, size_t pages)
     return memory_allocate(firmware, pages); // it will not be found again, and the run goes on
 }
 
+bool last_run_keeps(const struct journal_head *head)
+{
+    const uint64_t at = (uintptr_t)head;
+    return at >= FIRST_PLACE && at <= LAST_PLACE && at % MIB == 0;
+}
+
 static struct note *find_note(const struct firmware *firmware)
 {
     for (uint64_t at = FIRST_PLACE; at <= LAST_PLACE; at += MIB) {

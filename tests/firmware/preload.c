@@ -8,6 +8,7 @@
 #define CONFIG_BYTES 1024u
 
 static const struct behaviour *const behaviours[] = {
+    &behaviour_fadt,
     &behaviour_protect,
     &behaviour_take_places,
 };
