@@ -90,6 +90,7 @@ def test_without_a_result_or_by_request_such_a_machine_halts(boot, options):
 
 def press(machine, press_it):
     """The lines of a machine on which somebody does that at the end."""
+    machine.goes_on = True  # until it is gone, and not for so many seconds
     with qemu.Qemu(machine) as vm:
         lines = []
         for line in vm.lines():
