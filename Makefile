@@ -52,7 +52,7 @@ PRELOAD_OBJ := $(patsubst %.c,$(B)/image/%.o,$(wildcard tests/firmware/*.c)) \
 HOST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all -fshort-wchar $(WARNINGS) $(INCLUDES) -Itests/fake -Iefi \
                -DVERSION='"$(VERSION)"'
-HOST_EFI_C  := $(patsubst %,efi/%.c,bsp configure device_path firmware_aps graphics harvest leave memory nvram)
+HOST_EFI_C  := $(patsubst %,efi/%.c,bsp configure device_path firmware_aps graphics harvest leave memory nvram spaces)
 PURE_C      := $(wildcard smp/*.c console/*.c trampoline/*.c)
 FAKE_C      := $(wildcard tests/fake/*.c)
 HOST_LIB    := $(B)/host/libreveille.a
@@ -131,8 +131,8 @@ debug:
 	@$(BUILD) all
 	@$(PYTHON) tools/debug.py
 
-## make host       build/host/madt FILE: the inventory code on this machine, for a MADT dump; build/host/render
-host: $(B)/host/madt $(B)/host/explain $(B)/host/render
+## make host       build/host/madt FILE, fadt FILE: what Reveille reads of a dumped table; build/host/render
+host: $(B)/host/madt $(B)/host/fadt $(B)/host/explain $(B)/host/render
 
 ## make explain    what a cause means, and what to look at next; CAUSE=never-fetched for one
 explain: $(B)/host/explain
@@ -268,7 +268,7 @@ $(B)/host/unit/%: $(B)/host/tests/unit/%.o $(HOST_LIB)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^ -lcmocka
 
-$(B)/host/madt: $(B)/host/tools/madt.o $(HOST_LIB)
+$(B)/host/madt $(B)/host/fadt: $(B)/host/%: $(B)/host/tools/%.o $(B)/host/tools/table_file.o $(HOST_LIB)
 	$(Q)$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^
 
 $(B)/host/explain: $(B)/host/tools/explain.o $(HOST_LIB)

@@ -9,6 +9,7 @@
 #include "hw.h"
 
 #define UNOWNED 0u
+#define BSP     1u // CPU 0 as an owner
 
 #define LINE_END       "\r\n"
 #define LINE_END_BYTES 2u
@@ -134,6 +135,33 @@ void console_tell(struct console *console, const char *format, uint64_t number)
     line_start(&line, buffer, sizeof buffer);
     line_add_format(&line, format, number);
     console_say(console, 0, &line);
+}
+
+void console_ask(struct console *console, const char *format, uint64_t number)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(&line, format, number);
+    write_whole_line(console, 0, &line);
+}
+
+void console_rewrite(struct console *console, const char *format, uint64_t number)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(&line, format, number);
+    (void)acquire(console, BSP);
+    for (size_t i = 0; i < CONSOLE_SINKS; i++) {
+        const struct console_sink *sink = &console->sinks[i];
+        if (sink->rewrite_line != NULL) {
+            sink->rewrite_line(sink->context, line.text);
+        }
+    }
+    change_owner(console, BSP, UNOWNED);
 }
 
 void console_debug(struct console *console, uint32_t cpu, const struct line *line)

@@ -19,6 +19,9 @@ struct console_sink {
     void (*write_line)(void *context, const char *text);
     void *context;
     void (*flush)(void *context); // shows what was written so far; NULL: it is shown at once
+    // Writes a line in place of the one that it wrote before, unless another came in between. NULL:
+    // what is written stays as it is.
+    void (*rewrite_line)(void *context, const char *text);
 };
 
 // Each sink has a place of its own, so that attaching one never displaces another.
@@ -56,6 +59,13 @@ void console_say(struct console *console, uint32_t cpu, const struct line *line)
 
 // The same of the BSP's, with at most one number in it, as line_add_format takes them.
 void console_tell(struct console *console, const char *format, uint64_t number);
+
+// The same of what a person is to do, such as which key to press: at any log level.
+void console_ask(struct console *console, const char *format, uint64_t number);
+
+// The same of a line that changes, as a count-down does: only on sinks that can rewrite a line,
+// each in place of the one before.
+void console_rewrite(struct console *console, const char *format, uint64_t number);
 
 // A sentence for engineers: only with log=debug.
 void console_debug(struct console *console, uint32_t cpu, const struct line *line);

@@ -85,14 +85,21 @@ static uint8_t tone_of(const char *text)
     return begins(text, "REVEILLE ") ? TONE_FAINT : TONE_PLAIN;
 }
 
+static void clear_row(struct screen *screen, uint32_t row)
+{
+    struct cell *cells = screen->wanted + (size_t)row * screen->columns;
+
+    for (uint32_t x = 0; x < screen->columns; x++)
+        cells[x] = (struct cell){' ', TONE_PLAIN};
+}
+
 static void scroll(struct screen *screen)
 {
     const size_t cells = (size_t)screen->columns * (screen->rows - 1);
 
     memmove(screen->wanted, screen->wanted + screen->columns, cells * sizeof(struct cell));
-    for (uint32_t x = 0; x < screen->columns; x++)
-        screen->wanted[cells + x] = (struct cell){' ', TONE_PLAIN};
     screen->row = screen->rows - 1;
+    clear_row(screen, screen->row);
 }
 
 // How much of a text goes into one row: all of it, or up to a blank in the row's last third.
@@ -111,15 +118,11 @@ static size_t piece(const char *text, size_t columns)
     return length;
 }
 
-void screen_write_line(void *context, const char *text)
+// How many rows it takes, as far as they are still there.
+static uint32_t write_rows(struct screen *screen, const char *text, uint8_t tone)
 {
-    struct screen *screen = context;
-    const uint8_t tone = tone_of(text);
+    uint32_t rows = 0;
 
-    if (screen->columns == 0 || screen->rows == 0)
-        return;
-    if (begins(text, "REVEILLE ") && !screen->records && tone != TONE_BAD)
-        return;
     do {
         if (screen->row == screen->rows)
             scroll(screen);
@@ -131,7 +134,33 @@ void screen_write_line(void *context, const char *text)
         while (length > 0 && *text == ' ')
             text++;
         screen->row++;
+        rows += rows < screen->rows;
     } while (*text);
+    return rows;
+}
+
+void screen_write_line(void *context, const char *text)
+{
+    struct screen *screen = context;
+    const uint8_t tone = tone_of(text);
+
+    if (screen->columns == 0 || screen->rows == 0)
+        return;
+    if (begins(text, "REVEILLE ") && !screen->records && tone != TONE_BAD)
+        return;
+    (void)write_rows(screen, text, tone);
+    screen->changing = 0;
+}
+
+void screen_rewrite_line(void *context, const char *text)
+{
+    struct screen *screen = context;
+
+    if (screen->columns == 0 || screen->rows == 0)
+        return;
+    for (; screen->changing > 0; screen->changing--)
+        clear_row(screen, --screen->row);
+    screen->changing = write_rows(screen, text, tone_of(text));
 }
 
 void screen_paint(void *context)

@@ -35,6 +35,7 @@ struct screen {
     uint32_t columns, rows;
     uint32_t row;        // of the next line
     bool records;        // show records too, and not only warnings and errors
+    uint32_t changing;   // rows of the line that may be rewritten, the last ones; 0: there is none
     struct cell *wanted; // rows * columns each, the caller's memory
     struct cell *shown;
 };
@@ -48,6 +49,9 @@ void screen_open(struct screen *screen, const struct canvas *canvas, uint32_t he
 // A console's sink: a line at the bottom, wrapped, in a tone by what it says. A record is not
 // shown, unless it is a warning or an error. Draws nothing.
 void screen_write_line(void *screen, const char *text);
+
+// The same in place of the line that this wrote before, if that is still the last one.
+void screen_rewrite_line(void *screen, const char *text);
 
 // Draws what has changed since the last time. For one processor at a time.
 void screen_paint(void *screen);

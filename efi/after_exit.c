@@ -44,8 +44,8 @@ static void keep_summary(struct reveille *run)
 
 static void leave_machine(struct reveille *run)
 {
-    end_run(&run->firmware, &run->machine, &run->options, &run->console,
-            run->outcome.ok ? EXIT_OK : EXIT_FAILED);
+    end_run(&run->firmware, &run->machine, &run->options, run->resets_itself ? &run->journal : NULL,
+            &run->console, run->outcome.ok ? EXIT_OK : EXIT_FAILED);
 }
 
 _Noreturn void run_end(struct reveille *run)
@@ -94,6 +94,8 @@ void run_leave(struct reveille *run)
 
     if (run->options.again == ANSWER_YES)
         run_ask_for_another_start(run);
+    if (run->options.again == ANSWER_NO)
+        run_allow_reset(run);
     console_tell(&run->console, "Leaving firmware", 0);
     if (run->options.save != SAVE_NONE) // a run that dies leaves at least this
         (void)run_save(run, name, STICK_BLANK, &run->problems);

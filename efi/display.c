@@ -46,8 +46,8 @@ void display_open(struct reveille *run)
     screen_open(&display->screen, &display->canvas, display->layout.text_height,
                 display->cells + display->room);
     display->screen.records = run->options.log == LOG_DEBUG;
-    run->console.sinks[SINK_SCREEN] =
-        (struct console_sink){screen_write_line, &display->screen, screen_paint};
+    run->console.sinks[SINK_SCREEN] = (struct console_sink){screen_write_line, &display->screen,
+                                                            screen_paint, screen_rewrite_line};
     // What was said before there was a screen.
     const char *text;
     for (size_t at = 0; (text = journal_next(&run->journal, &at)) != NULL;)

@@ -1,12 +1,10 @@
 // The end of a run: by QEMU's debug port, by runtime services, or by a halt. Nothing here returns
-// to firmware. Surprise: runtime services are called in firmware's own address space and on its own
-// descriptor tables; ours map no runtime code executable.
+// to firmware. Surprise: when nobody can be heard, the machine may reset itself.
 
 #include "firmware.h"
 
 #include "hw.h"
 #include "line.h"
-#include "page_table.h"
 #include "person.h"
 #include "reset.h"
 
@@ -16,6 +14,12 @@
 bool end_waits(const struct machine *machine, const struct options *options)
 {
     return options->end == END_HALT || (options->end == END_AUTO && !machine->under_qemu);
+}
+
+bool end_resets_itself(const struct machine *machine, const struct options *options)
+{
+    return options->end == END_AUTO && end_waits(machine, options) &&
+           machine->fadt.power_status == 0 && !person_has_keys(&machine->fadt);
 }
 
 static bool uses_debug_exit(const struct machine *machine, const struct options *options)
@@ -34,40 +38,47 @@ static void debug_exit(const struct machine *machine, enum exit_code code)
         hw_pause();
 }
 
-void return_to_firmware_tables(const struct firmware *firmware)
-{
-    struct hw_tables tables = firmware->tables;
-
-    tables.task = 0; // its TSS, if there is one, is busy still, and LTR would fault
-    if (firmware->pat != 0)
-        hw_wrmsr(MSR_IA32_PAT, firmware->pat);
-    hw_write_cr3(firmware->cr3);
-    hw_write_cr4(firmware->cr4);
-    hw_write_tables(&tables);
-}
-
 static void say(struct console *console, const char *text)
 {
     console_tell(console, text, 0);
     console_flush(console);
 }
 
+static void ask(struct console *console, const char *format, uint64_t number)
+{
+    console_ask(console, format, number);
+    console_flush(console);
+}
+
+// A reset register in memory is mapped in our own address space, and not certainly in firmware's,
+// which is the one that is left where the exit was refused.
+static bool reset_by_register(const struct firmware *firmware, const struct machine *machine)
+{
+    if (machine->fadt.reset_space == GAS_MEMORY && hw_read_cr3() == firmware->cr3)
+        return false;
+    return reset_by_fadt(&machine->fadt, &machine->clock);
+}
+
 // Firmware first, then the registers that firmware would have used. Returns if nothing helped.
 static void switch_machine(const struct firmware *firmware, const struct machine *machine,
                            struct console *console, EFI_RESET_TYPE type)
 {
+    struct own_tables own;
+
     say(console, type == EfiResetShutdown ? "Powering the machine off" : "Resetting the machine");
     uart_drain(&console->uart);
-    return_to_firmware_tables(firmware);
+    leave_own_tables(firmware, &own);
     firmware->system->RuntimeServices->ResetSystem(type, EFI_SUCCESS, 0, NULL);
+    hw_disable_interrupts(); // whatever firmware did before it gave up
+    return_to_own_tables(&own);
     if (type != EfiResetShutdown) {
         say(console, "Firmware did not do it: trying the FADT's reset register");
-        if (!reset_by_fadt(&machine->fadt, &machine->clock))
-            say(console, "There is none");
+        if (!reset_by_register(firmware, machine))
+            say(console, "There is none that can be used");
         say(console, "Trying the chipset's, at port 0xcf9");
         reset_by_chipset(&machine->clock);
     }
-    say(console, "The machine still runs: switch it off by hand");
+    ask(console, "The machine still runs: switch it off by hand", 0);
     uart_drain(&console->uart);
 }
 
@@ -77,19 +88,40 @@ static EFI_RESET_TYPE reset_type(const struct options *options)
     return options->save == SAVE_NONE ? EfiResetCold : EfiResetWarm;
 }
 
+// Nobody can be heard. Without a reset the result would be lost by the power cycle that remains.
+static EFI_RESET_TYPE reset_for_the_result(const struct machine *machine,
+                                           const struct options *options, struct journal *waiting,
+                                           struct console *console)
+{
+    ask(console,
+        "The end: neither a keyboard nor a power button can be heard here. In %u s this "
+        "machine resets itself, for the next start to fetch the result",
+        options->linger_s);
+    uart_drain(&console->uart);
+    person_count_down(&machine->clock, options->linger_s, console);
+    journal_ask_again(waiting); // the start that finds it comes to rest, and does not reset again
+    return reset_type(options);
+}
+
 // The last screen stays until somebody has seen it.
 static EFI_RESET_TYPE wait_for_person(const struct machine *machine, const struct options *options,
                                       struct console *console)
 {
     const struct fadt *fadt = &machine->fadt;
-    const bool key = fadt->has_8042, button = fadt->power_status != 0;
+    const bool key = person_has_keys(fadt), button = fadt->power_status != 0;
 
     person_listen(fadt);
-    say(console, key && button
-                     ? "The end: a key restarts this machine, the power button switches it off"
-                 : key    ? "The end: a key restarts this machine"
-                 : button ? "The end: the power button switches this machine off"
-                          : "The end: this machine is halted; switch it off by hand");
+    ask(console,
+        key && button ? "The end: a key on a PS/2 or built-in keyboard restarts this "
+                        "machine, the power button switches it off; a USB keyboard cannot "
+                        "be heard here"
+        : key         ? "The end: a key on a PS/2 or built-in keyboard restarts this "
+                        "machine; a USB keyboard cannot be heard here"
+        : button      ? "The end: the power button switches this machine off; no keyboard can "
+                        "be heard here"
+                      : "The end: neither a keyboard nor a power button can be heard here. This "
+                        "machine is halted; switch it off by hand",
+        0);
     uart_drain(&console->uart);
     if (!key && !button)
         hw_halt();
@@ -102,7 +134,8 @@ static EFI_RESET_TYPE wait_for_person(const struct machine *machine, const struc
 }
 
 _Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
-                       const struct options *options, struct console *console, enum exit_code code)
+                       const struct options *options, struct journal *waiting,
+                       struct console *console, enum exit_code code)
 {
     EFI_RESET_TYPE type = options->end == END_RESET ? reset_type(options) : EfiResetShutdown;
     bool halt = options->end == END_HALT || options->end == END_AUTO;
@@ -115,7 +148,9 @@ _Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
         debug_exit(machine, code);
         halt = options->end == END_DEBUG_EXIT; // there was nobody to hear it
     }
-    if (halt)
+    if (halt && waiting && end_resets_itself(machine, options))
+        type = reset_for_the_result(machine, options, waiting, console);
+    else if (halt)
         type = wait_for_person(machine, options, console);
     switch_machine(firmware, machine, console, type);
     hw_halt();

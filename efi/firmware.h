@@ -8,6 +8,7 @@
 
 #include "console.h"
 #include "hw.h"
+#include "journal.h"
 #include "machine.h"
 #include "note.h"
 #include "options.h"
@@ -98,9 +99,12 @@ bool memory_is_writable(uint64_t phys);
 // gather.c: every fact, into machine.
 enum status gather(struct firmware *firmware, const struct options *options,
                    const struct problems *problems, struct machine *machine);
-void gather_identity(const struct firmware *firmware, struct machine *machine);
+// Before the console is opened: who firmware, processor and machine are. Reads the memory map.
+void gather_identity(struct firmware *firmware, struct machine *machine);
 
-// platform.c: names and revisions, into machine->platform. The memory map must have been read.
+// platform.c: SMBIOS's names, and all else, into machine->platform. The memory map must have been
+// read.
+void platform_read_names(const struct firmware *firmware, struct platform *platform);
 void platform_gather(const struct firmware *firmware, struct machine *machine);
 
 // time.c: the TSC's rate, measured against Stall().
@@ -122,15 +126,25 @@ enum status leave_firmware(struct firmware *firmware, uint32_t *attempts);
 void end_fetched(const struct firmware *firmware, const struct machine *machine,
                  const struct options *options);
 
+// spaces.c: to firmware's own address space and tables, for runtime services, and back.
+struct own_tables {
+    uint64_t cr3, cr4, pat; // pat 0: the processor has none
+    struct hw_tables tables;
+};
+void leave_own_tables(const struct firmware *firmware, struct own_tables *own);
+void return_to_own_tables(const struct own_tables *own);
+
 // end.c: how a run ends once firmware is left, and how it is refused before. Does not return.
 enum exit_code { EXIT_OK = 0x10, EXIT_FAILED = 0x11, EXIT_REFUSED = 0x12 };
+// `waiting` is the journal in which the result waits for the start that a reset brings; NULL: none.
 _Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
-                       const struct options *options, struct console *console, enum exit_code code);
-// To firmware's own address space and tables, for runtime services.
-void return_to_firmware_tables(const struct firmware *firmware);
-// With exit=no or check=yes: tells QEMU's debug port if end=debug-exit asks for it; returns.
+                       const struct options *options, struct journal *waiting,
+                       struct console *console, enum exit_code code);
+// Is a reset after linger= the only end that this machine can come to, since it hears nobody?
+bool end_resets_itself(const struct machine *machine, const struct options *options);
 // Does the end wait for a person?
 bool end_waits(const struct machine *machine, const struct options *options);
+// With exit=no or check=yes: tells QEMU's debug port if end=debug-exit asks for it; returns.
 void end_inside(const struct options *options, enum exit_code code);
 // Before the exit: tells QEMU's debug port, where one is to be used; returns where there is none.
 void end_refused(const struct machine *machine, const struct options *options);

@@ -18,17 +18,34 @@
 #define FW_CFG_SELECTOR 0x510u
 #define FW_CFG_DATA     0x511u
 
+#define BEHIND_HYPERVISOR (1u << 31) // CPUID 1, ECX
+
 extern const uint8_t image_start[], image_text_start[], image_text_end[], image_rodata_start[],
     image_rodata_end[], image_data_start[], image_data_end[], image_end[];
 // Where the sections' own bytes end. What lies behind, to the end of the page, is nobody's.
 extern const uint8_t image_code_end[], image_constants_end[];
 
-// Asked only behind a hypervisor: on bare hardware these ports may be anything.
-static bool has_fw_cfg(const struct processor *processor)
+// QEMU may keep its name from CPUID (tcg-cpuid=off, kvm=off, machines before 2.7), and even that
+// there is a hypervisor. Then its tables tell: SMBIOS, or the vendor of the ACPI tables that it
+// makes itself.
+static bool says_qemu(const struct firmware *firmware, const struct platform *platform)
+{
+    const struct problems nobody = {problems_ignore, NULL};
+    const struct phys phys = {memory_view, firmware};
+    struct acpi_table fadt;
+
+    return memcmp(platform->maker, "QEMU", 5) == 0 ||
+           (acpi_find_table(&phys, table_rsdp(firmware), "FACP", 0, &nobody, &fadt) == STATUS_OK &&
+            memcmp(fadt.bytes + ACPI_HEADER_VENDOR, "BOCHS ", 6) == 0);
+}
+
+// Its own device decides, but it is asked only behind a hypervisor, or where the tables say so: on
+// bare hardware these ports may be anything, and the question is a write.
+static bool has_fw_cfg(const struct firmware *firmware, const struct platform *platform)
 {
     static const uint8_t signature[] = {'Q', 'E', 'M', 'U'};
 
-    if (!processor->hypervisor[0])
+    if ((hw_cpuid(1, 0).ecx & BEHIND_HYPERVISOR) == 0 && !says_qemu(firmware, platform))
         return false;
     hw_out16(FW_CFG_SELECTOR, 0);
     for (size_t i = 0; i < sizeof signature; i++) {
@@ -60,13 +77,15 @@ static void copy_vendor(const CHAR16 *wide, char *text, size_t capacity)
     text[used] = '\0';
 }
 
-void gather_identity(const struct firmware *firmware, struct machine *machine)
+void gather_identity(struct firmware *firmware, struct machine *machine)
 {
     memset(machine, 0, sizeof *machine);
     copy_vendor(firmware->system->FirmwareVendor, machine->firmware, sizeof machine->firmware);
     machine->firmware_revision = firmware->system->FirmwareRevision;
     processor_read(&machine->processor);
-    machine->under_qemu = has_fw_cfg(&machine->processor);
+    if (memory_read_map(firmware) == STATUS_OK)
+        platform_read_names(firmware, &machine->platform);
+    machine->under_qemu = has_fw_cfg(firmware, &machine->platform);
     machine->apic_base = hw_rdmsr(MSR_IA32_APIC_BASE);
     machine->cr3 = hw_read_cr3();
     machine->cr4 = hw_read_cr4();
@@ -164,6 +183,11 @@ static void read_fadt(const struct phys *phys, uint64_t rsdp, struct machine *ma
 
     if (acpi_find_table(phys, rsdp, "FACP", 0, &nobody, &fadt) == STATUS_OK)
         fadt_read(&fadt, &machine->fadt);
+    // A register in memory is a device's, and is going to be mapped.
+    if (machine->fadt.reset_space == GAS_MEMORY &&
+        (memory_is_ram(phys->context, machine->fadt.reset_address) ||
+         machine->fadt.reset_address >> machine->processor.phys_bits != 0))
+        machine->fadt.can_reset = false;
 }
 
 enum status gather(struct firmware *firmware, const struct options *options,

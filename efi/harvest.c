@@ -73,25 +73,39 @@ void run_harvest(struct reveille *run)
 
     if (run->options.save == SAVE_NONE && !only)
         return;
-    const bool asked = stick_take_mark(&run->firmware) && run->options.again == ANSWER_YES;
+    const bool marked = stick_take_mark(&run->firmware);
+    run->fetched = only || (last->head ? last->again : marked && run->options.again == ANSWER_YES);
+    run->forgets = marked && !last->head;
+    if (last->head && fetch_journal(run, &last->journal)) {
+        journal_drop(last->head);
+        nvram_forget(run); // what is saved says more than a summary, or tells it
+        return;
+    }
     run->summary_told = nvram_tell(run);
-    run->fetched = only || (last->head ? last->again : asked);
     if (!last->head) {
         if (run->fetched)
             fetch_summary(run);
         return;
     }
-    const bool saved = fetch_journal(run, &last->journal);
     // A run that goes on needs the memory; harvest=only leaves what it could not save to another
-    // try. The start that again=yes asked for does not: each one after it would do nothing else.
-    if (saved || !only)
-        journal_drop(last->head);
-    else
+    // try. The start that was asked for does not: each one after it would do nothing else.
+    if (only)
         last->head = NULL;
-    if (saved && run->summary_told) { // which says less
-        nvram_forget(run);
-        run->summary_told = false;
-    }
+    else
+        journal_drop(last->head);
+}
+
+void run_allow_reset(struct reveille *run)
+{
+    if (!end_resets_itself(&run->machine, &run->options) || run->options.save == SAVE_NONE ||
+        !last_run_keeps(run->journal.head))
+        return;
+    if (run->forgets)
+        report_problem(&run->log, SEVERITY_WARNING, "memory-cleared",
+                       "the reset at the end of the previous run cleared the memory: this run "
+                       "does not reset the machine; save=nvram keeps a summary");
+    else
+        run->resets_itself = stick_set_mark(&run->firmware);
 }
 
 static EFI_STATUS set_next(struct reveille *run)

@@ -38,6 +38,15 @@ void *last_run_allocate(const struct firmware *firmware, size_t pages)
     return memory_allocate(firmware, pages); // it will not be found again, and the run goes on
 }
 
+bool last_run_keeps(const struct journal_head *head)
+{
+    for (uint32_t i = 0; head && i < PLACES; i++) {
+        if (place_at(i) == (uintptr_t)head)
+            return true;
+    }
+    return false;
+}
+
 // These pages, to be read where they are; NULL if they are somebody's, or no memory.
 static void *take(const struct firmware *firmware, uint64_t phys, size_t pages)
 {

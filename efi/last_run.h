@@ -35,3 +35,6 @@ uint32_t last_run_tell(const struct last_run *last, struct console *console);
 // Gives all memory back. A journal that a later start shall find again is taken out before (`head`
 // set to NULL): its memory stays allocated, so that nobody else gets it.
 void last_run_release(const struct firmware *firmware, struct last_run *last);
+
+// Does a journal with this head lie where the next start looks for it? Not if it is NULL.
+bool last_run_keeps(const struct journal_head *head);

@@ -4,9 +4,7 @@
 
 #include "run.h"
 
-#include "hw.h"
 #include "mem.h"
-#include "page_table.h"
 #include "summary.h"
 
 #define BYTES_MOST 1000u
@@ -45,23 +43,15 @@ void nvram_check(struct reveille *run)
                    "nothing is written there, and save=ram is used");
 }
 
-// Firmware's runtime code runs in its own address space, on its own tables; then it is ours again.
 static EFI_STATUS set_variable(const struct firmware *firmware, char *text, UINTN bytes)
 {
     EFI_GUID guid = OF_OURS;
-    const uint64_t cr3 = hw_read_cr3(), cr4 = hw_read_cr4();
-    const uint64_t pat = firmware->pat != 0 ? hw_rdmsr(MSR_IA32_PAT) : 0;
-    struct hw_tables tables = hw_read_tables();
+    struct own_tables own;
 
-    return_to_firmware_tables(firmware);
+    leave_own_tables(firmware, &own);
     const EFI_STATUS status =
         firmware->system->RuntimeServices->SetVariable(name, &guid, ATTRIBUTES, bytes, text);
-    tables.task = 0; // loaded still, and busy
-    if (pat != 0)
-        hw_wrmsr(MSR_IA32_PAT, pat);
-    hw_write_cr4(cr4);
-    hw_write_cr3(cr3);
-    hw_write_tables(&tables);
+    return_to_own_tables(&own);
     return status;
 }
 
@@ -83,15 +73,25 @@ void nvram_save(struct reveille *run)
                      "Firmware refused the variable ReveilleLast: no summary is kept there", 0);
 }
 
+// Its length, 0: there is none. A longer variable of this name is somebody else's.
+static UINTN read_variable(const struct reveille *run, char text[BYTES_MOST])
+{
+    EFI_GUID guid = OF_OURS;
+    UINTN bytes = BYTES_MOST;
+
+    return EFI_ERROR(
+               run->firmware.system->RuntimeServices->GetVariable(name, &guid, NULL, &bytes, text))
+               ? 0
+               : bytes;
+}
+
 bool nvram_tell(struct reveille *run)
 {
-    const EFI_RUNTIME_SERVICES *runtime = run->firmware.system->RuntimeServices;
-    EFI_GUID guid = OF_OURS;
     char text[BYTES_MOST + 1], buffer[LINE_BYTES];
-    UINTN bytes = BYTES_MOST;
     struct line line;
 
-    if (EFI_ERROR(runtime->GetVariable(name, &guid, NULL, &bytes, text)))
+    const UINTN bytes = read_variable(run, text);
+    if (bytes == 0)
         return false;
     text[bytes] = '\0';
     record_start(&line, buffer, sizeof buffer, "nvram");
@@ -108,8 +108,10 @@ void nvram_forget(struct reveille *run)
 {
     const EFI_RUNTIME_SERVICES *runtime = run->firmware.system->RuntimeServices;
     EFI_GUID guid = OF_OURS;
+    char text[BYTES_MOST];
 
-    if (EFI_ERROR(runtime->SetVariable(name, &guid, ATTRIBUTES, 0, NULL)))
+    if (read_variable(run, text) != 0 &&
+        EFI_ERROR(runtime->SetVariable(name, &guid, ATTRIBUTES, 0, NULL)))
         report_problem(&run->log, SEVERITY_WARNING, "nvram-kept",
                        "firmware did not delete the variable ReveilleLast; delete it by hand");
 }

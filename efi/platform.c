@@ -64,14 +64,19 @@ static enum secure_boot read_secure_boot(const struct firmware *firmware)
     return read_flag(firmware, setup, 0) == 1 ? SECURE_BOOT_SETUP : SECURE_BOOT_OFF;
 }
 
-void platform_gather(const struct firmware *firmware, struct machine *machine)
+void platform_read_names(const struct firmware *firmware, struct platform *platform)
 {
     static const EFI_GUID newer = SMBIOS3_TABLE_GUID, older = SMBIOS_TABLE_GUID;
     const struct phys phys = {memory_view, firmware};
-    struct platform *platform = &machine->platform;
 
     if (!smbios_read(&phys, table_find(firmware, &newer), platform))
         (void)smbios_read(&phys, table_find(firmware, &older), platform);
+}
+
+void platform_gather(const struct firmware *firmware, struct machine *machine)
+{
+    struct platform *platform = &machine->platform;
+
     platform->secure_boot = read_secure_boot(firmware);
     platform->microcode = read_microcode(machine->processor.vendor);
     platform->apic_locked = apic_is_locked(machine->processor.vendor);

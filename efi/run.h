@@ -102,10 +102,12 @@ struct reveille {
     struct census census;
     EFI_TPL tpl; // to go back to
     bool window_is_open;
-    bool stopped;      // by a key
-    bool start_over;   // with what was typed
-    bool fetched;      // the previous run's result was what this start was for
-    bool summary_told; // of save=nvram: it stays there until what was told is saved
+    bool stopped;       // by a key
+    bool start_over;    // with what was typed
+    bool fetched;       // the previous run's result was what this start was for
+    bool summary_told;  // of save=nvram: it stays there until what was told is saved
+    bool forgets;       // the previous run reset the machine for its result, and none is in memory
+    bool resets_itself; // at its end, for the next start to fetch the result
     enum parking parking;
 };
 
@@ -235,9 +237,13 @@ bool run_save(struct reveille *run, const CHAR16 *name, enum stick_end end,
 void run_harvest(struct reveille *run);
 void run_ask_for_another_start(struct reveille *run);
 
+// May the end reset a machine on which nobody can be heard? Where the next start finds the result
+// and can save it, and not twice in a row without a result.
+void run_allow_reset(struct reveille *run);
+
 // nvram.c: save=nvram. Falls back to save=ram, after telling, where there is little room; writes
 // the summary after the wake; and reads the previous run's and tells it (false: there is none), and
-// deletes it.
+// deletes it, if it is there.
 void nvram_check(struct reveille *run);
 void nvram_save(struct reveille *run);
 bool nvram_tell(struct reveille *run);

@@ -87,10 +87,10 @@ static enum wait_end edit(struct reveille *run)
     const struct options *options = &run->options;
 
     if (options->words_too_long)
-        console_tell(&run->console,
-                     "The options have more than %u characters: write the whole line anew",
-                     OPTION_WORDS_BYTES);
-    console_tell(&run->console, "Edit the options; ENTER starts with them, ESC stops:", 0);
+        console_ask(&run->console,
+                    "The options have more than %u characters: write the whole line anew",
+                    OPTION_WORDS_BYTES);
+    console_ask(&run->console, "Edit the options; ENTER starts with them, ESC stops:", 0);
     memcpy(typed->text, options->words, options->words_length);
     typed->length = options->words_length;
     typed->given = edit_line(&run->firmware, typed);
@@ -110,9 +110,9 @@ enum wait_end run_wait(struct reveille *run)
         return WAIT_OVER;
     run_stop_watchdog(run);
     drain_keys(&run->firmware);
-    console_tell(&run->console,
-                 "Leaving firmware in %u s: e edits the options, any other key stops it",
-                 run->options.wait_s);
+    console_ask(&run->console,
+                "Leaving firmware in %u s: e edits the options, any other key stops it",
+                run->options.wait_s);
     if (!wait_for_key(&run->firmware, run->options.wait_s, &key))
         return WAIT_OVER;
     if (key.UnicodeChar == L'e' || key.UnicodeChar == L'E')
@@ -132,6 +132,6 @@ void run_hold_screen(struct reveille *run)
         return;
     run_stop_watchdog(run);
     drain_keys(&run->firmware);
-    console_tell(&run->console, "A key returns to firmware, or %u s without one", LOOKING_S);
+    console_ask(&run->console, "A key returns to firmware, or %u s without one", LOOKING_S);
     (void)wait_for_key(&run->firmware, LOOKING_S, &key);
 }

@@ -75,6 +75,7 @@ struct options {
     enum harvest_choice harvest;
     enum answer again;                       // boot once more, to harvest
     uint32_t wait_s;                         // seconds in which a key stops the run; 0..3600
+    uint32_t linger_s;                       // before a reset that nobody can ask for; 0..3600
     struct injection inject[INJECTIONS_MAX]; // as typed; a CPU may bear several
     size_t inject_count;                     // 0: none
     bool help;

@@ -22,6 +22,14 @@ static struct range serial_page(const struct machine *machine)
                           machine->serial_mmio != 0 ? PAGE_BYTES : 0};
 }
 
+// Of the reset register, if that is in device memory.
+static struct range reset_page(const struct machine *machine)
+{
+    const struct fadt *fadt = &machine->fadt;
+    const bool mapped = fadt->can_reset && fadt->reset_space == GAS_MEMORY;
+    return (struct range){fadt->reset_address / PAGE_BYTES * PAGE_BYTES, mapped ? PAGE_BYTES : 0};
+}
+
 // The pages that hold a frame buffer.
 static struct range pages_of(const struct framebuffer *framebuffer)
 {
@@ -62,7 +70,7 @@ size_t address_space_bound(const struct machine *machine, size_t count)
         .gib_pages = machine->processor.gib_pages,
         .phys_bits = machine->processor.phys_bits,
     };
-    size_t pages = 1;
+    size_t pages = reset_page(machine).bytes != 0 ? 1 + 4 : 1;
     for (size_t i = 0; i < machine->ram_count; i++)
         pages += page_tables_bound(&shape, machine->ram[i].phys, machine->ram[i].bytes);
     for (size_t i = 0; i < machine->framebuffer_count; i++) {
@@ -156,7 +164,7 @@ enum status address_space_build(const struct machine *machine, const struct aren
     const struct range whole = {arena->phys, arena->bytes};
     const struct image *image = &machine->image;
     const struct range apic = {APIC_MMIO_PHYS(machine->apic_base), PAGE_BYTES};
-    const struct range serial = serial_page(machine);
+    const struct range serial = serial_page(machine), reset = reset_page(machine);
     enum status status;
 
     *tables = (struct page_tables){
@@ -182,7 +190,10 @@ enum status address_space_build(const struct machine *machine, const struct aren
     }
     if ((status = map_own(tables, "the arena", &whole, problems)) != STATUS_OK)
         return status;
-    if ((status = map(tables, "code", image->text.phys, &image->text, PAGE_EXEC, problems)) ||
+    // Before all that is needed for certain: what the FADT names is not to take its place.
+    if ((status = map(tables, "reset register", reset.phys, &reset, PAGE_WRITE | PAGE_UNCACHED,
+                      problems)) ||
+        (status = map(tables, "code", image->text.phys, &image->text, PAGE_EXEC, problems)) ||
         (status =
              map(tables, "constants", image->rodata.phys, &image->rodata, PAGE_READ, problems)) ||
         (status = map(tables, "data", image->data.phys, &image->data, PAGE_WRITE, problems)) ||

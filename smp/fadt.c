@@ -1,57 +1,81 @@
-// Offsets and bits of ACPI 6.5, table 5.9 "FADT Format".
+// Offsets and bits of ACPI 6.5, table 5.9 "FADT Format". Surprise: a block of registers stands in
+// two places, a 32-bit field since ACPI 1.0 and a Generic Address Structure (X_) since 2.0, and new
+// machines leave the older field 0.
 
 #include "fadt.h"
 
 #define PM1A_EVENT   56u
 #define PM_TIMER     76u
 #define EVENT_LENGTH 88u
+#define TIMER_LENGTH 91u
 #define BOOT_ARCH    109u
 #define FLAGS        112u
 #define RESET_REG    116u // a Generic Address Structure
 #define RESET_VALUE  128u
+#define X_PM1A_EVENT 148u // and these
+#define X_PM_TIMER   208u
 
 #define BOOT_ARCH_8042 (1u << 1)
 
 #define FLAG_NO_FIXED_POWER_BUTTON (1u << 4)
 #define FLAG_RESET                 (1u << 10)
-#define FLAG_HARDWARE_REDUCED      (1u << 20) // there are no PM1 registers
+#define FLAG_HARDWARE_REDUCED      (1u << 20) // there are neither PM1 registers nor a PM timer
 
 // Of a Generic Address Structure.
 #define GAS_SPACE   0u
 #define GAS_BITS    1u
 #define GAS_OFFSET  2u
 #define GAS_ADDRESS 4u
+#define GAS_BYTES   12u
 
 // The first revision with a reset register and the flags of boot architecture: ACPI 2.0.
 #define REVISION_2 3u
 
-#define PORT_MAX 0xffffu
+#define PORT_MAX    0xffffu
+#define TIMER_BYTES 4u // of a PM timer, where there is one
+#define EVENT_BYTES 4u // of PM1's events at least: a status word and an enable word
 
-static uint16_t port_at(const struct acpi_table *table, uint32_t offset)
+static uint64_t gas_address(const uint8_t *gas)
 {
-    if (table->length < offset + 4)
-        return 0;
+    return acpi_load32(gas + GAS_ADDRESS) | (uint64_t)acpi_load32(gas + GAS_ADDRESS + 4) << 32;
+}
+
+// The I/O port of a block of registers, 0: there is none. Of the two addresses the X_ one goes
+// first, as the specification has it, where it is a port at all. Its width is not asked, since the
+// block has a length field of its own.
+static uint16_t block_at(const struct acpi_table *table, uint32_t offset, uint32_t extended)
+{
+    if (table->length >= extended + GAS_BYTES) {
+        const uint8_t *gas = table->bytes + extended;
+        const uint64_t address = gas_address(gas);
+        if (gas[GAS_SPACE] == GAS_IO && gas[GAS_OFFSET] == 0 && address != 0 && address <= PORT_MAX)
+            return (uint16_t)address;
+    }
     const uint32_t port = acpi_load32(table->bytes + offset);
     return port <= PORT_MAX ? (uint16_t)port : 0;
 }
 
-static void read_power_button(const struct acpi_table *table, uint32_t flags, struct fadt *fadt)
+// The registers of ACPI hardware, which a machine without it may still name.
+static void read_blocks(const struct acpi_table *table, uint32_t flags, struct fadt *fadt)
 {
-    const uint16_t status = port_at(table, PM1A_EVENT);
+    const uint16_t timer = block_at(table, PM_TIMER, X_PM_TIMER);
+    const uint16_t event = block_at(table, PM1A_EVENT, X_PM1A_EVENT);
     const uint8_t length = table->bytes[EVENT_LENGTH]; // status words, then as many enable words
 
-    if (status == 0 || length < 4 || length % 2 != 0 || status > PORT_MAX - length ||
-        (flags & (FLAG_NO_FIXED_POWER_BUTTON | FLAG_HARDWARE_REDUCED)) != 0)
+    if (table->bytes[TIMER_LENGTH] == TIMER_BYTES && timer <= PORT_MAX - (TIMER_BYTES - 1))
+        fadt->pm_timer = timer;
+    fadt->pm1a_event = event;
+    if (event == 0 || length < EVENT_BYTES || length % 2 != 0 || event > PORT_MAX - length ||
+        (flags & FLAG_NO_FIXED_POWER_BUTTON) != 0)
         return;
-    fadt->power_status = status;
-    fadt->power_enable = (uint16_t)(status + length / 2);
+    fadt->power_status = event;
+    fadt->power_enable = (uint16_t)(event + length / 2);
 }
 
 static void read_reset(const struct acpi_table *table, struct fadt *fadt)
 {
     const uint8_t *gas = table->bytes + RESET_REG;
-    const uint64_t address =
-        acpi_load32(gas + GAS_ADDRESS) | (uint64_t)acpi_load32(gas + GAS_ADDRESS + 4) << 32;
+    const uint64_t address = gas_address(gas);
     const uint8_t space = gas[GAS_SPACE];
 
     fadt->can_reset = gas[GAS_BITS] == 8 && gas[GAS_OFFSET] == 0 && address != 0 &&
@@ -63,14 +87,14 @@ static void read_reset(const struct acpi_table *table, struct fadt *fadt)
 
 void fadt_read(const struct acpi_table *table, struct fadt *fadt)
 {
-    *fadt = (struct fadt){.pm_timer = port_at(table, PM_TIMER)};
-    if (table->length < FLAGS + 4)
+    *fadt = (struct fadt){.pm_timer = 0};
+    if (table->length < FADT_BYTES_LEAST)
         return;
     const uint32_t flags = acpi_load32(table->bytes + FLAGS);
-    read_power_button(table, flags, fadt);
-    if (table->bytes[ACPI_HEADER_REVISION] < REVISION_2)
-        return;
-    fadt->has_8042 = (table->bytes[BOOT_ARCH] & BOOT_ARCH_8042) != 0;
-    if (table->length > RESET_VALUE && (flags & FLAG_RESET) != 0)
+    const bool old = table->bytes[ACPI_HEADER_REVISION] < REVISION_2;
+    if ((flags & FLAG_HARDWARE_REDUCED) == 0)
+        read_blocks(table, flags, fadt);
+    fadt->has_8042 = old || (table->bytes[BOOT_ARCH] & BOOT_ARCH_8042) != 0;
+    if (!old && table->length > RESET_VALUE && (flags & FLAG_RESET) != 0)
         read_reset(table, fadt);
 }

@@ -11,9 +11,14 @@
 #define GAS_MEMORY 0u
 #define GAS_IO     1u
 
+// The FADT of ACPI 1.0. A shorter one is damaged, and nothing is read of it.
+#define FADT_BYTES_LEAST 116u
+
 struct fadt {
     uint16_t pm_timer;     // I/O port, 0: none
-    bool has_8042;         // a keyboard controller at ports 0x60 and 0x64
+    uint16_t pm1a_event;   // the same of PM1a's block of events
+    bool has_8042;         // a keyboard controller at ports 0x60 and 0x64; a PC has one that is
+                           // older than the flag which tells
     uint16_t power_status; // ports of PM1's status and enable words, with the power button's bit;
     uint16_t power_enable; // 0: no such button
     bool can_reset;        // by writing reset_value there

@@ -36,7 +36,7 @@ struct own_memory {
 struct machine {
     char firmware[64]; // vendor, ASCII
     uint32_t firmware_revision;
-    bool under_qemu; // by its fw_cfg device, behind a hypervisor
+    bool under_qemu; // by its fw_cfg device
 
     struct processor processor;
     uint64_t apic_base;   // IA32_APIC_BASE of the BSP as firmware left it

@@ -26,6 +26,11 @@ static bool take_byte(uint8_t *status, uint8_t *byte)
     return true;
 }
 
+bool person_has_keys(const struct fadt *fadt)
+{
+    return fadt->has_8042 && hw_in8(KEYBOARD_STATUS) != STATUS_FLOATING;
+}
+
 void person_listen(const struct fadt *fadt)
 {
     uint8_t status, byte;
@@ -48,4 +53,16 @@ enum wish person_asks(const struct fadt *fadt)
     if (fadt->power_status != 0 && (hw_in16(fadt->power_status) & POWER_BUTTON) != 0)
         return WISH_POWER;
     return WISH_NOTHING;
+}
+
+void person_count_down(const struct clock *clock, uint32_t seconds, struct console *console)
+{
+    const uint64_t second = clock_ticks(clock, 1000000), start = hw_tsc();
+
+    for (uint64_t gone = 0; gone < seconds; gone++) {
+        console_rewrite(console, "Resetting in %u s", seconds - gone);
+        console_flush(console);
+        while (hw_tsc() - start < (gone + 1) * second)
+            hw_pause();
+    }
 }

@@ -2,12 +2,21 @@
 // power button. Polled, and only where the FADT says that they exist.
 #pragma once
 
+#include "clock.h"
+#include "console.h"
 #include "fadt.h"
 
 enum wish { WISH_NOTHING, WISH_KEY, WISH_POWER };
+
+// Is there a keyboard controller? As the FADT says, unless nothing answers at its port. What hangs
+// on USB is not heard through it once firmware, which may have made it look so, is gone.
+bool person_has_keys(const struct fadt *fadt);
 
 // Forgets what was pressed before, and lets the power button be noticed.
 void person_listen(const struct fadt *fadt);
 
 // What was pressed since.
 enum wish person_asks(const struct fadt *fadt);
+
+// So many seconds until a reset, without anybody to be heard: the screen counts them down.
+void person_count_down(const struct clock *clock, uint32_t seconds, struct console *console);

@@ -10,31 +10,7 @@
 
 #include "inventory.h"
 #include "line.h"
-
-// Longest file that is read; as the longest table that acpi.c hands out.
-#define FILE_MAX_BYTES 0x1000000u
-
-enum { EXIT_READ = 0, EXIT_DAMAGED = 1, EXIT_NO_MADT = 2 };
-
-static void tell_problem(void *context, enum severity severity, const char *what,
-                         const char *detail)
-{
-    (void)context;
-    char text[LINE_BYTES];
-    struct line line;
-    record_start(&line, text, sizeof text, severity == SEVERITY_ERROR ? "error" : "warning");
-    record_add_text(&line, "what", what);
-    record_add_text(&line, "detail", detail);
-    puts(text);
-}
-
-static const struct problems problems = {.tell = tell_problem};
-
-static int fail(const char *what, const char *detail)
-{
-    tell_problem(NULL, SEVERITY_ERROR, what, detail);
-    return EXIT_NO_MADT;
-}
+#include "table_file.h"
 
 // Reads an APIC ID, decimal or 0x hexadecimal. The x2APIC's broadcast ID is nobody's.
 static bool parse_apic_id(const char *text, uint32_t *apic_id)
@@ -50,28 +26,6 @@ static bool parse_apic_id(const char *text, uint32_t *apic_id)
         return false;
     *apic_id = (uint32_t)value;
     return true;
-}
-
-// Reads a whole file. Returns NULL where it cannot be read or is longer than any table; the caller
-// frees.
-static uint8_t *read_file(const char *path, size_t *bytes)
-{
-    FILE *file = fopen(path, "rb");
-    uint8_t *content = file == NULL ? NULL : malloc(FILE_MAX_BYTES + 1);
-    if (content != NULL) {
-        *bytes = fread(content, 1, FILE_MAX_BYTES + 1, file);
-        if (ferror(file) || *bytes > FILE_MAX_BYTES) {
-            errno = ferror(file) ? errno : EFBIG;
-            free(content);
-            content = NULL;
-        }
-    }
-    if (file != NULL) {
-        int reason = errno;
-        fclose(file);
-        errno = reason;
-    }
-    return content;
 }
 
 static const char *state_name(enum cpu_listing listing)
@@ -116,18 +70,18 @@ static int examine(const struct acpi_table *madt, uint32_t bsp_apic_id)
     struct inventory inventory = {.capacity = inventory_capacity(madt)};
     uint32_t *scratch = calloc(inventory.capacity, sizeof *scratch);
     inventory.cpus = calloc(inventory.capacity, sizeof *inventory.cpus);
-    int code = EXIT_NO_MADT;
+    int code = EXIT_NO_TABLE;
     if (scratch == NULL || inventory.cpus == NULL) {
-        fail("no-memory", strerror(errno));
-    } else if (inventory_read(madt, bsp_apic_id, scratch, &problems, &inventory) !=
+        table_fail("no-memory", strerror(errno));
+    } else if (inventory_read(madt, bsp_apic_id, scratch, &table_problems, &inventory) !=
                STATUS_INVALID) {
         if (acpi_load32(madt->bytes + ACPI_HEADER_LENGTH) < madt->length)
-            tell_problem(NULL, SEVERITY_WARNING, "trailing-bytes",
-                         "the file goes on behind the MADT's end; what stands there is not read");
+            table_tell(SEVERITY_WARNING, "trailing-bytes",
+                       "the file goes on behind the MADT's end; what stands there is not read");
         if (inventory.wakeup_mailbox)
-            tell_problem(NULL, SEVERITY_WARNING, "wakeup-mailbox",
-                         "the MADT has an entry of type 16: this machine's processors are woken "
-                         "through a mailbox, not by INIT");
+            table_tell(SEVERITY_WARNING, "wakeup-mailbox",
+                       "the MADT has an entry of type 16: this machine's processors are woken "
+                       "through a mailbox, not by INIT");
         print_inventory(&inventory);
         code = inventory.truncated || !inventory.checksum_ok ? EXIT_DAMAGED : EXIT_READ;
     }
@@ -142,21 +96,17 @@ int main(int argc, char **argv)
     bool told_bsp = argc == 4 && strcmp(argv[1], "--bsp") == 0;
     if (argc != 2 && !told_bsp) {
         fputs("usage: madt [--bsp APIC_ID] FILE\n", stderr);
-        return EXIT_NO_MADT;
+        return EXIT_NO_TABLE;
     }
     if (told_bsp && !parse_apic_id(argv[2], &bsp_apic_id))
-        return fail("bad-apic-id", "--bsp takes a number from 0 to 0xfffffffe");
+        return table_fail("bad-apic-id", "--bsp takes a number from 0 to 0xfffffffe");
 
     struct acpi_table madt;
-    uint8_t *content = read_file(argv[argc - 1], &madt.length);
+    uint8_t *content = table_read_file(argv[argc - 1], &madt.length);
     if (content == NULL)
-        return fail("no-file", strerror(errno));
+        return table_fail("no-file", strerror(errno));
     madt.bytes = content;
     int code = examine(&madt, bsp_apic_id);
     free(content);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fputs("madt: standard output cannot be written\n", stderr);
-        return EXIT_NO_MADT;
-    }
-    return code;
+    return table_finish("madt", code);
 }

@@ -102,6 +102,16 @@ def test_a_summary_in_nvram_outlives_a_cold_start(stick, tmp_path):
     assert "nothing-to-harvest" in warnings(third)
 
 
+def test_a_result_that_is_saved_is_not_told_by_its_summary_as_well(stick, tmp_path):
+    kept = tmp_path / "vars.fd"
+    result = start(stick, "save=nvram again=yes", variables=kept, reset_ends=False, goes_on=True)
+    assert not warnings_of_nvram(result)
+    assert "Saving the summary in NVRAM" in result.lines
+    assert (result.one("harvest")["complete"], result.one("harvest")["saved"]) == ("1", "1")
+    assert not result.all("nvram")
+    assert "ReveilleLast" not in {name for name, _ in variables_of(kept)}
+
+
 def warnings_of_nvram(result):
     return [what for what in warnings(result) if "nvram" in what]
 

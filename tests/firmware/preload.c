@@ -9,6 +9,7 @@
 #define CONFIG_BYTES 1024u
 
 static const struct behaviour *const behaviours[] = {
+    &behaviour_fadt,
     &behaviour_framebuffer,
     &behaviour_load_options,
     &behaviour_protect,

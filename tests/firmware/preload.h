@@ -25,6 +25,7 @@ struct behaviour {
     EFI_STATUS (*start)(const struct preload *preload, const char *value);
 };
 
+extern const struct behaviour behaviour_fadt;
 extern const struct behaviour behaviour_framebuffer;
 extern const struct behaviour behaviour_load_options;
 extern const struct behaviour behaviour_protect;

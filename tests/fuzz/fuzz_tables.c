@@ -70,6 +70,8 @@ static void read_fadt(const struct acpi_table *table)
     fadt_read(table, &fadt);
     require((fadt.power_status == 0) == (fadt.power_enable == 0));
     require(fadt.power_enable >= fadt.power_status);
+    require(fadt.power_status == 0 || fadt.power_status == fadt.pm1a_event);
+    require(fadt.pm_timer <= 0xffff - 3);
     require(!fadt.can_reset || (fadt.reset_address != 0 && fadt.reset_space <= GAS_IO));
     require(!fadt.can_reset || fadt.reset_space == GAS_MEMORY || fadt.reset_address <= 0xffff);
 }

@@ -224,6 +224,31 @@ static void test_typical_machine(void **state)
     }
 }
 
+// A reset register in device memory can be written to, wherever it is; one in I/O space needs no
+// page.
+static void test_reset_register(void **state)
+{
+    static const uint64_t addresses[] = {0xfed40008, 0xfffffffff, 0xff00000800, 0xfee00010};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) {
+        fake_machine_start(&fake, 4, 0, entry);
+        const size_t without = address_space_bound(&fake.machine, 4);
+        fake.machine.fadt = (struct fadt){
+            .can_reset = true, .reset_space = GAS_IO, .reset_address = addresses[i] & 0xffff};
+        assert_int_equal(address_space_bound(&fake.machine, 4), without);
+        fake.machine.fadt.reset_space = GAS_MEMORY;
+        fake.machine.fadt.reset_address = addresses[i];
+        assert_true(address_space_bound(&fake.machine, 4) > without);
+        build();
+        const struct found found = walk(addresses[i]);
+        assert_true(found.mapped && found.writable && found.uncached && !found.executable);
+        assert_int_equal(found.phys, addresses[i]);
+        assert_int_equal(prove(), STATUS_OK);
+        fake_machine_stop(&fake);
+    }
+}
+
 // Some maps call everything RAM; the APIC stays uncached, and an APIC that was moved is followed.
 static void test_apic(void **state)
 {
@@ -718,6 +743,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_typical_machine),
+        TEST(test_reset_register),
         TEST(test_apic),
         TEST(test_frame_buffer),
         TEST(test_odd_machines),

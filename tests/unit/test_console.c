@@ -123,10 +123,11 @@ static void check_levels(enum log_level log, const char *expected, const char *e
     struct wire wire;
 
     set_up(&console, &wire, log);
-    console.sinks[SINK_SCREEN] = (struct console_sink){write_sink, &wire, NULL};
+    console.sinks[SINK_SCREEN] = (struct console_sink){write_sink, &wire, NULL, NULL};
     put(console_say, &console, 0, "say");
     put(console_debug, &console, 0, "debug");
     put(console_record, &console, 0, "record");
+    console_ask(&console, "press %u", 1);
     assert_string_equal(wire.text, expected);
     assert_string_equal(wire.sink, expected_sink);
     assert_int_equal(atomic_load(&console.owner), 0);
@@ -136,9 +137,27 @@ static void check_levels(enum log_level log, const char *expected, const char *e
 static void test_levels(void **state)
 {
     (void)state;
-    check_levels(LOG_QUIET, "record\r\n", "record|");
-    check_levels(LOG_NORMAL, "say\r\nrecord\r\n", "say|record|");
-    check_levels(LOG_DEBUG, "say\r\ndebug\r\nrecord\r\n", "say|debug|record|");
+    check_levels(LOG_QUIET, "record\r\npress 1\r\n", "record|press 1|");
+    check_levels(LOG_NORMAL, "say\r\nrecord\r\npress 1\r\n", "say|record|press 1|");
+    check_levels(LOG_DEBUG, "say\r\ndebug\r\nrecord\r\npress 1\r\n", "say|debug|record|press 1|");
+}
+
+// The wire and the journal get no line that is written anew.
+static void test_a_line_that_changes(void **state)
+{
+    struct console console;
+    struct wire wire;
+
+    (void)state;
+    set_up(&console, &wire, LOG_QUIET);
+    console.sinks[SINK_SCREEN] =
+        (struct console_sink){.rewrite_line = write_sink, .context = &wire};
+    console.sinks[SINK_JOURNAL] = (struct console_sink){.write_line = write_sink, .context = &wire};
+    console_rewrite(&console, "%u s", 2);
+    console_rewrite(&console, "%u s", 1);
+    assert_string_equal(wire.text, "");
+    assert_string_equal(wire.sink, "2 s|1 s|");
+    assert_int_equal(atomic_load(&console.owner), 0);
 }
 
 static void test_sink_without_port(void **state)
@@ -149,7 +168,7 @@ static void test_sink_without_port(void **state)
     (void)state;
     set_up(&console, &wire, LOG_NORMAL);
     console.uart.present = false;
-    console.sinks[SINK_SCREEN] = (struct console_sink){write_sink, &wire, NULL};
+    console.sinks[SINK_SCREEN] = (struct console_sink){write_sink, &wire, NULL, NULL};
     put(console_say, &console, 0, "on the screen");
     assert_string_equal(wire.sink, "on the screen|");
     assert_string_equal(wire.text, "");
@@ -380,7 +399,7 @@ static void test_goes_on_when_the_port_dies(void **state)
 
     (void)state;
     set_up(&console, &wire, LOG_NORMAL);
-    console.sinks[SINK_SCREEN] = (struct console_sink){write_sink, &wire, NULL};
+    console.sinks[SINK_SCREEN] = (struct console_sink){write_sink, &wire, NULL, NULL};
     fake_set_cell(FAKE_PORT8, PORT + 5, 0x00);
     fake_hook(FAKE_PORT8, PORT + 5, PORT + 5, NULL, NULL, NULL);
     put(console_say, &console, 0, "one");
@@ -396,6 +415,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_start),
         cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_a_line_that_changes),
         cmocka_unit_test(test_sink_without_port),
         cmocka_unit_test(test_firmware_is_cpu_0s_alone),
         cmocka_unit_test(test_without_sinks),

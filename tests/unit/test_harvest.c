@@ -21,10 +21,13 @@ static struct {
     bool summary;        // in a variable
     bool mark;           // on the stick: the next start was asked for
     bool writable;
+    bool deaf;   // no key and no power button can be heard
+    bool placed; // the journal lies where the next start looks for it
 } world;
 static struct {
     char saved[64]; // names, each with j (the found journal) or o (this start's own) before it
     bool journal_dropped, summary_forgotten;
+    uint32_t summary_told;
 } did;
 static char heard[4096];
 static _Alignas(64) char memory[1024];
@@ -73,13 +76,27 @@ bool stick_save(const struct firmware *firmware, const struct journal *journal, 
 bool nvram_tell(struct reveille *self)
 {
     (void)self;
+    did.summary_told += world.summary;
     return world.summary;
 }
 
 void nvram_forget(struct reveille *self)
 {
     (void)self;
-    did.summary_forgotten = true;
+    did.summary_forgotten = world.summary;
+}
+
+bool end_resets_itself(const struct machine *machine, const struct options *options)
+{
+    assert_ptr_equal(machine, &run.machine);
+    assert_ptr_equal(options, &run.options);
+    return world.deaf;
+}
+
+bool last_run_keeps(const struct journal_head *head)
+{
+    (void)head;
+    return world.placed;
 }
 
 // What last_run_find would have found.
@@ -134,6 +151,8 @@ static void test_a_run_that_goes_on(void **state)
     world.journal = world.summary = true;
     assert_harvests(false, "jlast jprevious ", true, true);
     assert_non_null(strstr(heard, "complete=1 saved=1"));
+    assert_int_equal(did.summary_told, 0); // the journal is of the same run, or tells it
+    assert_false(run.summary_told);
 }
 
 static void assert_saves_itself(const char *saved, bool forgotten)
@@ -154,6 +173,7 @@ static void test_a_run_that_goes_on_without_a_stick(void **state)
     world.writable = false;
     assert_harvests(false, "", true, false);
     assert_non_null(strstr(heard, "saved=0"));
+    assert_int_equal(did.summary_told, 1); // it is all that is left
     assert_saves_itself("", false);
     world.writable = true;
     assert_saves_itself("olast ", true);
@@ -197,8 +217,10 @@ static void test_harvest_only_of_a_summary(void **state)
     world.summary = true;
     world.writable = false;
     assert_harvests(true, "", false, false);
+    assert_int_equal(did.summary_told, 1);
     world.writable = true;
     assert_harvests(true, "oprevious ", false, true);
+    assert_int_equal(did.summary_told, 2);
     assert_null(strstr(heard, "nothing-to-harvest"));
 }
 
@@ -246,6 +268,45 @@ static void test_a_machine_that_forgets(void **state)
     assert_harvests(true, "", false, false);
     assert_non_null(strstr(heard, "what=nothing-to-harvest"));
     assert_harvests(false, "", false, false);
+}
+
+// On a machine that hears nobody the end resets, once the volume has the mark.
+static void assert_resets(bool resets)
+{
+    run_allow_reset(&run);
+    assert_int_equal(run.resets_itself, resets);
+    assert_int_equal(world.mark, resets);
+    run.resets_itself = world.mark = false;
+}
+
+static void test_a_reset_of_its_own(void **state)
+{
+    (void)state;
+    world.placed = true;
+    assert_resets(false);
+    world.deaf = true;
+    assert_resets(true);
+    world.placed = false; // nobody would find the result
+    assert_resets(false);
+    world.placed = true;
+    world.writable = false; // nobody could save it
+    assert_resets(false);
+    world.writable = true;
+    run.options.save = SAVE_NONE; // nobody wants it
+    assert_resets(false);
+    assert_string_equal(heard, "");
+}
+
+// A machine that clears its memory would run and reset for ever.
+static void test_a_reset_of_its_own_that_was_in_vain(void **state)
+{
+    (void)state;
+    world.deaf = world.placed = world.mark = true;
+    assert_harvests(false, "", false, false); // a run of its own follows
+    assert_resets(false);
+    assert_non_null(strstr(heard, "what=memory-cleared"));
+    assert_harvests(false, "", false, false);
+    assert_resets(true); // a start by hand
 }
 
 // Somebody changed the options meanwhile, or started by hand in the same memory.
@@ -337,6 +398,8 @@ int main(void)
         cmocka_unit_test_setup(test_the_start_that_was_asked_for, set_up),
         cmocka_unit_test_setup(test_the_start_that_was_asked_for_without_a_stick, set_up),
         cmocka_unit_test_setup(test_a_machine_that_forgets, set_up),
+        cmocka_unit_test_setup(test_a_reset_of_its_own, set_up),
+        cmocka_unit_test_setup(test_a_reset_of_its_own_that_was_in_vain, set_up),
         cmocka_unit_test_setup(test_a_start_by_hand, set_up),
         cmocka_unit_test_setup(test_another_start, set_up),
         cmocka_unit_test_setup(test_no_other_start, set_up),

@@ -49,17 +49,6 @@ static const struct hw_tables firmwares = {.gdt = {0x47, 0x1000}, .idt = {0xfff,
 static const struct hw_tables ours = {
     .gdt = {0x37, 0x5000}, .idt = {0x1ff, 0x6000}, .segments = {.cs = 8}, .task = 0x28};
 
-// The one of the image's own that this file calls.
-void return_to_firmware_tables(const struct firmware *firmware)
-{
-    assert_ptr_equal(firmware, &run.firmware);
-    if (firmware->pat != 0)
-        hw_wrmsr(MSR_IA32_PAT, FIRMWARE_PAT);
-    hw_write_cr3(FIRMWARE_CR3);
-    hw_write_cr4(FIRMWARE_CR4);
-    hw_write_tables(&firmwares);
-}
-
 static EFI_STATUS EFIAPI query(UINT32 attributes, UINT64 *all, UINT64 *left, UINT64 *largest)
 {
     assert_int_equal(attributes, 7); // non-volatile, boot services, runtime
@@ -99,6 +88,7 @@ static EFI_STATUS EFIAPI set(CHAR16 *name, EFI_GUID *guid, UINT32 attributes, UI
     assert_int_equal(hw_read_cr3(), FIRMWARE_CR3);
     assert_int_equal(hw_read_cr4(), FIRMWARE_CR4);
     assert_int_equal(hw_read_tables().gdt.base, firmwares.gdt.base);
+    assert_true(run.firmware.pat == 0 || hw_rdmsr(MSR_IA32_PAT) == FIRMWARE_PAT);
     assert_in_range(bytes, 1, 1000);
     store.sets++;
     if (EFI_ERROR(store.set))
@@ -126,6 +116,9 @@ static int set_up(void **state)
                                      .SetVariable = set};
     table.RuntimeServices = &runtime;
     run.firmware.system = &table;
+    run.firmware.cr3 = FIRMWARE_CR3;
+    run.firmware.cr4 = FIRMWARE_CR4;
+    run.firmware.tables = firmwares;
     run.options.save = SAVE_NVRAM;
     console_start(&run.console, LOG_NORMAL, 1);
     run.console.sinks[0] = (struct console_sink){.write_line = hear};
@@ -208,7 +201,7 @@ static void test_written_in_firmwares_address_space(void **state)
     (void)state;
     for (int refused = 0; refused <= 1; refused++) {
         store.set = refused ? EFI_OUT_OF_RESOURCES : EFI_SUCCESS;
-        run.firmware.pat = refused ? 1 : 0;
+        run.firmware.pat = refused ? FIRMWARE_PAT : 0;
         fake_set_cell(FAKE_MSR, MSR_IA32_PAT, OURS_PAT);
         nvram_save(&run);
         assert_int_equal(store.sets, 1 + refused);
@@ -242,6 +235,11 @@ static void test_told_and_then_forgotten(void **state)
     store.set = EFI_WRITE_PROTECTED;
     nvram_forget(&run);
     assert_non_null(strstr(heard, "what=nvram-kept"));
+    store.bytes = 0; // there is none: nothing is written
+    heard[0] = '\0';
+    nvram_forget(&run);
+    assert_int_equal(store.deletions, 2);
+    assert_string_equal(heard, "");
 }
 
 // Longer than what we write: somebody else's, and left alone.
@@ -250,6 +248,8 @@ static void test_a_variable_that_is_too_long(void **state)
     (void)state;
     store.bytes = 1001;
     assert_false(nvram_tell(&run));
+    nvram_forget(&run);
+    assert_int_equal(store.deletions, 0);
     store.bytes = 10;
     store.get = EFI_DEVICE_ERROR;
     assert_false(nvram_tell(&run));

@@ -916,7 +916,7 @@ static const char *const contract_defaults[] = {
     "log=normal",    "end=auto",     "compare=none", "bench=none", "sweep=none",
     "exit=yes",      "check=no",     "dry-run=no",   "force=no",   "screen=auto",
     "rotate=auto",   "save=ram",     "harvest=auto", "again=no",   "wait=0",
-    "inject=none",
+    "linger=60",     "inject=none",
 };
 #define CONTRACT_KEYS (sizeof(contract_defaults) / sizeof(contract_defaults[0]))
 

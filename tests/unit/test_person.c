@@ -115,6 +115,65 @@ static void test_what_the_fadt_does_not_name_is_not_touched(void **state)
     assert_int_equal(person_asks(&nothing), WISH_NOTHING);
 }
 
+static void test_a_controller_that_is_not_there(void **state)
+{
+    const struct fadt none = {.has_8042 = false};
+
+    (void)state;
+    assert_true(person_has_keys(&laptop));
+    send(0xff, 0xff);
+    assert_false(person_has_keys(&laptop));
+    fake_reset(); // the port is not asked
+    fake_on_failure(fail_test);
+    assert_false(person_has_keys(&none));
+}
+
+static struct {
+    char text[256];
+    uint64_t last, shown;
+} count_down;
+
+static void rewrite(void *context, const char *text)
+{
+    (void)context;
+    count_down.last = fake_now();
+    strcat(count_down.text, text);
+    strcat(count_down.text, "|");
+}
+
+static void show(void *context)
+{
+    (void)context;
+    count_down.shown++;
+}
+
+static void write_line(void *context, const char *text)
+{
+    (void)context;
+    (void)text;
+    fail_msg("a count-down is no line");
+}
+
+static void test_a_count_down(void **state)
+{
+    struct console console;
+
+    (void)state;
+    memset(&count_down, 0, sizeof count_down);
+    fake_start_clock(0, 1000);
+    console_start(&console, LOG_QUIET, 1);
+    console.sinks[SINK_SCREEN] =
+        (struct console_sink){.write_line = write_line, .flush = show, .rewrite_line = rewrite};
+    person_count_down(&clock_1mhz, 3, &console);
+    assert_string_equal(count_down.text, "Resetting in 3 s|Resetting in 2 s|Resetting in 1 s|");
+    assert_int_equal(count_down.shown, 3);
+    assert_in_range(count_down.last, 2000000, 2010000);
+    assert_in_range(fake_now(), 3000000, 3010000);
+    person_count_down(&clock_1mhz, 0, &console);
+    assert_in_range(fake_now(), 3000000, 3020000);
+    assert_int_equal(count_down.shown, 3);
+}
+
 static void test_reset_by_port(void **state)
 {
     const struct fadt fadt = {
@@ -164,6 +223,8 @@ int main(void)
         cmocka_unit_test_setup(test_what_was_pressed_before_is_forgotten, set_up),
         cmocka_unit_test_setup(test_a_controller_that_never_ends, set_up),
         cmocka_unit_test_setup(test_what_the_fadt_does_not_name_is_not_touched, set_up),
+        cmocka_unit_test_setup(test_a_controller_that_is_not_there, set_up),
+        cmocka_unit_test_setup(test_a_count_down, set_up),
         cmocka_unit_test_setup(test_reset_by_port, set_up),
         cmocka_unit_test_setup(test_reset_by_memory_or_not_at_all, set_up),
         cmocka_unit_test_setup(test_reset_by_the_chipset, set_up),

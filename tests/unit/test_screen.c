@@ -138,6 +138,57 @@ static void test_long_lines_wrap_at_a_blank(void **state)
     tear_down(&rig);
 }
 
+// A count-down: it stays in its place, whatever its length, and what came before it stands.
+static void test_a_line_that_changes(void **state)
+{
+    struct rig rig;
+    char line[200];
+
+    (void)state;
+    set_up(&rig, 640, 400, 400);
+    screen_write_line(&rig.screen, "before");
+    memset(line, 'a', sizeof line - 1);
+    line[sizeof line - 1] = '\0';
+    screen_rewrite_line(&rig.screen, line); // three rows
+    assert_row(&rig, 1, line + 199 - 80);
+    screen_rewrite_line(&rig.screen, "10 s");
+    screen_rewrite_line(&rig.screen, "9 s");
+    assert_row(&rig, 0, "before");
+    assert_row(&rig, 1, "9 s");
+    assert_row(&rig, 2, "");
+    assert_row(&rig, 3, "");
+    screen_write_line(&rig.screen, "after");
+    screen_rewrite_line(&rig.screen, "8 s"); // another line came in between
+    assert_row(&rig, 1, "9 s");
+    assert_row(&rig, 2, "after");
+    assert_row(&rig, 3, "8 s");
+    tear_down(&rig);
+}
+
+static void test_a_line_that_changes_at_the_bottom(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    set_up(&rig, 640, 400, 400);
+    const uint32_t last = rig.screen.rows - 1;
+    for (uint32_t i = 0; i < rig.screen.rows; i++)
+        screen_write_line(&rig.screen, i == last ? "before" : "earlier");
+    screen_rewrite_line(&rig.screen, "2 s");
+    screen_rewrite_line(&rig.screen, "1 s");
+    assert_row(&rig, last - 1, "before");
+    assert_row(&rig, last, "1 s");
+    tear_down(&rig);
+    set_up(&rig, 640, 400, 16);
+    assert_int_equal(rig.screen.rows, 1);
+    screen_rewrite_line(&rig.screen,
+                        "two rows of a screen that has one: the first one is lost, and "
+                        "the second one stands there");
+    screen_rewrite_line(&rig.screen, "1 s");
+    assert_row(&rig, 0, "1 s");
+    tear_down(&rig);
+}
+
 static void test_records_are_for_the_wire(void **state)
 {
     struct rig rig;
@@ -343,6 +394,8 @@ int main(void)
         cmocka_unit_test(test_only_what_changed_is_painted),
         cmocka_unit_test(test_a_scrolled_line_that_is_the_same_costs_nothing),
         cmocka_unit_test(test_long_lines_wrap_at_a_blank),
+        cmocka_unit_test(test_a_line_that_changes),
+        cmocka_unit_test(test_a_line_that_changes_at_the_bottom),
         cmocka_unit_test(test_records_are_for_the_wire),
         cmocka_unit_test(test_the_largest_type_that_leaves_80_by_25),
         cmocka_unit_test(test_every_size_of_screen_and_machine),

@@ -39,6 +39,7 @@ static void fadt_of_q35(void)
     put(56, 0x600, 4);
     put(76, 0x608, 4);
     bytes[88] = 4;
+    bytes[91] = 4;
     put(109, 2, 2);
     put(112, 1u << 10, 4);
     bytes[116] = GAS_IO;
@@ -73,17 +74,129 @@ static void test_fadt_that_is_short_or_old(void **state)
         fadt_of_q35();
         table.length = length;
         fadt_read(&table, &fadt);
-        assert_int_equal(fadt.pm_timer, length >= 80 ? 0x608 : 0);
+        assert_int_equal(fadt.pm_timer, length >= 116 ? 0x608 : 0);
         assert_int_equal(fadt.power_status, length >= 116 ? 0x600 : 0);
         assert_int_equal(fadt.has_8042, length >= 116);
         assert_int_equal(fadt.can_reset, length >= 129);
     }
-    bytes[8] = 1; // what was reserved then means nothing
     table.length = sizeof bytes;
+    put(109, 0, 2);
     fadt_read(&table, &fadt);
     assert_false(fadt.has_8042);
-    assert_false(fadt.can_reset);
-    assert_int_equal(fadt.power_status, 0x600);
+    for (uint8_t revision = 0; revision < 3; revision++) {
+        bytes[8] = revision; // what was reserved then means nothing, and a PC had an 8042
+        fadt_read(&table, &fadt);
+        assert_true(fadt.has_8042);
+        assert_false(fadt.can_reset);
+        assert_int_equal(fadt.power_status, 0x600);
+    }
+}
+
+// A Generic Address Structure: space, width, offset of the bit, size of an access, address.
+static void put_gas(size_t offset, uint8_t space, uint8_t bits, uint8_t bit, uint64_t address)
+{
+    const uint8_t head[] = {space, bits, bit, 0};
+
+    memcpy(bytes + offset, head, sizeof head);
+    put(offset + sizeof head, address, 8);
+}
+
+// The events of PM1a and the timer each stand in two places. Which of the two is taken?
+static void test_fadt_whose_blocks_have_two_addresses(void **state)
+{
+    static const struct {
+        uint8_t space, bits, bit;
+        uint64_t extended;
+        uint32_t legacy;
+        uint16_t port;
+    } cases[] = {
+        {GAS_IO, 32, 0, 0x1800, 0, 0x1800},         // as new machines have it
+        {GAS_IO, 32, 0, 0x1800, 0x1800, 0x1800},    // as most have it
+        {GAS_IO, 32, 0, 0x1800, 0x400, 0x1800},     // they contradict each other
+        {GAS_IO, 32, 0, 0x1800, 0x10400, 0x1800},   // the older one is no port
+        {GAS_IO, 0, 0, 0x1800, 0, 0x1800},          // widths that no register has
+        {GAS_IO, 7, 0, 0x1800, 0, 0x1800},          // :
+        {GAS_IO, 255, 0, 0x1800, 0, 0x1800},        // :
+        {GAS_IO, 32, 0, 0, 0x400, 0x400},           // empty
+        {0, 0, 0, 0, 0x400, 0x400},                 // :
+        {GAS_MEMORY, 32, 0, 0x1800, 0x400, 0x400},  // in memory
+        {2, 32, 0, 0x1800, 0x400, 0x400},           // in a PCI device
+        {127, 32, 0, 0x1800, 0x400, 0x400},         // in nothing that a program could ask
+        {GAS_IO, 32, 4, 0x1800, 0x400, 0x400},      // between two registers
+        {GAS_IO, 32, 0, 0x10000, 0x400, 0x400},     // beyond the last port
+        {GAS_IO, 32, 0, 0x100001800, 0x400, 0x400}, // :
+        {GAS_IO, 32, 0, UINT64_MAX, 0, 0},          // :
+        {GAS_MEMORY, 32, 0, 0xfed40000, 0, 0},
+    };
+    struct fadt fadt;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fadt_of_q35();
+        put(56, cases[i].legacy, 4);
+        put(76, cases[i].legacy, 4);
+        put_gas(148, cases[i].space, cases[i].bits, cases[i].bit, cases[i].extended);
+        put_gas(208, cases[i].space, cases[i].bits, cases[i].bit, cases[i].extended);
+        fadt_read(&table, &fadt);
+        assert_int_equal(fadt.pm1a_event, cases[i].port);
+        assert_int_equal(fadt.pm_timer, cases[i].port);
+        assert_int_equal(fadt.power_status, cases[i].port);
+        assert_int_equal(fadt.power_enable, cases[i].port != 0 ? cases[i].port + 2 : 0);
+    }
+}
+
+// An address that is only half within the table is not there.
+static void test_fadt_that_ends_within_an_extended_block(void **state)
+{
+    struct fadt fadt;
+
+    (void)state;
+    for (size_t length = 116; length <= 244; length++) {
+        fadt_of_q35();
+        put_gas(148, GAS_IO, 32, 0, 0x1800);
+        put_gas(208, GAS_IO, 32, 0, 0x1808);
+        table.length = length;
+        fadt_read(&table, &fadt);
+        assert_int_equal(fadt.power_status, length >= 160 ? 0x1800 : 0x600);
+        assert_int_equal(fadt.pm_timer, length >= 220 ? 0x1808 : 0x608);
+    }
+}
+
+static void test_fadt_whose_timer_is_none(void **state)
+{
+    static const uint8_t lengths[] = {0, 1, 3, 5, 8, 255};
+    struct fadt fadt;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lengths; i++) {
+        fadt_of_q35();
+        bytes[91] = lengths[i];
+        put_gas(208, GAS_IO, 32, 0, 0x1808);
+        fadt_read(&table, &fadt);
+        assert_int_equal(fadt.pm_timer, 0);
+    }
+    fadt_of_q35();
+    put(76, 0xfffd, 4); // its last byte is beyond the ports
+    fadt_read(&table, &fadt);
+    assert_int_equal(fadt.pm_timer, 0);
+}
+
+// Such a machine has neither block, whatever its table names.
+static void test_fadt_of_reduced_hardware(void **state)
+{
+    struct fadt fadt;
+
+    (void)state;
+    fadt_of_q35();
+    put_gas(148, GAS_IO, 32, 0, 0x1800);
+    put_gas(208, GAS_IO, 32, 0, 0x1808);
+    put(112, 1u << 20 | 1u << 10, 4);
+    fadt_read(&table, &fadt);
+    assert_int_equal(fadt.pm1a_event, 0);
+    assert_int_equal(fadt.power_status, 0);
+    assert_int_equal(fadt.pm_timer, 0);
+    assert_true(fadt.can_reset);
+    assert_true(fadt.has_8042);
 }
 
 static void test_fadt_without_a_button(void **state)
@@ -95,7 +208,8 @@ static void test_fadt_without_a_button(void **state)
     } changes[] = {
         {112, 1u << 4, 4},  // a button of another kind
         {112, 1u << 20, 4}, // hardware-reduced
-        {56, 0, 4},         {56, 0x10600, 4}, {88, 2, 1}, {88, 5, 1}, {56, 0xfffe, 4},
+        {56, 0, 4},         {56, 0x10600, 4}, {88, 0, 1},      {88, 2, 1},
+        {88, 5, 1},         {88, 255, 1},     {56, 0xfffe, 4},
     };
     struct fadt fadt;
 
@@ -339,6 +453,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_fadt, set_up),
         cmocka_unit_test_setup(test_fadt_that_is_short_or_old, set_up),
+        cmocka_unit_test_setup(test_fadt_whose_blocks_have_two_addresses, set_up),
+        cmocka_unit_test_setup(test_fadt_that_ends_within_an_extended_block, set_up),
+        cmocka_unit_test_setup(test_fadt_whose_timer_is_none, set_up),
+        cmocka_unit_test_setup(test_fadt_of_reduced_hardware, set_up),
         cmocka_unit_test_setup(test_fadt_without_a_button, set_up),
         cmocka_unit_test_setup(test_fadt_without_a_reset, set_up),
         cmocka_unit_test_setup(test_spcr, set_up),
