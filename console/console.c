@@ -88,9 +88,9 @@ void console_let_go(struct console *console, uint32_t cpu)
 
 void console_drop_sinks(struct console *console)
 {
-    console->firmware.write_line = NULL;
+    console->firmware = (struct console_sink){.write_line = NULL};
     for (size_t i = 0; i < CONSOLE_SINKS; i++) {
-        console->sinks[i].write_line = NULL;
+        console->sinks[i] = (struct console_sink){.write_line = NULL};
     }
 }
 

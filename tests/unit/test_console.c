@@ -191,7 +191,7 @@ static void test_firmware_is_cpu_0s_alone(void **state)
 
     (void)state;
     set_up(&console, &wire, LOG_NORMAL);
-    console.firmware = (struct console_sink){write_to_firmware, &wire, NULL};
+    console.firmware = (struct console_sink){write_to_firmware, &wire, NULL, NULL};
     put(console_record, &console, 2, "CPU 2 stopped");
     put(console_say, &console, 0, "Starting CPU 1...");
     put(console_say, &console, 1, "Hello from CPU 1!");
@@ -206,9 +206,9 @@ static void test_without_sinks(void **state)
 
     (void)state;
     set_up(&console, &wire, LOG_NORMAL);
-    console.firmware = (struct console_sink){write_sink, &wire, NULL};
+    console.firmware = (struct console_sink){write_sink, &wire, NULL, NULL};
     for (size_t i = 0; i < CONSOLE_SINKS; i++)
-        console.sinks[i] = (struct console_sink){write_sink, &wire, NULL};
+        console.sinks[i] = (struct console_sink){write_sink, &wire, NULL, NULL};
     console_drop_sinks(&console);
     put(console_record, &console, 0, "the end");
     assert_string_equal(wire.sink, "");
