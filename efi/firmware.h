@@ -11,6 +11,7 @@
 #include "machine.h"
 #include "note.h"
 #include "options.h"
+#include "phys.h"
 #include "problem.h"
 #include "report.h"
 #include "status.h"
@@ -105,6 +106,14 @@ uint32_t last_run_tell(const struct firmware *firmware, struct console *console)
 enum status gather(struct firmware *firmware, const struct options *options,
                    const struct problems *problems, struct machine *machine);
 void gather_identity(const struct firmware *firmware, struct machine *machine);
+
+// processors.c: who is there, by the MADT, or by MP Services where there is none to be used, into
+// machine->inventory; and how many MP Services counts. machine->bsp_apic_id must have been read.
+// Returns STATUS_OK, or after telling why what acpi_find_table and inventory_read return, and
+// STATUS_NO_SPACE.
+enum status processors_gather(const struct firmware *firmware, const struct phys *phys,
+                              uint64_t rsdp, const struct options *options,
+                              const struct problems *problems, struct machine *machine);
 
 // platform.c: names and revisions, into machine->platform. The memory map must have been read.
 void platform_gather(const struct firmware *firmware, struct machine *machine);

@@ -237,16 +237,15 @@ static bool read_entry(struct mp_services *services, uint32_t handle, struct cen
     return true;
 }
 
-void firmware_census_read(struct reveille *run)
+void firmware_census_read(const struct firmware *firmware, uint32_t count, struct census *census)
 {
-    struct mp_services *services = services_of(&run->firmware);
-    struct census *census = &run->census;
+    struct mp_services *services = services_of(firmware);
 
-    census->pages = run->machine.mp_services * sizeof *census->entries / PAGE_BYTES + 1;
-    census->entries = services ? memory_allocate(&run->firmware, census->pages) : NULL;
+    *census = (struct census){.pages = count * sizeof *census->entries / PAGE_BYTES + 1};
+    census->entries = services ? memory_allocate(firmware, census->pages) : NULL;
     if (!census->entries)
         return;
-    for (uint32_t handle = 0; handle < run->machine.mp_services; handle++) {
+    for (uint32_t handle = 0; handle < count; handle++) {
         if (read_entry(services, handle, &census->entries[census->count]))
             census->count++;
     }

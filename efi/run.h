@@ -5,6 +5,7 @@
 
 #include "address_space.h"
 #include "apic.h"
+#include "census.h"
 #include "journal.h"
 #include "plan.h"
 #include "qr.h"
@@ -38,12 +39,6 @@ struct firmware_aps {
     _Atomic uint32_t unforgetting; // processors that kept a mark which INIT takes away
     _Atomic uint32_t strays;       // processors that came back and have no record
     uint32_t stray_ids[RALLY_UNLISTED_MAX];
-};
-
-// MP Services' table; memory of its own.
-struct census {
-    struct census_entry *entries; // NULL: MP Services is absent, or there is no memory
-    size_t count, pages;
 };
 
 // The screen after the exit.

@@ -13,6 +13,7 @@
 #define ACPI_HEADER_BYTES    36u
 #define ACPI_HEADER_LENGTH   4
 #define ACPI_HEADER_REVISION 8
+#define ACPI_HEADER_CHECKSUM 9
 
 struct acpi_table {
     const uint8_t *bytes;

@@ -90,6 +90,8 @@ void report_machine(struct console *console, const struct machine *machine, cons
     record_add_text(line, "apic_at_entry",
                     machine->apic_base & APIC_BASE_EXTD ? apic_x2apic.name : apic_xapic.name);
     record_add_text(line, "apic", plan->apic->name);
+    record_add_text(line, "inventory",
+                    inventory->source == INVENTORY_MADT ? "madt" : "mp-services");
     record_add_decimal(line, "cpus", inventory->enabled);
     record_add_decimal(line, "disabled", inventory->disabled);
     record_add_decimal(line, "duplicate", inventory->duplicate);

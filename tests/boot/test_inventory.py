@@ -1,0 +1,68 @@
+"""Who is there: machines without a MADT, and what comes of a processor that arrives too late for it."""
+
+import pytest
+
+import qemu
+import records
+from conftest import assert_all_greeted, assert_ended, consecutive
+from test_inside import IMAGE, assert_given_back, of, sections, shell
+
+
+def assert_by_mp_services(result, count):
+    machine = result.one("machine")
+    assert machine["inventory"] == "mp-services" and machine["cpus"] == str(count), machine
+    assert [r["what"] for r in result.all("warning")].count("no-madt") == 1, result.tail()
+    assert not result.all("error"), result.tail()
+    assert all("uid" not in r for r in result.all("cpu")), result.tail()
+
+
+@pytest.mark.parametrize("machine, smp, options", [
+    ("q35", "16", ""),
+    ("q35", "4", "rounds=3 wake=broadcast"),
+    ("q35", "1", ""),
+    ("pc", "4", "apic=xapic"),
+])
+def test_no_madt(boot, machine, smp, options):
+    result = boot(machine=f"{machine},acpi=off", smp=smp, options=options)
+    assert_all_greeted(result, consecutive(int(smp)))
+    assert_by_mp_services(result, int(smp))
+
+
+def test_sparse_ids_without_a_madt(boot):
+    result = boot(machine="q35,acpi=off", smp="6,sockets=2,cores=3,threads=1")
+    assert_all_greeted(result, {1: 1, 2: 2, 3: 4, 4: 5, 5: 6})
+    assert_by_mp_services(result, 6)
+
+
+def test_faults_without_a_madt(boot):
+    """What inject= does to the MADT it does to the list that stands in for it."""
+    result = boot(machine="q35,acpi=off", options="inject=ghost,duplicate:1")
+    assert_ended(result, qemu.EXIT_NOT_ALL, ok="0", want="4", up="3", failed="1")
+    assert result.one("machine")["duplicate"] == "1"
+    assert result.cpu(4)["cause"] == "never-fetched"
+
+
+def test_the_pre_flight_page_without_a_madt(boot):
+    result = boot(machine="q35,acpi=off", options="dry-run=yes")
+    assert_ended(result, qemu.EXIT_OK, ok="1")
+    assert_by_mp_services(result, 4)
+    said = {line[2:16].strip(): line[16:] for line in result.lines if line.startswith("  ")}
+    assert said["MADT"] == "none to be used: MP Services lists 4 enabled, 0 disabled, 0 twice"
+    assert said["MP Services"] == "counts 4, 4 enabled"
+
+
+def test_inside_without_a_madt():
+    result = shell([f"{IMAGE} exit=no log=quiet", f"{IMAGE} exit=no log=quiet wake=firmware",
+                    "reset -c"], machine="q35,acpi=off")
+    ours, firmwares = sections(result)
+    for section in (ours, firmwares):
+        assert of(section, "machine")[0]["inventory"] == "mp-services", result.tail()
+        assert of(section, "end")[0]["up"] == "3", result.tail()
+        assert_given_back(section, 3, ("no-madt", "table-nowhere"))
+
+
+def test_the_madt_comes_first(boot):
+    result = boot(smp="2")
+    assert_all_greeted(result, consecutive(2))
+    assert result.one("machine")["inventory"] == "madt"
+    assert [records.number(r["uid"]) for r in result.all("cpu")] == [0, 1]
