@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "census.h"
 #include "console.h"
 #include "hw.h"
 #include "machine.h"
@@ -114,6 +115,8 @@ void gather_identity(const struct firmware *firmware, struct machine *machine);
 enum status processors_gather(const struct firmware *firmware, const struct phys *phys,
                               uint64_t rsdp, const struct options *options,
                               const struct problems *problems, struct machine *machine);
+// MP Services' table of `count` processors, as far as it answers, into memory of its own.
+void processors_read_census(const struct firmware *firmware, uint32_t count, struct census *census);
 
 // platform.c: names and revisions, into machine->platform. The memory map must have been read.
 void platform_gather(const struct firmware *firmware, struct machine *machine);

@@ -6,7 +6,6 @@
 
 #include "acpi.h"
 #include "apic.h"
-#include "firmware_aps.h"
 #include "inject.h"
 #include "line.h"
 #include "mp_services.h"
@@ -37,15 +36,46 @@ static void tell_milder(void *context, enum severity severity, const char *what,
     problems->tell(problems->context, SEVERITY_WARNING, what, detail);
 }
 
+static bool read_entry(struct mp_services *services, uint32_t handle, struct census_entry *entry)
+{
+    struct mp_information information = {0};
+
+    if (EFI_ERROR(services->get_processor_info(services, handle, &information)))
+        return false;
+    *entry = (struct census_entry){
+        .apic_id = (uint32_t)information.apic_id,
+        .handle = handle,
+        .bsp = information.status & MP_IS_BSP,
+        .enabled = information.status & MP_IS_ENABLED,
+        .healthy = information.status & MP_IS_HEALTHY,
+        .package = information.package,
+        .core = information.core,
+        .thread = information.thread,
+    };
+    return true;
+}
+
+void processors_read_census(const struct firmware *firmware, uint32_t count, struct census *census)
+{
+    struct mp_services *services = mp_services_find(firmware->boot);
+
+    *census = (struct census){.pages = count * sizeof *census->entries / PAGE_BYTES + 1};
+    census->entries = services ? memory_allocate(firmware, census->pages) : NULL;
+    if (!census->entries)
+        return;
+    for (uint32_t handle = 0; handle < count; handle++) {
+        if (read_entry(services, handle, &census->entries[census->count]))
+            census->count++;
+    }
+}
+
 static void count_by_mp_services(const struct firmware *firmware, const struct problems *problems,
                                  struct machine *machine)
 {
-    EFI_GUID guid = MP_SERVICES_GUID;
-    struct mp_services *services = NULL;
+    struct mp_services *services = mp_services_find(firmware->boot);
     UINTN count = 0, enabled = 0;
 
-    if (EFI_ERROR(firmware->boot->LocateProtocol(&guid, NULL, (void **)&services)) ||
-        EFI_ERROR(services->get_number_of_processors(services, &count, &enabled)))
+    if (!services || EFI_ERROR(services->get_number_of_processors(services, &count, &enabled)))
         return;
     if (count == 0 || count > MP_SERVICES_MAX || enabled > count) {
         tell(problems, SEVERITY_WARNING, "mp-services-count",
@@ -185,7 +215,7 @@ static enum status fall_back(const struct firmware *firmware, enum status status
     struct census census = {0};
 
     if (machine->mp_services > 0)
-        firmware_census_read(firmware, machine->mp_services, &census);
+        processors_read_census(firmware, machine->mp_services, &census);
     if (census.count > 0) {
         problems->tell(problems->context, SEVERITY_WARNING, "no-madt",
                        status == STATUS_OK

@@ -5,7 +5,6 @@
 
 #include "address_space.h"
 #include "apic.h"
-#include "census.h"
 #include "journal.h"
 #include "plan.h"
 #include "qr.h"
