@@ -131,7 +131,8 @@ bool compare_firmware(const struct firmware *firmware, const struct machine *mac
                       struct firmware_times *times);
 
 // leave.c: ExitBootServices by the strict rule. After the first attempt only GetMemoryMap and
-// ExitBootServices are called. Returns STATUS_OK, or STATUS_INVALID when firmware refused every
+// ExitBootServices are called, and since UEFI 2.9 those that allocate a longer buffer for the map.
+// Returns STATUS_OK, or STATUS_INVALID when firmware refused every
 // time; boot services must not be used in either case. `attempts` tells how many it took.
 enum status leave_firmware(struct firmware *firmware, uint32_t *attempts);
 
