@@ -326,8 +326,10 @@ static void place_bsp(uint32_t bsp_apic_id, const struct problems *problems,
     cpus[0] = bsp;
 }
 
-static void append_disabled(const struct acpi_table *madt, struct inventory *inventory)
+static void append_disabled(const struct acpi_table *madt, uint32_t *scratch,
+                            struct inventory *inventory)
 {
+    struct cpu *cpus = inventory->cpus;
     struct walk walk = walk_start(madt);
     struct entry entry;
     inventory->count = inventory->enabled;
@@ -336,6 +338,9 @@ static void append_disabled(const struct acpi_table *madt, struct inventory *inv
             inventory->cpus[inventory->count++] = entry.cpu;
     }
     inventory->disabled = (uint32_t)(inventory->count - inventory->enabled);
+    sort_by_apic_id(cpus, inventory->count, scratch);
+    for (size_t i = 1; i < inventory->count; i++)
+        cpus[scratch[i]].repeated = cpus[scratch[i]].apic_id == cpus[scratch[i - 1]].apic_id;
 }
 
 size_t inventory_capacity(const struct acpi_table *madt)
@@ -377,7 +382,7 @@ enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, 
     collect_enabled(madt, problems, inventory);
     drop_repeats(scratch, problems, inventory);
     place_bsp(bsp_apic_id, problems, inventory);
-    append_disabled(madt, inventory);
+    append_disabled(madt, scratch, inventory);
     return inventory->truncated ? STATUS_TRUNCATED : STATUS_OK;
 }
 

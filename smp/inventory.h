@@ -30,6 +30,7 @@ struct cpu {
     uint32_t apic_id;
     uint32_t uid;
     enum cpu_listing listing;
+    bool repeated; // a disabled entry whose ID stands before it: no processor of its own
 };
 
 // `cpus` is the caller's memory. After inventory_read: [0] is the BSP, [1..enabled-1] the other

@@ -95,7 +95,7 @@ static void publish(const uint32_t *apic_ids, size_t count)
     store32(memory + RSDT + ACPI_HEADER_BYTES, MADT);
     memory[RSDT + ACPI_HEADER_CHECKSUM] = (uint8_t)-acpi_sum(memory + RSDT, ACPI_HEADER_BYTES + 4);
     for (size_t i = 0; i < count; i++)
-        cpus[i] = (struct cpu){apic_ids[i], apic_ids[i], CPU_LISTED};
+        cpus[i] = (struct cpu){.apic_id = apic_ids[i], .uid = apic_ids[i], .listing = CPU_LISTED};
     inventory_make_madt(cpus, count, memory + MADT);
 }
 
