@@ -204,7 +204,7 @@ $(B)/image/efi/%.o: efi/%.c Makefile
 
 $(B)/image/tests/firmware/%.o: tests/firmware/%.c Makefile
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(IMAGE_CFLAGS) $(EFI_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(IMAGE_CFLAGS) $(EFI_CFLAGS) -Iefi -MMD -MP -c -o $@ $<
 
 $(B)/image/%.o: %.c Makefile
 	@mkdir -p $(@D)

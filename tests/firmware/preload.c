@@ -8,10 +8,8 @@
 #define CONFIG_BYTES 1024u
 
 static const struct behaviour *const behaviours[] = {
-    &behaviour_grow_map,
-    &behaviour_protect,
-    &behaviour_take_places,
-    &behaviour_uefi_2_9,
+    &behaviour_grow_map, &behaviour_madt,        &behaviour_mp_services,
+    &behaviour_protect,  &behaviour_take_places, &behaviour_uefi_2_9,
 };
 
 EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system);

@@ -25,8 +25,8 @@ struct behaviour {
     EFI_STATUS (*start)(const struct preload *preload, const char *value);
 };
 
-extern const struct behaviour behaviour_grow_map, behaviour_protect, behaviour_take_places,
-    behaviour_uefi_2_9;
+extern const struct behaviour behaviour_grow_map, behaviour_madt, behaviour_mp_services,
+    behaviour_protect, behaviour_take_places, behaviour_uefi_2_9;
 
 // The number at the start of a text, decimal or 0x hex; 0 where there is none.
 uint64_t preload_number(const char *text);
