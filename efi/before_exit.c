@@ -412,7 +412,7 @@ EFI_STATUS run_fetched(struct reveille *run)
 EFI_STATUS run_checked(struct reveille *run)
 {
     preflight_page(&run->console, &run->machine, &run->plan, &run->serial);
-    firmware_census_read(run);
+    processors_read_census(&run->firmware, run->machine.mp_services, &run->census);
     firmware_census_tell(run, NULL);
     run->outcome.ok = true;
     note_drop(run->note);

@@ -28,11 +28,10 @@ static uint32_t time_call(struct mp_services *services, const struct clock *cloc
 bool compare_firmware(const struct firmware *firmware, const struct machine *machine,
                       struct firmware_times *times)
 {
-    EFI_GUID guid = MP_SERVICES_GUID;
-    struct mp_services *services = NULL;
+    struct mp_services *services = mp_services_find(firmware->boot);
     uint32_t warm[WARM_CALLS];
 
-    if (EFI_ERROR(firmware->boot->LocateProtocol(&guid, NULL, (void **)&services)))
+    if (!services)
         return false;
     times->cold_us = time_call(services, &machine->clock);
     if (times->cold_us == 0)

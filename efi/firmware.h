@@ -6,12 +6,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "census.h"
 #include "console.h"
 #include "hw.h"
 #include "journal.h"
 #include "machine.h"
 #include "note.h"
 #include "options.h"
+#include "phys.h"
 #include "problem.h"
 #include "report.h"
 #include "status.h"
@@ -102,6 +104,16 @@ enum status gather(struct firmware *firmware, const struct options *options,
 // Before the console is opened: who firmware, processor and machine are. Reads the memory map.
 void gather_identity(struct firmware *firmware, struct machine *machine);
 
+// processors.c: who is there, by the MADT, or by MP Services where there is none to be used, into
+// machine->inventory; and how many MP Services counts. machine->bsp_apic_id must have been read.
+// Returns STATUS_OK, or after telling why what acpi_find_table and inventory_read return, and
+// STATUS_NO_SPACE.
+enum status processors_gather(const struct firmware *firmware, const struct phys *phys,
+                              uint64_t rsdp, const struct options *options,
+                              const struct problems *problems, struct machine *machine);
+// MP Services' table of `count` processors, as far as it answers, into memory of its own.
+void processors_read_census(const struct firmware *firmware, uint32_t count, struct census *census);
+
 // platform.c: SMBIOS's names, and all else, into machine->platform. The memory map must have been
 // read.
 void platform_read_names(const struct firmware *firmware, struct platform *platform);
@@ -117,7 +129,8 @@ bool compare_firmware(const struct firmware *firmware, const struct machine *mac
                       struct firmware_times *times);
 
 // leave.c: ExitBootServices by the strict rule. After the first attempt only GetMemoryMap and
-// ExitBootServices are called. Returns STATUS_OK, or STATUS_INVALID when firmware refused every
+// ExitBootServices are called, and since UEFI 2.9 those that allocate a longer buffer for the map.
+// Returns STATUS_OK, or STATUS_INVALID when firmware refused every
 // time; boot services must not be used in either case. `attempts` tells how many it took.
 enum status leave_firmware(struct firmware *firmware, uint32_t *attempts);
 

@@ -12,15 +12,6 @@
 #define TIMEOUT_US 10000000u // a hundred times what it takes with 255 processors under emulation
 #define CR2_MARK   0x5256454c4c455245ull
 
-static struct mp_services *services_of(const struct firmware *firmware)
-{
-    EFI_GUID guid = MP_SERVICES_GUID;
-    struct mp_services *services = NULL;
-
-    return EFI_ERROR(firmware->boot->LocateProtocol(&guid, NULL, (void **)&services)) ? NULL
-                                                                                      : services;
-}
-
 static EFI_STATUS run_everywhere(struct mp_services *services, void(EFIAPI *procedure)(void *),
                                  void *argument)
 {
@@ -47,7 +38,7 @@ static void EFIAPI look_for_mark(void *argument)
 
 enum parking firmware_parking(const struct firmware *firmware, struct firmware_aps *aps)
 {
-    struct mp_services *services = services_of(firmware);
+    struct mp_services *services = mp_services_find(firmware->boot);
     UINTN count = 0, enabled = 0;
 
     atomic_store(&aps->ran, 0);
@@ -120,7 +111,7 @@ static void EFIAPI visit_again(void *argument)
 
 void firmware_wake_round(struct reveille *run, uint64_t line_us, struct wake_result *result)
 {
-    struct mp_services *services = services_of(&run->firmware);
+    struct mp_services *services = mp_services_find(run->firmware.boot);
     struct wake *wake = &run->wake;
 
     *result = (struct wake_result){0};
@@ -163,7 +154,7 @@ static void EFIAPI come_back(void *argument)
 
 struct taken_back firmware_takes_back(struct reveille *run)
 {
-    struct mp_services *services = services_of(&run->firmware);
+    struct mp_services *services = mp_services_find(run->firmware.boot);
     const struct machine *machine = &run->machine;
     struct taken_back taken = {0};
     UINTN count = 0, enabled = 0;
@@ -214,40 +205,6 @@ bool everybody_is_back(const struct reveille *run, const struct taken_back *take
 }
 
 // ---- its account ----
-
-static bool read_entry(struct mp_services *services, uint32_t handle, struct census_entry *entry)
-{
-    struct mp_information information = {0};
-
-    if (EFI_ERROR(services->get_processor_info(services, handle, &information)))
-        return false;
-    *entry = (struct census_entry){
-        .apic_id = (uint32_t)information.apic_id,
-        .handle = handle,
-        .bsp = information.status & MP_IS_BSP,
-        .enabled = information.status & MP_IS_ENABLED,
-        .healthy = information.status & MP_IS_HEALTHY,
-        .package = information.package,
-        .core = information.core,
-        .thread = information.thread,
-    };
-    return true;
-}
-
-void firmware_census_read(struct reveille *run)
-{
-    struct mp_services *services = services_of(&run->firmware);
-    struct census *census = &run->census;
-
-    census->pages = run->machine.mp_services * sizeof *census->entries / PAGE_BYTES + 1;
-    census->entries = services ? memory_allocate(&run->firmware, census->pages) : NULL;
-    if (!census->entries)
-        return;
-    for (uint32_t handle = 0; handle < run->machine.mp_services; handle++) {
-        if (read_entry(services, handle, &census->entries[census->count]))
-            census->count++;
-    }
-}
 
 void firmware_census_tell(struct reveille *run, const struct wake *wake)
 {

@@ -22,7 +22,6 @@ struct taken_back firmware_takes_back(struct reveille *run);
 // Is everybody back who was sent a message, or came unasked, and does firmware agree?
 bool everybody_is_back(const struct reveille *run, const struct taken_back *taken);
 
-// MP Services' table: read, and then compared and told, which gives its memory back; `wake` as for
-// census_compare.
-void firmware_census_read(struct reveille *run);
+// MP Services' table, which processors_read_census has read, is compared and told, and its memory
+// given back; `wake` as for census_compare.
 void firmware_census_tell(struct reveille *run, const struct wake *wake);

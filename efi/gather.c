@@ -8,10 +8,7 @@
 #include "crc32.h"
 #include "dmar.h"
 #include "hw.h"
-#include "inject.h"
-#include "line.h"
 #include "mem.h"
-#include "mp_services.h"
 #include "page.h"
 
 // QEMU's fw_cfg: selector and data ports, and what selector 0 answers.
@@ -106,66 +103,6 @@ static uint32_t read_bsp_apic_id(const struct machine *machine)
     return apic.operations->read_id(&apic);
 }
 
-static enum status gather_inventory(const struct firmware *firmware, const struct phys *phys,
-                                    uint64_t rsdp, const struct options *options,
-                                    const struct problems *problems, struct machine *machine)
-{
-    const struct problems nobody = {problems_ignore, NULL};
-    struct acpi_table madt, second, edited;
-    enum status status = acpi_find_table(phys, rsdp, "APIC", 0, problems, &madt);
-    if (status != STATUS_OK) {
-        problems->tell(problems->context, SEVERITY_ERROR, "no-madt",
-                       "no MADT can be found, so no processor's APIC ID is known");
-        return status;
-    }
-    if (acpi_find_table(phys, rsdp, "APIC", 1, &nobody, &second) == STATUS_OK)
-        problems->tell(problems->context, SEVERITY_WARNING, "second-madt",
-                       "firmware publishes more than one MADT; the first is used");
-
-    const size_t capacity = inventory_capacity(&madt) + INJECTIONS_MAX;
-    const size_t bytes =
-        capacity * (sizeof(struct cpu) + sizeof(uint32_t)) + inject_madt_bytes(&madt);
-    struct inventory *inventory = &machine->inventory;
-    inventory->capacity = capacity;
-    machine->inventory_pages = bytes / PAGE_BYTES + 1;
-    inventory->cpus = memory_allocate(firmware, machine->inventory_pages);
-    if (!inventory->cpus) {
-        problems->tell(problems->context, SEVERITY_ERROR, "no-memory",
-                       "no memory below 4 GiB for the list of processors");
-        return STATUS_NO_SPACE;
-    }
-    uint32_t *scratch = (uint32_t *)(void *)(inventory->cpus + capacity);
-    uint8_t *copy = (uint8_t *)(scratch + capacity);
-    // A table that is cut short is refused: half of a machine is no machine to account for.
-    status = inventory_read(&madt, machine->bsp_apic_id, scratch, problems, inventory);
-    if (status == STATUS_OK && inject_edit_madt(&madt, inventory, options, copy, &edited))
-        status = inventory_read(&edited, machine->bsp_apic_id, scratch, problems, inventory);
-    return status;
-}
-
-static void ask_mp_services(const struct firmware *firmware, const struct problems *problems,
-                            struct machine *machine)
-{
-    EFI_GUID guid = MP_SERVICES_GUID;
-    struct mp_services *services = NULL;
-    UINTN count = 0, enabled = 0;
-    char buffer[LINE_BYTES];
-    struct line line;
-
-    if (EFI_ERROR(firmware->boot->LocateProtocol(&guid, NULL, (void **)&services)) ||
-        EFI_ERROR(services->get_number_of_processors(services, &count, &enabled)))
-        return;
-    machine->mp_services = (uint32_t)count;
-    machine->mp_services_enabled = (uint32_t)enabled;
-    if (enabled == machine->inventory.enabled)
-        return;
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(
-        &line, "the MADT lists %u enabled processors, MP Services counts %u, %u of them enabled",
-        (uint64_t)machine->inventory.enabled, (uint64_t)count, (uint64_t)enabled);
-    problems->tell(problems->context, SEVERITY_WARNING, "mp-services-disagree", line.text);
-}
-
 static void read_dmar(const struct phys *phys, uint64_t rsdp, struct machine *machine)
 {
     const struct problems nobody = {problems_ignore, NULL};
@@ -203,9 +140,9 @@ enum status gather(struct firmware *firmware, const struct options *options,
         return status;
     }
     machine->bsp_apic_id = read_bsp_apic_id(machine);
-    if ((status = gather_inventory(firmware, &phys, rsdp, options, problems, machine)) != STATUS_OK)
+    status = processors_gather(firmware, &phys, rsdp, options, problems, machine);
+    if (status != STATUS_OK)
         return status;
-    ask_mp_services(firmware, problems, machine);
     read_dmar(&phys, rsdp, machine);
     read_fadt(&phys, rsdp, machine);
     platform_gather(firmware, machine);

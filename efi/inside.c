@@ -96,7 +96,7 @@ static bool give_back(struct reveille *run, enum keep *keep)
     struct bsp_state now;
     const bool held = hold(run);
 
-    firmware_census_read(run);
+    processors_read_census(&run->firmware, run->machine.mp_services, &run->census);
     if (held && firmware_may_be_asked(run))
         giveback.taken = firmware_takes_back(run);
     bsp_read(run, &now);

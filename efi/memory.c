@@ -15,9 +15,10 @@
 #define LOW_TRIES    16u
 
 // Growth of the map between our reading it and the exit: the call itself, and what drivers'
-// handlers allocate.
-#define MAP_SPARE_DESCRIPTORS 32u
-#define MAP_SPARE_MIN         8u // what is left of it before it is renewed
+// handlers allocate, two descriptors a piece at most. Some allocate hundreds of pieces; before UEFI
+// 2.9 nobody may allocate a larger buffer then. 1024 descriptors of 48 bytes take 48 KiB.
+#define MAP_SPARE_DESCRIPTORS 1024u
+#define MAP_SPARE_MIN         512u // what is left of it before it is renewed
 
 static const EFI_MEMORY_DESCRIPTOR *descriptor_at(const struct firmware *firmware, UINTN offset)
 {

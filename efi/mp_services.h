@@ -37,3 +37,12 @@ struct mp_services {
      EFI_EVENT event, UINTN timeout_us, void *argument, UINTN **failed);
     // Further members are not used.
 };
+
+// NULL: firmware has none.
+static inline struct mp_services *mp_services_find(EFI_BOOT_SERVICES *boot)
+{
+    EFI_GUID guid = MP_SERVICES_GUID;
+    struct mp_services *services = NULL;
+
+    return EFI_ERROR(boot->LocateProtocol(&guid, NULL, (void **)&services)) ? NULL : services;
+}

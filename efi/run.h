@@ -41,12 +41,6 @@ struct firmware_aps {
     uint32_t stray_ids[RALLY_UNLISTED_MAX];
 };
 
-// MP Services' table; memory of its own.
-struct census {
-    struct census_entry *entries; // NULL: MP Services is absent, or there is no memory
-    size_t count, pages;
-};
-
 // The screen after the exit.
 struct display {
     struct canvas canvas;

@@ -13,6 +13,7 @@
 #define ACPI_HEADER_BYTES    36u
 #define ACPI_HEADER_LENGTH   4
 #define ACPI_HEADER_REVISION 8
+#define ACPI_HEADER_CHECKSUM 9
 #define ACPI_HEADER_VENDOR   10
 
 struct acpi_table {

@@ -62,14 +62,16 @@ static struct census_entry *find(struct census_entry *entries, size_t count, uin
 }
 
 static void compare_listing(struct teller *teller, const struct cpu *cpu, uint32_t index,
-                            uint32_t bsp_apic_id, struct census_entry *entry)
+                            const struct machine *machine, struct census_entry *entry)
 {
+    const uint32_t bsp_apic_id = machine->bsp_apic_id;
+    const bool has_madt = machine->inventory.source == INVENTORY_MADT;
     const bool enabled = cpu->listing != CPU_DISABLED;
 
     entry->listed = true;
-    if (enabled && !entry->enabled)
+    if (has_madt && enabled && !entry->enabled)
         tell(teller, "enabled in the MADT, disabled by MP Services", entry, index);
-    if (!enabled && entry->enabled)
+    if (has_madt && !enabled && entry->enabled)
         tell(teller, "disabled in the MADT, enabled by MP Services", entry, index);
     if (entry->bsp != (entry->apic_id == bsp_apic_id))
         tell(teller,
@@ -98,6 +100,7 @@ uint32_t census_compare(struct census_entry *entries, size_t count, const struct
                         const struct wake *wake, const struct problems *problems)
 {
     const struct inventory *inventory = &machine->inventory;
+    const bool has_madt = inventory->source == INVENTORY_MADT; // else there is nothing beside
     struct teller teller = {problems, 0};
 
     sort_entries(entries, count);
@@ -105,14 +108,14 @@ uint32_t census_compare(struct census_entry *entries, size_t count, const struct
         const struct cpu *cpu = &inventory->cpus[index];
         struct census_entry *entry = find(entries, count, cpu->apic_id);
         if (entry)
-            compare_listing(&teller, cpu, index, machine->bsp_apic_id, entry);
-        else if (cpu->listing != CPU_DISABLED)
+            compare_listing(&teller, cpu, index, machine, entry);
+        else if (has_madt && cpu->listing != CPU_DISABLED)
             tell(&teller, "enabled in the MADT, unknown to MP Services",
                  &(struct census_entry){.apic_id = cpu->apic_id}, index);
     }
     for (size_t i = 0; i < count; i++) {
         const struct lcpu *own = spoken(wake, entries[i].apic_id);
-        if (!entries[i].listed)
+        if (has_madt && !entries[i].listed)
             tell(&teller, "known to MP Services by that number, and not in the MADT", &entries[i],
                  entries[i].handle);
         if (own)

@@ -21,6 +21,12 @@ struct census_entry {
     uint32_t package, core, thread;
 };
 
+// MP Services' table; memory of its own.
+struct census {
+    struct census_entry *entries; // NULL: MP Services is absent, or there is no memory
+    size_t count, pages;
+};
+
 // Sorts `entries` by APIC ID, compares, and writes a record for each. `wake` is NULL where nobody
 // was woken, and then nobody has said where it sits. Returns the number of disagreements told.
 uint32_t census_compare(struct census_entry *entries, size_t count, const struct machine *machine,

@@ -34,7 +34,14 @@ static struct fault_evidence find_fault(const struct wake *wake, const struct lc
     };
 }
 
-static bool came_astray(const struct wake *wake, uint32_t apic_id)
+static bool page_is_damaged(const struct wake *wake)
+{
+    size_t offset;
+    return trampoline_verify(wake->trampoline, wake->page_view, wake->page_phys, wake->parameters,
+                             &offset) != STATUS_OK;
+}
+
+bool examine_came_unasked(const struct wake *wake, uint32_t apic_id)
 {
     const struct rally *rally = arena_rally(wake->arena);
     const uint32_t count = atomic_load_explicit(&rally->unlisted_count, memory_order_acquire);
@@ -43,13 +50,6 @@ static bool came_astray(const struct wake *wake, uint32_t apic_id)
             return true;
     }
     return false;
-}
-
-static bool page_is_damaged(const struct wake *wake)
-{
-    size_t offset;
-    return trampoline_verify(wake->trampoline, wake->page_view, wake->page_phys, wake->parameters,
-                             &offset) != STATUS_OK;
 }
 
 struct evidence examine(const struct wake *wake, uint32_t slot)
@@ -72,7 +72,7 @@ struct evidence examine(const struct wake *wake, uint32_t slot)
     if (evidence.stage == STAGE_NONE && !evidence.greeted && !fault.valid) {
         evidence.mark_shared = account->mark_shared;
         evidence.page_damaged = page_is_damaged(wake);
-        evidence.stray = came_astray(wake, lcpu->apic_id);
+        evidence.stray = examine_came_unasked(wake, lcpu->apic_id);
     }
     return evidence;
 }

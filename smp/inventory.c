@@ -50,6 +50,11 @@ struct walk {
     bool broken; // `next` is the offset of the entry that broke it
 };
 
+const char *inventory_source_name(enum inventory_source source)
+{
+    return source == INVENTORY_MADT ? "the MADT" : "MP Services";
+}
+
 // Tells a sentence with up to three numbers; an unused one is 0.
 static void tell(const struct problems *problems, enum severity severity, const char *what,
                  const char *format, uint64_t first, uint64_t second, uint64_t third)
@@ -59,6 +64,17 @@ static void tell(const struct problems *problems, enum severity severity, const 
     line_start(&line, text, sizeof text);
     line_add_format(&line, format, first, second, third);
     problems->tell(problems->context, severity, what, text);
+}
+
+// Tells a sentence of a list, the MADT's or another: a number, its name, and one more number.
+static void tell_of_list(const struct problems *problems, const struct inventory *inventory,
+                         const char *what, const char *format, uint64_t first, uint64_t second)
+{
+    char text[LINE_BYTES];
+    struct line line;
+    line_start(&line, text, sizeof text);
+    line_add_format(&line, format, first, inventory_source_name(inventory->source), second);
+    problems->tell(problems->context, SEVERITY_WARNING, what, text);
 }
 
 static bool has_madt_header(const struct acpi_table *madt)
@@ -206,11 +222,14 @@ static void collect_enabled(const struct acpi_table *madt, const struct problems
         tell_broken(&walk, problems);
     }
     if (inventory->impossible != 0)
-        tell(
-            problems, SEVERITY_WARNING, "impossible-id",
-            "%u enabled entries of the MADT have an APIC ID that means everyone, the first at byte "
-            "%u; passed over",
-            inventory->impossible, first_impossible, 0);
+        tell_of_list(
+            problems, inventory, "impossible-id",
+            inventory->source == INVENTORY_MADT
+                ? "%u enabled entries of %s have an APIC ID that means everyone, the first "
+                  "at byte %u; passed over"
+                : "%u enabled processors of %s have an APIC ID that cannot be addressed; "
+                  "passed over",
+            inventory->impossible, first_impossible);
 }
 
 // Whether cpus[left] comes before cpus[right]: by APIC ID, equal ones as they stand in the MADT.
@@ -266,10 +285,11 @@ static void drop_repeats(uint32_t *scratch, const struct problems *problems,
     for (size_t i = 0; i < read; i++)
         if (cpus[i].listing == CPU_LISTED)
             cpus[inventory->enabled++] = cpus[i];
-    tell(problems, SEVERITY_WARNING, "duplicate-id",
-         "%u enabled entries of the MADT repeat the APIC ID of another, the lowest is %x; each ID "
-         "counts once",
-         inventory->duplicate, first_repeated, 0);
+    tell_of_list(
+        problems, inventory, "duplicate-id",
+        "%u enabled entries of %s repeat the APIC ID of another, the lowest is %x; each ID "
+        "counts once",
+        inventory->duplicate, first_repeated);
 }
 
 // Moves the BSP to the front, or adds it there.
@@ -296,18 +316,20 @@ static void place_bsp(uint32_t bsp_apic_id, const struct problems *problems,
         bsp = cpus[at];
     } else {
         inventory->enabled++;
-        tell(
-            problems, SEVERITY_WARNING, "bsp-not-listed",
-            "the BSP's APIC ID %x stands in no enabled entry of the MADT; it is CPU 0 all the same",
-            bsp_apic_id, 0, 0);
+        tell_of_list(
+            problems, inventory, "bsp-not-listed",
+            "the BSP's APIC ID %x stands in no enabled entry of %s; it is CPU 0 all the same",
+            bsp_apic_id, 0);
     }
     memmove(&cpus[1], &cpus[0], at * sizeof cpus[0]);
     bsp.listing = CPU_BSP;
     cpus[0] = bsp;
 }
 
-static void append_disabled(const struct acpi_table *madt, struct inventory *inventory)
+static void append_disabled(const struct acpi_table *madt, uint32_t *scratch,
+                            struct inventory *inventory)
 {
+    struct cpu *cpus = inventory->cpus;
     struct walk walk = walk_start(madt);
     struct entry entry;
     inventory->count = inventory->enabled;
@@ -316,6 +338,9 @@ static void append_disabled(const struct acpi_table *madt, struct inventory *inv
             inventory->cpus[inventory->count++] = entry.cpu;
     }
     inventory->disabled = (uint32_t)(inventory->count - inventory->enabled);
+    sort_by_apic_id(cpus, inventory->count, scratch);
+    for (size_t i = 1; i < inventory->count; i++)
+        cpus[scratch[i]].repeated = cpus[scratch[i]].apic_id == cpus[scratch[i - 1]].apic_id;
 }
 
 size_t inventory_capacity(const struct acpi_table *madt)
@@ -335,7 +360,8 @@ size_t inventory_capacity(const struct acpi_table *madt)
 enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, uint32_t *scratch,
                            const struct problems *problems, struct inventory *inventory)
 {
-    *inventory = (struct inventory){.cpus = inventory->cpus, .capacity = inventory->capacity};
+    *inventory = (struct inventory){
+        .cpus = inventory->cpus, .capacity = inventory->capacity, .source = inventory->source};
     if (!has_madt_header(madt)) {
         tell(problems, SEVERITY_ERROR, "no-madt",
              "this is no MADT: one begins with 'APIC' and has %u bytes or more; here are %u",
@@ -356,6 +382,36 @@ enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, 
     collect_enabled(madt, problems, inventory);
     drop_repeats(scratch, problems, inventory);
     place_bsp(bsp_apic_id, problems, inventory);
-    append_disabled(madt, inventory);
+    append_disabled(madt, scratch, inventory);
     return inventory->truncated ? STATUS_TRUNCATED : STATUS_OK;
+}
+
+static void store32(uint8_t *bytes, uint32_t value)
+{
+    for (size_t i = 0; i < sizeof value; i++)
+        bytes[i] = (uint8_t)(value >> 8 * i);
+}
+
+size_t inventory_madt_bytes(size_t count)
+{
+    return MADT_ENTRIES + count * LOCAL_X2APIC_BYTES;
+}
+
+struct acpi_table inventory_make_madt(const struct cpu *cpus, size_t count, uint8_t *bytes)
+{
+    const size_t length = inventory_madt_bytes(count);
+    uint8_t *entry = bytes + MADT_ENTRIES;
+
+    memset(bytes, 0, length);
+    memcpy(bytes, "APIC", 4);
+    store32(bytes + ACPI_HEADER_LENGTH, (uint32_t)length);
+    for (size_t i = 0; i < count; i++, entry += LOCAL_X2APIC_BYTES) {
+        entry[0] = TYPE_LOCAL_X2APIC;
+        entry[1] = LOCAL_X2APIC_BYTES;
+        store32(entry + LOCAL_X2APIC_ID, cpus[i].apic_id);
+        store32(entry + LOCAL_X2APIC_FLAGS, cpus[i].listing == CPU_DISABLED ? 0 : FLAG_ENABLED);
+        store32(entry + LOCAL_X2APIC_UID, cpus[i].uid);
+    }
+    bytes[ACPI_HEADER_CHECKSUM] = (uint8_t)-acpi_sum(bytes, length);
+    return (struct acpi_table){bytes, length};
 }

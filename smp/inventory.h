@@ -1,6 +1,8 @@
 // The inventory: which processors the MADT lists, each once. Pure; also the host program
-// build/host/madt. Three numbers that are never the same thing: the CPU index is ours (0 is the
-// BSP, then MADT order), the APIC ID is the hardware's, the ACPI processor UID is the namespace's.
+// build/host/madt. Firmware without a MADT gets one from us, made of what MP Services lists, so
+// that there is one way only. Three numbers that are never the same thing: the CPU index is ours (0
+// is the BSP, then MADT order), the APIC ID is the hardware's, the ACPI processor UID is the
+// namespace's.
 #pragma once
 
 #include <stdbool.h>
@@ -17,13 +19,18 @@ enum cpu_listing {
     CPU_DISABLED, // an entry with Enabled = 0
 };
 
-// The UID of a BSP that is listed nowhere; as a UID in the MADT it would mean "all processors".
+// The UID of a BSP that is listed nowhere, and of everybody by MP Services, which has none; as a
+// UID in the MADT it would mean "all processors".
 #define CPU_UID_UNKNOWN UINT32_MAX
+
+// Whose list it is.
+enum inventory_source { INVENTORY_MADT, INVENTORY_MP_SERVICES };
 
 struct cpu {
     uint32_t apic_id;
     uint32_t uid;
     enum cpu_listing listing;
+    bool repeated; // a disabled entry whose ID stands before it: no processor of its own
 };
 
 // `cpus` is the caller's memory. After inventory_read: [0] is the BSP, [1..enabled-1] the other
@@ -32,11 +39,12 @@ struct cpu {
 struct inventory {
     struct cpu *cpus;
     size_t capacity;
-    size_t count;       // enabled + disabled
-    uint32_t revision;  // of the MADT
-    uint32_t enabled;   // distinct processors that can be woken, BSP included
-    uint32_t disabled;  // entries with Enabled = 0, as they stand, repeats included
-    uint32_t duplicate; // enabled entries that repeat an enabled ID
+    enum inventory_source source; // for the sentences
+    size_t count;                 // enabled + disabled
+    uint32_t revision;            // of the MADT
+    uint32_t enabled;             // distinct processors that can be woken, BSP included
+    uint32_t disabled;            // entries with Enabled = 0, as they stand, repeats included
+    uint32_t duplicate;           // enabled entries that repeat an enabled ID
     uint32_t
         impossible; // enabled entries whose ID cannot be addressed: type 0 0xFF, type 9 0xFFFFFFFF
     bool truncated;
@@ -52,9 +60,17 @@ struct inventory {
 size_t inventory_capacity(const struct acpi_table *madt);
 
 // Reads the MADT (types 0 and 9, in any order and mixed, unknown types passed over by their
-// length). inventory->cpus and capacity are set by the caller; `scratch` are `capacity` uint32_t of
-// working memory. O(n log n). What is wrong is told; what could be read is kept. Returns STATUS_OK;
-// STATUS_TRUNCATED (damaged, with what could be read); STATUS_INVALID (no MADT: signature or header
-// length); STATUS_NO_SPACE (capacity too small).
+// length). inventory->cpus, capacity and source are set by the caller; `scratch` are `capacity`
+// uint32_t of working memory. O(n log n). What is wrong is told; what could be read is kept.
+// Returns STATUS_OK; STATUS_TRUNCATED (damaged, with what could be read); STATUS_INVALID (no MADT:
+// signature or header length); STATUS_NO_SPACE (capacity too small).
 enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, uint32_t *scratch,
                            const struct problems *problems, struct inventory *inventory);
+
+// A sound MADT in `bytes`, of inventory_madt_bytes(count) bytes, that lists these processors in
+// this order: disabled where `listing` says so, else enabled.
+size_t inventory_madt_bytes(size_t count);
+struct acpi_table inventory_make_madt(const struct cpu *cpus, size_t count, uint8_t *bytes);
+
+// "the MADT", "MP Services": for a sentence.
+const char *inventory_source_name(enum inventory_source source);

@@ -76,6 +76,7 @@ static enum status choose_apic(const struct machine *machine, const struct optio
 static enum status check_selection(const struct inventory *inventory, const struct options *options,
                                    const struct problems *problems)
 {
+    const char *lister = inventory_source_name(inventory->source);
     enum status status = STATUS_OK;
     char buffer[LINE_BYTES];
     struct line line;
@@ -86,11 +87,11 @@ static enum status check_selection(const struct inventory *inventory, const stru
             continue;
         line_start(&line, buffer, sizeof buffer);
         if (range->last < inventory->count)
-            line_add_format(&line, "cpus= names CPU %u, which the MADT lists as disabled",
-                            (uint64_t)range->last);
+            line_add_format(&line, "cpus= names CPU %u, which %s lists as disabled",
+                            (uint64_t)range->last, lister);
         else
-            line_add_format(&line, "cpus= names CPU %u, but the MADT lists CPUs 0 to %u only",
-                            (uint64_t)range->last, (uint64_t)inventory->enabled - 1);
+            line_add_format(&line, "cpus= names CPU %u, but %s lists CPUs 0 to %u only",
+                            (uint64_t)range->last, lister, (uint64_t)inventory->enabled - 1);
         tell(problems, SEVERITY_ERROR, "no-such-cpu", &line);
         status = STATUS_INVALID;
     }

@@ -82,8 +82,11 @@ static void say_processors(struct console *console, const struct machine *machin
         say(console, "", "%s%s", "locked: x2APIC mode cannot be left", "");
     if (machine->dmar_x2apic_opt_out)
         say(console, "", "%s%s", "the DMAR asks to stay out of x2APIC mode", "");
-    say_numbers(console, "MADT", "%u enabled, %u disabled, %u listed twice", inventory->enabled,
-                inventory->disabled, inventory->duplicate);
+    say_numbers(console, "MADT",
+                inventory->source == INVENTORY_MADT
+                    ? "%u enabled, %u disabled, %u listed twice"
+                    : "none to be used: MP Services lists %u enabled, %u disabled, %u twice",
+                inventory->enabled, inventory->disabled, inventory->duplicate);
     if (machine->mp_services > 0)
         say_numbers(console, "MP Services", "counts %u, %u enabled", machine->mp_services,
                     machine->mp_services_enabled, 0);

@@ -90,6 +90,8 @@ void report_machine(struct console *console, const struct machine *machine, cons
     record_add_text(line, "apic_at_entry",
                     machine->apic_base & APIC_BASE_EXTD ? apic_x2apic.name : apic_xapic.name);
     record_add_text(line, "apic", plan->apic->name);
+    record_add_text(line, "inventory",
+                    inventory->source == INVENTORY_MADT ? "madt" : "mp-services");
     record_add_decimal(line, "cpus", inventory->enabled);
     record_add_decimal(line, "disabled", inventory->disabled);
     record_add_decimal(line, "duplicate", inventory->duplicate);
@@ -515,8 +517,30 @@ void report_aswoken(struct console *console, const struct wake *wake)
     }
 }
 
-// Processors that came by a broadcast and found no record: those of the inventory are `skipped`
-// already.
+// A processor that the inventory has as disabled; it may have come by a broadcast all the same.
+static void report_disabled(struct console *console, const struct machine *machine,
+                            const struct wake *wake, uint32_t index)
+{
+    const struct cpu *cpu = &machine->inventory.cpus[index];
+    const bool came = wake && examine_came_unasked(wake, cpu->apic_id);
+    struct report_line out;
+
+    struct line *line = cpu_record(&out, index, cpu, "disabled");
+    if (came)
+        record_add_decimal(line, "came", 1);
+    console_record(console, 0, line);
+    if (!came)
+        return;
+    line = sentence(&out);
+    line_add_format(line,
+                    "CPU %u (APIC ID %u) came unasked: %s lists it as disabled, so it was plugged "
+                    "in since, or firmware keeps it out; it is parked",
+                    (uint64_t)index, (uint64_t)cpu->apic_id,
+                    inventory_source_name(machine->inventory.source));
+    console_say(console, 0, line);
+}
+
+// Processors that came by a broadcast and found no record: those of the inventory are told already.
 static void report_unlisted(struct console *console, const struct machine *machine,
                             const struct wake *wake)
 {
@@ -530,7 +554,7 @@ static void report_unlisted(struct console *console, const struct machine *machi
         bool told = false;
         for (uint32_t before = 0; before < i && !told; before++)
             told = rally->unlisted_ids[before] == apic_id;
-        for (uint32_t cpu = 0; cpu < machine->inventory.enabled && !told; cpu++)
+        for (size_t cpu = 0; cpu < machine->inventory.count && !told; cpu++)
             told = machine->inventory.cpus[cpu].apic_id == apic_id;
         if (told)
             continue;
@@ -562,11 +586,13 @@ void report_cpus(struct console *console, const struct machine *machine, const s
             report_wanted(console, wake, slot++, cpu, outcome);
             continue;
         }
-        console_record(console, 0,
-                       cpu_record(&out, index, cpu,
-                                  index == 0                     ? "bsp"
-                                  : cpu->listing == CPU_DISABLED ? "disabled"
-                                                                 : "skipped"));
+        if (cpu->repeated)
+            continue;
+        if (index > 0 && cpu->listing == CPU_DISABLED)
+            report_disabled(console, machine, wake, index);
+        else
+            console_record(console, 0,
+                           cpu_record(&out, index, cpu, index == 0 ? "bsp" : "skipped"));
     }
     if (wake)
         report_unlisted(console, machine, wake);

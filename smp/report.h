@@ -94,8 +94,8 @@ struct outcome {
     bool ok; // every AP that was to come has greeted, and none was lost in any round
 };
 
-// One ev=cpu for each processor of the inventory and each that no table lists. NULL wake: nothing
-// was woken.
+// One ev=cpu for each processor of the inventory and each that it does not have, by APIC ID. NULL
+// wake: nothing was woken.
 void report_cpus(struct console *console, const struct machine *machine, const struct wake *wake,
                  struct outcome *outcome);
 

@@ -67,6 +67,14 @@ static void add_wanted(const struct wake *wake, uint32_t slot, struct wall_cpu *
     add_times(wake, slot, cell);
 }
 
+static struct wall_cpu unlisted_cell(uint32_t apic_id)
+{
+    struct wall_cpu cell = {.index = apic_id, .state = WALL_UNLISTED};
+
+    add_place(apic_id, &cell);
+    return cell;
+}
+
 // As in the records: each once, and none that has a tile already.
 static bool is_new(const struct inventory *inventory, const struct rally *rally, uint32_t at)
 {
@@ -76,7 +84,7 @@ static bool is_new(const struct inventory *inventory, const struct rally *rally,
         if (rally->unlisted_ids[before] == apic_id)
             return false;
     }
-    for (uint32_t cpu = 0; cpu < inventory->enabled; cpu++) {
+    for (size_t cpu = 0; cpu < inventory->count; cpu++) {
         if (inventory->cpus[cpu].apic_id == apic_id)
             return false;
     }
@@ -91,11 +99,16 @@ size_t wall_cells(const struct machine *machine, const struct wake *wake, struct
     uint32_t slot = 1;
 
     for (uint32_t index = 0; index < inventory->count && count < room; index++) {
+        const struct cpu *cpu = &inventory->cpus[index];
+        if (cpu->repeated)
+            continue;
         struct wall_cpu *cell = &cells[count++];
         *cell = (struct wall_cpu){.index = index, .state = index == 0 ? WALL_BSP : WALL_ASLEEP};
-        add_place(inventory->cpus[index].apic_id, cell); // by the BSP's leaves, for who never told
+        add_place(cpu->apic_id, cell); // by the BSP's leaves, for who never told
         if (wake && slot <= wake->plan->want && wake->plan->lcpus[slot].cpu == index)
             add_wanted(wake, slot++, cell);
+        else if (wake && cpu->listing == CPU_DISABLED && examine_came_unasked(wake, cpu->apic_id))
+            *cell = unlisted_cell(cpu->apic_id);
     }
     if (!wake)
         return count;
@@ -104,9 +117,7 @@ size_t wall_cells(const struct machine *machine, const struct wake *wake, struct
     for (uint32_t i = 0; i < unlisted && i < RALLY_UNLISTED_MAX && count < room; i++) {
         if (!is_new(inventory, rally, i))
             continue;
-        cells[count] = (struct wall_cpu){.index = rally->unlisted_ids[i], .state = WALL_UNLISTED};
-        add_place(cells[count].index, &cells[count]);
-        count++;
+        cells[count++] = unlisted_cell(rally->unlisted_ids[i]);
     }
     return count;
 }

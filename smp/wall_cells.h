@@ -5,8 +5,8 @@
 #include "wake.h"
 #include "wall.h"
 
-// Fills `cells` for every processor of the inventory, in its order, and then for those that came and
-// no table lists, as far as there is room. Who was not to come is asleep. NULL wake: nobody was
-// woken yet. Returns how many.
+// Fills `cells` for every processor of the inventory, in its order, and then for those that came
+// and are not in it, as far as there is room. Who was not to come is asleep; who came unasked, in
+// the inventory or not, is unlisted. NULL wake: nobody was woken yet. Returns how many.
 size_t wall_cells(const struct machine *machine, const struct wake *wake, struct wall_cpu *cells,
                   size_t room);

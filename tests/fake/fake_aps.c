@@ -332,7 +332,7 @@ static void open_inventory(struct fake_aps *aps)
 {
     for (uint32_t cpu = 0; cpu < aps->count; cpu++)
         aps->cpus[cpu] =
-            (struct cpu){aps->aps[cpu].apic_id, 100 + cpu, cpu == 0 ? CPU_BSP : CPU_LISTED};
+            (struct cpu){aps->aps[cpu].apic_id, 100 + cpu, cpu == 0 ? CPU_BSP : CPU_LISTED, false};
     aps->machine.bsp_apic_id = aps->aps[0].apic_id;
     aps->machine.inventory = (struct inventory){
         .cpus = aps->cpus,

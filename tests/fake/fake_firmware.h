@@ -1,7 +1,8 @@
 // The fake firmware: boot services that a test scripts, for efi/leave.c and efi/memory.c. Owns one
 // memory map, one model of page allocation, and the log of every call. A service that is not
 // modelled ends the program, and so does any service but GetMemoryMap and ExitBootServices once
-// ExitBootServices was tried. Surprise: low memory is real. Pages below 640 KiB are mapped where
+// ExitBootServices was tried; by UEFI 2.9 (fake_firmware.system.Hdr.Revision) pages may be
+// allocated and freed even then. Surprise: low memory is real. Pages below 640 KiB are mapped where
 // the code under test will touch them, and some can be told to keep bytes whatever is written there
 // (fake_keep_bytes), as ROM and nothing at all do. Header only, since only the tests are compiled
 // with UEFI's headers.
@@ -26,11 +27,13 @@
 #include "firmware.h"
 #include "page.h"
 
-#define FAKE_DESCRIPTORS 1024u
-#define FAKE_CALLS       4096u
-#define FAKE_ANSWERS     64u
-#define FAKE_LOW_LIMIT   0x100000u
-#define FAKE_KEEPERS     4u
+#define FAKE_DESCRIPTORS  8192u
+#define FAKE_CALLS        4096u
+#define FAKE_REVISION_2_7 (2u << 16 | 70u)
+#define FAKE_REVISION_2_9 (2u << 16 | 90u)
+#define FAKE_ANSWERS      64u
+#define FAKE_LOW_LIMIT    0x100000u
+#define FAKE_KEEPERS      4u
 
 // Below this the host maps nothing for anybody (vm.mmap_min_addr's usual value).
 #define FAKE_LOW_FIRST 0x10000u
@@ -62,6 +65,7 @@ struct fake_keeper {
 
 struct fake_firmware {
     EFI_BOOT_SERVICES boot;
+    EFI_SYSTEM_TABLE system;
     EFI_MEMORY_DESCRIPTOR map[FAKE_DESCRIPTORS];
     size_t map_count;
     UINTN descriptor_bytes;
@@ -131,7 +135,8 @@ static inline struct fake_call *fake_log_call(enum fake_service service)
                                         "ExitBootServices"};
     if (fake_firmware.left)
         fake_fail("fake: %s after boot services had ended", names[service]);
-    if (fake_firmware.exit_tried && service != FAKE_GET_MAP && service != FAKE_EXIT)
+    if (fake_firmware.exit_tried && service != FAKE_GET_MAP && service != FAKE_EXIT &&
+        fake_firmware.system.Hdr.Revision < FAKE_REVISION_2_9)
         fake_fail("fake: %s after the first ExitBootServices", names[service]);
     if (fake_firmware.call_count == FAKE_CALLS)
         fake_fail("fake: more than %u calls: a loop without a bound?", FAKE_CALLS);
@@ -409,11 +414,12 @@ static inline struct firmware fake_firmware_start(UINTN descriptor_bytes)
     fake->key = 1000;
     for (size_t at = 0; at + sizeof fake->boot.Hdr < sizeof fake->boot; at += sizeof forbidden)
         memcpy(services + at, &forbidden, sizeof forbidden);
+    fake->system.Hdr.Revision = FAKE_REVISION_2_7;
     fake->boot.GetMemoryMap = fake_get_memory_map;
     fake->boot.AllocatePages = fake_allocate_pages;
     fake->boot.FreePages = fake_free_pages;
     fake->boot.ExitBootServices = fake_exit_boot_services;
-    return (struct firmware){.handle = FAKE_HANDLE, .boot = &fake->boot};
+    return (struct firmware){.handle = FAKE_HANDLE, .system = &fake->system, .boot = &fake->boot};
 }
 
 static inline size_t fake_count(enum fake_service service)

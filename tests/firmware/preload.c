@@ -1,6 +1,6 @@
-// The preloader's way: load \reveille\BOOTX64.EFI, start the behaviours, start the image, and switch
-// the machine off if it returns. Surprise: the behaviours start last, since firmware's own loading is
-// not what is tried.
+// The preloader's way: load \reveille\BOOTX64.EFI, start the behaviours, start the image, and
+// switch the machine off if it returns. Surprise: the behaviours start last, since firmware's own
+// loading is not what is tried.
 
 #include "preload.h"
 
@@ -9,11 +9,9 @@
 #define CONFIG_BYTES 1024u
 
 static const struct behaviour *const behaviours[] = {
-    &behaviour_fadt,
-    &behaviour_framebuffer,
-    &behaviour_load_options,
-    &behaviour_protect,
-    &behaviour_take_places,
+    &behaviour_fadt,         &behaviour_framebuffer, &behaviour_grow_map,
+    &behaviour_load_options, &behaviour_madt,        &behaviour_mp_services,
+    &behaviour_protect,      &behaviour_take_places, &behaviour_uefi_2_9,
 };
 
 EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system);

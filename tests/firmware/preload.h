@@ -27,9 +27,13 @@ struct behaviour {
 
 extern const struct behaviour behaviour_fadt;
 extern const struct behaviour behaviour_framebuffer;
+extern const struct behaviour behaviour_grow_map;
 extern const struct behaviour behaviour_load_options;
+extern const struct behaviour behaviour_madt;
+extern const struct behaviour behaviour_mp_services;
 extern const struct behaviour behaviour_protect;
 extern const struct behaviour behaviour_take_places;
+extern const struct behaviour behaviour_uefi_2_9;
 
 // The number at the start of a text, decimal or 0x hex; 0 where there is none.
 uint64_t preload_number(const char *text);

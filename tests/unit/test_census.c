@@ -150,13 +150,34 @@ static void test_a_duplicate(void **state)
     assert_int_equal(told_times(&told, "mp-disagrees", "APIC ID 4: two handles"), 1);
 }
 
+// Where the list is MP Services' own there is no MADT to disagree with; who runs and who failed its
+// self-test is told all the same.
+static void test_no_madt(void **state)
+{
+    (void)state;
+    start();
+    fake.machine.inventory.source = INVENTORY_MP_SERVICES;
+    fake.machine.inventory.count--; // CPU 3 was passed over
+    entry_of(2)->enabled = false;
+    cpus[1].listing = CPU_DISABLED;
+    assert_int_equal(compare(CPUS, &wake), 0);
+    start();
+    fake.machine.inventory.source = INVENTORY_MP_SERVICES;
+    entry_of(0)->bsp = entry_of(2)->healthy = false;
+    assert_int_equal(compare(CPUS, &wake), 2);
+    start();
+    fake.machine.inventory.source = INVENTORY_MP_SERVICES;
+    memmove(&entries[1], &entries[2], 2 * sizeof entries[0]); // the BSP's own was added
+    assert_int_equal(compare(CPUS - 1, &wake), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_agreement),   cmocka_unit_test(test_location),
         cmocka_unit_test(test_enabled),     cmocka_unit_test(test_health),
         cmocka_unit_test(test_bsp),         cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_a_duplicate),
+        cmocka_unit_test(test_a_duplicate), cmocka_unit_test(test_no_madt),
     };
     return cmocka_run_group_tests_name("census", tests, NULL, NULL);
 }

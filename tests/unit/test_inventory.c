@@ -522,9 +522,30 @@ static void test_repeats_against_naive_count(void **state)
     }
 }
 
+// A processor has one record: an entry whose ID stands before it is none of its own.
+static void test_disabled_entries_that_repeat(void **state)
+{
+    static const bool repeated[] = {false, false, true, false, true, true};
+
+    (void)state;
+    struct madt madt = madt_start();
+    add_type0(&madt, 1, 2, ENABLED);
+    add_type0(&madt, 0, 0, ENABLED);
+    add_type0(&madt, 2, 2, 0);
+    add_type9(&madt, 3, 7, 0);
+    add_type0(&madt, 4, 0, 0);
+    add_type0(&madt, 5, 7, 0);
+    struct result result = read_all(&madt, 0);
+    expect_counts(&result, 2, 4, 0, 0);
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(result.inventory.cpus[i].repeated, repeated[i]);
+    free(result.inventory.cpus);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_disabled_entries_that_repeat),
         cmocka_unit_test(test_types_in_any_order),
         cmocka_unit_test(test_bsp_neither_first_nor_lowest),
         cmocka_unit_test(test_bsp_not_listed_is_added),

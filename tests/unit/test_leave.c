@@ -4,7 +4,8 @@
 // GetMemoryMap, a AllocatePages, f FreePages, x ExitBootServices.
 #include "fake_firmware.h"
 
-#define ATTEMPTS 8u // the bound, as the test states it
+#define ATTEMPTS 8u   // the bound, as the test states it
+#define SPARE    500u // descriptors by which the map may grow at once
 
 static void fail_test(const char *message)
 {
@@ -104,15 +105,15 @@ static void test_refused_for_ever(void **state)
     assert_stays(&firmware, "mxmxmxmxmxmxmxmx");
 }
 
-// Facts: a buffer with at least eight spare descriptors beforehand, however many there are. Without
-// them a handler that allocates leaves nobody who can allocate.
+// Hundreds of spare descriptors beforehand, however many there are. Without them a handler that
+// allocates leaves nobody who can allocate.
 static void test_grows_within_the_spare(void **state)
 {
     (void)state;
     for (size_t descriptors = 1; descriptors < 400; descriptors++) {
         struct firmware firmware = ready_to_leave(48, descriptors);
         fake_firmware.refusals = 1;
-        fake_firmware.grow_at_exit = 8;
+        fake_firmware.grow_at_exit = SPARE;
         assert_leaves(&firmware, 2, "mxmx");
     }
 }
@@ -122,18 +123,19 @@ static void test_grows_within_the_spare(void **state)
 static void test_spare_is_renewed(void **state)
 {
     (void)state;
-    for (size_t grown = 0; grown < 200; grown++) {
+    for (size_t grown = 0; grown < 2 * SPARE; grown++) {
         struct firmware firmware = ready_to_leave(48, 20);
         fake_grow_map(grown);
         assert_int_equal(memory_read_map(&firmware), STATUS_OK);
         fake_firmware.call_count = 0;
         fake_firmware.refusals = 1;
-        fake_firmware.grow_at_exit = 8;
+        fake_firmware.grow_at_exit = SPARE;
         assert_leaves(&firmware, 2, "mxmx");
     }
 }
 
-// Beyond the spare: no allocation may be tried, so all that is left is to ask again, and to end.
+// Beyond the spare, by a UEFI before 2.9: no allocation may be tried, so all that is left is to ask
+// again, and to end.
 static void test_grows_beyond_the_buffer(void **state)
 {
     (void)state;
@@ -146,6 +148,42 @@ static void test_grows_beyond_the_buffer(void **state)
     assert_stays(&firmware, "mxmmmmmmm");
     assert_int_equal(fake_firmware.calls[2].status, EFI_BUFFER_TOO_SMALL);
     assert_ptr_equal(firmware.map, buffer);
+}
+
+// UEFI 2.9 and later allow allocations between the attempts: a map of any length is read.
+static void test_grows_beyond_the_buffer_by_uefi_2_9(void **state)
+{
+    (void)state;
+    struct firmware firmware = ready_to_leave(48, 20);
+    fake_firmware.system.Hdr.Revision = FAKE_REVISION_2_9;
+    fake_firmware.refusals = 3;
+    fake_firmware.grow_at_exit = 2000;
+    assert_leaves(&firmware, 4, "mxmmfamxmmfamxmmfamx");
+    assert_int_equal(fake_count(FAKE_EXIT), 4);
+}
+
+// There, where there is no memory, either.
+static void test_no_memory_by_uefi_2_9(void **state)
+{
+    (void)state;
+    struct firmware firmware = ready_to_leave(48, 20);
+    fake_firmware.system.Hdr.Revision = FAKE_REVISION_2_9;
+    fake_firmware.refusals = 1;
+    fake_firmware.grow_at_exit = 2000;
+    fake_firmware.refuse_high_from = 1;
+    uint32_t attempts = 0;
+    assert_int_equal(leave_firmware(&firmware, &attempts), STATUS_INVALID);
+    assert_int_equal(attempts, ATTEMPTS);
+    assert_null(firmware.map);
+}
+
+// Nothing was tried yet, so any UEFI lets us allocate.
+static void test_grows_before_the_first_attempt(void **state)
+{
+    (void)state;
+    struct firmware firmware = ready_to_leave(48, 20);
+    fake_grow_map(2000);
+    assert_leaves(&firmware, 1, "mmfamx");
 }
 
 static void test_map_cannot_be_read(void **state)
@@ -214,6 +252,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_grows_within_the_spare, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_spare_is_renewed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_grows_beyond_the_buffer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_grows_beyond_the_buffer_by_uefi_2_9, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_no_memory_by_uefi_2_9, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_grows_before_the_first_attempt, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_map_cannot_be_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_fake_forbids, set_up, tear_down),
     };

@@ -124,7 +124,7 @@ static void test_read_map_grows(void **state)
 
     // A map that always wants more than was promised: bounded, one buffer owned, an empty map.
     firmware = fake_firmware_start(DESCRIPTOR);
-    fake_firmware.grow_at_get = 150;
+    fake_firmware.grow_at_get = 1500;
     assert_int_equal(memory_read_map(&firmware), STATUS_NO_SPACE);
     assert_string_equal(fake_story(), "mamfamfamfa");
     assert_int_equal(fake_firmware.owned_count, 1);
@@ -149,7 +149,7 @@ static void test_read_map_fails(void **state)
         fake_firmware.refuse_high_from = from;
         if (from == 2) {
             assert_int_equal(memory_read_map(&firmware), STATUS_OK);
-            fake_grow_map(200);
+            fake_grow_map(2000);
         }
         assert_int_equal(memory_read_map(&firmware), STATUS_NO_SPACE);
         assert_null(firmware.map);

@@ -35,7 +35,8 @@ static int set_up(void **state)
         cpus[cpu] = (struct cpu){2 * cpu, 50 + cpu,
                                  cpu == 0  ? CPU_BSP
                                  : cpu < 4 ? CPU_LISTED
-                                           : CPU_DISABLED};
+                                           : CPU_DISABLED,
+                                 false};
     machine = (struct machine){
         .processor = {.vendor = VENDOR_INTEL, .family = 6, .x2apic = true},
         .apic_base = 0xfee00900,
@@ -404,7 +405,7 @@ static void test_full(void **state)
 {
     (void)state;
     for (uint32_t cpu = 0; cpu < CPUS_MAX; cpu++)
-        cpus[cpu] = (struct cpu){cpu, cpu, cpu == 0 ? CPU_BSP : CPU_LISTED};
+        cpus[cpu] = (struct cpu){cpu, cpu, cpu == 0 ? CPU_BSP : CPU_LISTED, false};
     machine.inventory.enabled = CPUS_MAX - 1;
     machine.inventory.count = CPUS_MAX - 1;
     assert_int_equal(make(), STATUS_OK);
@@ -510,7 +511,7 @@ static void test_bound_of_the_largest(void **state)
 {
     (void)state;
     for (uint32_t cpu = 0; cpu < CPUS_MAX; cpu++)
-        cpus[cpu] = (struct cpu){cpu, cpu, cpu == 0 ? CPU_BSP : CPU_LISTED};
+        cpus[cpu] = (struct cpu){cpu, cpu, cpu == 0 ? CPU_BSP : CPU_LISTED, false};
     machine.inventory.count = CPUS_MAX;
     machine.inventory.enabled = CPUS_MAX;
     options.wake = WAKE_ONE_BY_ONE;

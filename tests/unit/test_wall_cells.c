@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "fake_aps.h"
+#include "report.h"
 
 #define CPUS 6u
 #define ROOM 80u
@@ -66,7 +67,7 @@ static void wake(void)
 static void add_disabled(uint32_t apic_id)
 {
     struct inventory *inventory = &aps.machine.inventory;
-    inventory->cpus[inventory->count++] = (struct cpu){apic_id, 0, CPU_DISABLED};
+    inventory->cpus[inventory->count++] = (struct cpu){.apic_id = apic_id, .listing = CPU_DISABLED};
     inventory->disabled++;
 }
 
@@ -145,6 +146,79 @@ static void test_who_is_unlisted(void **state)
     assert_int_equal(wall_cells(&aps.machine, &aps.wake, cells, 0), 0);
 }
 
+// ---- one record and one tile a processor ----
+
+static char heard[4096];
+
+static void hear(void *context, const char *line)
+{
+    (void)context;
+    assert_true(strlen(heard) + strlen(line) + 2 < sizeof heard);
+    strcat(strcat(heard, line), "\n");
+}
+
+// The records, from that of this CPU index on.
+static const char *records_from(const char *start)
+{
+    struct console console;
+    struct outcome outcome;
+
+    heard[0] = '\0';
+    console_start(&console, LOG_NORMAL, 1);
+    console.sinks[SINK_JOURNAL] = (struct console_sink){.write_line = hear};
+    report_cpus(&console, &aps.machine, &aps.wake, &outcome);
+    const char *found = strstr(heard, start);
+    assert_non_null(found);
+    return found;
+}
+
+// Plugged in since the MADT was made, and in it as disabled: it came by a broadcast.
+static void test_who_was_plugged_in(void **state)
+{
+    static const enum wall_state states[] = {WALL_BSP,    WALL_GREETED, WALL_GREETED,
+                                             WALL_ASLEEP, WALL_GREETED, WALL_GREETED,
+                                             WALL_ASLEEP, WALL_UNLISTED};
+
+    (void)state;
+    prepare();
+    add_disabled(7);
+    add_disabled(8);
+    wake();
+    add_unlisted(8);
+    add_unlisted(8);
+    assert_states(CPUS + 2, states);
+    assert_int_equal(cells[CPUS + 1].index, 8);
+    assert_string_equal(
+        records_from("REVEILLE ev=cpu cpu=6"),
+        "REVEILLE ev=cpu cpu=6 apic=0x7 uid=0 state=disabled\n"
+        "REVEILLE ev=cpu cpu=7 apic=0x8 uid=0 state=disabled came=1\n"
+        "CPU 7 (APIC ID 8) came unasked: the MADT lists it as disabled, so it was plugged in "
+        "since, or firmware keeps it out; it is parked\n");
+    aps.machine.inventory.source = INVENTORY_MP_SERVICES;
+    assert_non_null(strstr(records_from("CPU 7 "), "MP Services lists it as disabled"));
+}
+
+// Entries that repeat an ID are no processors of their own.
+static void test_who_is_listed_twice(void **state)
+{
+    (void)state;
+    prepare();
+    add_disabled(2);
+    add_disabled(9);
+    add_disabled(9);
+    aps.machine.inventory.cpus[CPUS].repeated = true;
+    aps.machine.inventory.cpus[CPUS + 2].repeated = true;
+    wake();
+    add_unlisted(13);
+    assert_int_equal(wall_cells(&aps.machine, &aps.wake, cells, ROOM), CPUS + 2);
+    assert_int_equal(cells[CPUS].state, WALL_ASLEEP);
+    assert_int_equal(cells[CPUS].index, CPUS + 1);
+    assert_string_equal(records_from("REVEILLE ev=cpu cpu=7"),
+                        "REVEILLE ev=cpu cpu=7 apic=0x9 uid=0 state=disabled\n"
+                        "REVEILLE ev=cpu apic=0xd state=unlisted\n");
+    assert_null(strstr(heard, "cpu=6"));
+}
+
 static void test_before_anybody_was_woken(void **state)
 {
     (void)state;
@@ -163,6 +237,8 @@ int main(void)
         TEST(test_every_processor_has_a_tile),
         TEST(test_who_failed_says_how_far_it_came),
         TEST(test_who_is_unlisted),
+        TEST(test_who_was_plugged_in),
+        TEST(test_who_is_listed_twice),
         TEST(test_before_anybody_was_woken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

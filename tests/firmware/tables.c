@@ -1,0 +1,121 @@
+// `madt=none|short|cut|nobody`: the MADT has another name, is shorter than its header, has an entry
+// that reaches beyond its end, or lists nobody as enabled. `mp-services=none|absurd|deaf`: it is
+// not found, counts more processors than there can be, or tells nothing of any.
+
+#include "preload.h"
+
+#include "mem.h"
+#include "mp_services.h"
+
+#define MADT_ENTRIES 44u
+
+static EFI_LOCATE_PROTOCOL g_locate;
+
+static uint32_t load32(const uint8_t *bytes)
+{
+    uint32_t value;
+
+    memcpy(&value, bytes, sizeof value);
+    return value;
+}
+
+static uint64_t load64(const uint8_t *bytes)
+{
+    return load32(bytes) | (uint64_t)load32(bytes + 4) << 32;
+}
+
+static uint8_t *find_madt(const EFI_SYSTEM_TABLE *system)
+{
+    static const EFI_GUID guid = ACPI_20_TABLE_GUID;
+
+    for (UINTN i = 0; i < system->NumberOfTableEntries; i++) {
+        const EFI_CONFIGURATION_TABLE *table = &system->ConfigurationTable[i];
+        if (memcmp(&table->VendorGuid, &guid, sizeof guid) != 0)
+            continue;
+        const uint8_t *xsdt =
+            (const uint8_t *)(uintptr_t)load64((uint8_t *)table->VendorTable + 24);
+        for (uint32_t at = 36; at + 8 <= load32(xsdt + 4); at += 8) {
+            uint8_t *found = (uint8_t *)(uintptr_t)load64(xsdt + at);
+            if (found && memcmp(found, "APIC", 4) == 0)
+                return found;
+        }
+    }
+    return NULL;
+}
+
+static bool is(const char *value, const char *word)
+{
+    while (*word && *value == *word)
+        value++, word++;
+    return *value == *word;
+}
+
+static EFI_STATUS start_madt(const struct preload *preload, const char *value)
+{
+    uint8_t *madt = find_madt(preload->system);
+
+    if (!madt)
+        return EFI_NOT_FOUND;
+    if (is(value, "none"))
+        memcpy(madt, "NONE", 4);
+    else if (is(value, "short"))
+        madt[4] = MADT_ENTRIES - 4, madt[5] = madt[6] = madt[7] = 0;
+    else if (is(value, "cut"))
+        madt[MADT_ENTRIES + 1] = 0xff;
+    else if (is(value, "nobody"))
+        for (uint32_t at = MADT_ENTRIES; at + 8 <= load32(madt + 4) && madt[at + 1] > 0;
+             at += madt[at + 1]) {
+            if (madt[at] == 0) // a local APIC
+                madt[at + 4] = 0;
+        }
+    else
+        return EFI_INVALID_PARAMETER;
+    return EFI_SUCCESS;
+}
+
+static bool is_mp_services(const EFI_GUID *guid)
+{
+    static const EFI_GUID wanted = MP_SERVICES_GUID;
+
+    return memcmp(guid, &wanted, sizeof wanted) == 0;
+}
+
+static EFI_STATUS EFIAPI locate_none(EFI_GUID *guid, VOID *registration, VOID **interface)
+{
+    return is_mp_services(guid) ? EFI_NOT_FOUND : g_locate(guid, registration, interface);
+}
+
+static EFI_STATUS EFIAPI count_too_many(struct mp_services *self, UINTN *count, UINTN *enabled)
+{
+    (void)self;
+    *count = *enabled = (1ull << 32) + 4;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI tell_nothing(struct mp_services *self, UINTN number,
+                                      struct mp_information *information)
+{
+    (void)self, (void)number, (void)information;
+    return EFI_DEVICE_ERROR;
+}
+
+static EFI_STATUS start_mp_services(const struct preload *preload, const char *value)
+{
+    struct mp_services *services = mp_services_find(preload->boot);
+
+    if (!services)
+        return EFI_NOT_FOUND;
+    if (is(value, "none"))
+        g_locate = (EFI_LOCATE_PROTOCOL)(uintptr_t)preload_hook(
+            preload, &preload->boot->LocateProtocol, (void *)(uintptr_t)locate_none);
+    else if (is(value, "absurd"))
+        services->get_number_of_processors = count_too_many;
+    else if (is(value, "deaf"))
+        services->get_processor_info = tell_nothing;
+    else
+        return EFI_INVALID_PARAMETER;
+    return EFI_SUCCESS;
+}
+
+const struct behaviour behaviour_madt = {"madt", start_madt};
+const struct behaviour behaviour_mp_services = {"mp-services", start_mp_services};
