@@ -9,6 +9,7 @@
 #include "page_table.h"
 #include "topology.h"
 #include "wake.h"
+#include "watch.h"
 
 static void move_to(struct lcpu *self, uint32_t generation, uint32_t stage)
 {
@@ -19,12 +20,13 @@ static void move_to(struct lcpu *self, uint32_t generation, uint32_t stage)
 static int wait_for_turn(const struct lcpu *self)
 {
     const struct rally *rally = self->rally;
-    const uint64_t start = hw_tsc();
+    struct watch watch = watch_start(hw_tsc(), rally->turn_wait_ticks);
     for (;;) {
+        const bool late = watch_is_over(&watch, hw_tsc());
         const uint32_t turn = atomic_load_explicit(&rally->turn, memory_order_acquire);
         if (turn == self->index)
             return 1;
-        if (turn == TURN_CLOSED || hw_tsc() - start > rally->turn_wait_ticks)
+        if (turn == TURN_CLOSED || late)
             return 0;
         hw_pause();
     }
@@ -52,11 +54,11 @@ void ap_locate(struct lcpu *self)
     self->location_known = topology.known;
 }
 
+// By the same measure as the BSP's time-out: where both are stopped, it still comes behind that.
 static void sleep_us(const struct lcpu *self, uint64_t us)
 {
-    const uint64_t ticks = us * self->rally->ticks_per_us;
-    const uint64_t start = hw_tsc();
-    while (hw_tsc() - start < ticks)
+    struct watch watch = watch_start(hw_tsc(), us * self->rally->ticks_per_us);
+    while (!watch_is_over(&watch, hw_tsc()))
         hw_pause();
 }
 

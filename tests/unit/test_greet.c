@@ -98,7 +98,8 @@ static void open_wire(void)
                                      .present = true,
                                      .divisor = 1,
                                      .fifo_bytes = 16,
-                                     .timeout_ticks = TICKS(100)};
+                                     .timeout_ticks = TICKS(100),
+                                     .character_ticks = TICKS(8334)};
 }
 
 // Prepares, and wakes everybody who comes.
