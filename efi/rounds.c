@@ -4,16 +4,13 @@
 
 #include "run.h"
 
+#include "bound.h"
 #include "hw.h"
 #include "inject.h"
 #include "mem.h"
 #include "option_sweep.h"
 #include "prepare.h"
 #include "shell.h"
-
-// One greeting at the slowest baud rate, twice over: 2 * 80 characters * 10 bits / 1200 baud,
-// rounded up.
-#define GREETING_US 2000000u
 
 static bool firmware_lives(const struct reveille *run)
 {
