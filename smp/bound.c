@@ -5,6 +5,7 @@
 
 #include "null.h"
 #include "option_sweep.h"
+#include "wake.h"
 
 // A line, its end, and the end of one that was broken into.
 #define LINE_CHARACTERS (LINE_BYTES - 1 + 2 + 2)
@@ -49,11 +50,18 @@ static uint64_t rounds_of(const struct options *options, const struct plan *plan
     return times(settings_of(options), plan->rounds);
 }
 
-// A round with the pause before it, its NMIs and its greetings, none of which comes.
+// A round with the pause before it, and its NMIs.
 static uint64_t round_us(const struct options *options, const struct plan *plan)
 {
     const uint64_t nmis = options->inject_count < plan->want ? options->inject_count : plan->want;
-    return plus(plan->sipi_us + times(plan->want + nmis, GREETING_US), plan_round_bound_us(plan));
+    return plus(plan->sipi_us + times(nmis, GREETING_US), plan_round_bound_us(plan));
+}
+
+// Nobody greets, as often as they are asked.
+static uint64_t greetings_us(const struct options *options, const struct plan *plan)
+{
+    const uint64_t rounds = rounds_of(options, plan);
+    return times(plan->want, (rounds < GREETING_TURNS ? rounds : GREETING_TURNS) * GREETING_US);
 }
 
 static uint64_t all_rounds_us(const struct options *options, const struct machine *machine,
@@ -142,6 +150,7 @@ uint64_t bound_run_us(const struct options *options, const struct machine *machi
 
     sum = plus(sum, null_us(options, plan));
     sum = plus(sum, all_rounds_us(options, machine, plan));
+    sum = plus(sum, greetings_us(options, plan));
     sum = plus(sum, plan->timeout_us); // for who is late
     sum = plus(sum, bound_serial_us(options, machine, plan, console));
     sum = plus(sum, dead_owners_us(options, machine, plan, console));

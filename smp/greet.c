@@ -26,12 +26,13 @@ static int wait_for_greeting(const struct wake *wake, uint32_t slot, uint64_t ti
     }
 }
 
-// Up, checked in, without a fault, and not greeted yet.
+// Up, checked in, without a fault, not greeted yet, and not asked in vain too often.
 static int may_greet(const struct wake *wake, uint32_t slot)
 {
     const struct account *account = arena_account(wake->arena, slot);
     const struct lcpu *lcpu = lcpu_of(wake, slot);
-    return account->up && !account->greeted && wake_stage(lcpu, wake->generation) >= STAGE_READY &&
+    return account->up && !account->greeted && account->unheard < GREETING_TURNS &&
+           wake_stage(lcpu, wake->generation) >= STAGE_READY &&
            !atomic_load_explicit(&lcpu->fault.valid, memory_order_acquire);
 }
 
@@ -93,6 +94,8 @@ uint32_t wake_follow_turns(struct wake *wake, uint32_t first, uint64_t line_us)
             !atomic_compare_exchange_strong(&rally->turn, &turn, lcpu->greet_next)) {
             account->greeted = 1;
             greeted++;
+        } else {
+            account->unheard++;
         }
     }
     return greeted;

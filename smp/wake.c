@@ -307,7 +307,7 @@ void wake_begin_round(struct wake *wake)
         account->up = 0;
         if (wake_stage(lcpu, wake->generation - 1) == STAGE_GREETED)
             account->greeted = 1; // perhaps after its turn was taken back
-        lcpu->greet = !account->greeted;
+        lcpu->greet = !account->greeted && account->unheard < GREETING_TURNS;
         atomic_store_explicit(&lcpu->state, STAGE_NONE, memory_order_relaxed);
         begin_try(wake, slot, 1);
     }

@@ -74,6 +74,10 @@ void wake_wait_us(const struct wake *wake, uint64_t us);
 void wake_begin_round(struct wake *wake);
 void wake_end_round(struct wake *wake, uint64_t start, struct wake_result *result);
 
+// How often an AP is asked to greet, a round apart. Who keeps silent twice will again, and each
+// time all others wait for it.
+#define GREETING_TURNS 2u
+
 // The parts of the greetings: chains those who may greet and opens the first turn; then follows the
 // turns, at most `line_us` each. Returns how many greeted.
 uint32_t wake_open_turns(struct wake *wake);
