@@ -3,7 +3,7 @@
 //
 // What holds after wake_round, whatever the APs did:
 //   1. each AP's account says whether it reached C in this round, by its own record and generation;
-//   2. every wait has ended within plan_round_bound_us;
+//   2. every wait has ended within plan_round_bound_us, and the stops of this processor (watch.h);
 //   3. an AP that is late finds its record, its stack and the page as they were.
 // What does not hold: any order among the APs.
 #pragma once
