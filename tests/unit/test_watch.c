@@ -341,6 +341,40 @@ static void test_a_counter_that_is_none(void **state)
     }
 }
 
+// inject=late: behind the BSP's last look at it, and before it is no longer awaited, whether looks
+// come at once or, as on an emulator whose processors hang one after another, once in half a
+// second.
+static void test_who_is_to_be_late_is_late(void **state)
+{
+    static const uint64_t looks_us[] = {10,       1000,     31 * MS,  63 * MS,  100 * MS,
+                                        200 * MS, 400 * MS, 800 * MS, 2000 * MS};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof looks_us / sizeof looks_us[0]; i++) {
+        open_aps(WAKE_PARALLEL, SIPIS_AUTO, 0);
+        aps.options.init_us = 0;
+        for (uint32_t cpu = 1; cpu < 4; cpu++)
+            aps.aps[cpu].to_protected_ticks = FAKE_NEVER;
+        fake_aps_prepare(&aps);
+        fake_log_kinds(0);
+        fake_start_clock(fake_now(), TICKS(looks_us[i]) / 2); // a read and a pause each
+        const uint64_t start = fake_now();
+        wake_round(&aps.wake, &result);
+        const uint64_t given_up = fake_now() - start;
+        wake_await_late(&aps.wake);
+        const uint64_t awaited = fake_now() - start;
+        struct lcpu *self = &arena_lcpu(&aps.arena, 1)->lcpu;
+        arena_rally(&aps.arena)->late_us = aps.plan.timeout_us;
+        arena_rally(&aps.arena)->ticks_per_us = FAKE_TICKS_PER_US;
+        self->inject = INJECT_LATE;
+        self->greet = 0;
+        const uint64_t entered = fake_now();
+        ap_main(self);
+        assert_in_range(fake_now() - entered, given_up, awaited);
+        fake_aps_close(&aps);
+    }
+}
+
 // The whole wake with it.
 static void test_a_wake_by_a_counter_that_stands_still(void **state)
 {
@@ -373,6 +407,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_a_wait_takes_its_length, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stops_are_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_counter_that_is_none, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_who_is_to_be_late_is_late, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_wake_by_a_counter_that_stands_still, set_up,
                                         tear_down),
     };
