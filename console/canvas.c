@@ -82,6 +82,15 @@ bool canvas_add(struct canvas *canvas, const struct framebuffer *framebuffer, vo
     return true;
 }
 
+uint64_t canvas_pixels(const struct canvas *canvas)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < canvas->count; i++)
+        sum += (uint64_t)canvas->targets[i].width * canvas->targets[i].height;
+    return sum;
+}
+
 // Eight bits of a colour, in as many as the panel has.
 static uint32_t put_channel(struct channel channel, uint32_t value)
 {

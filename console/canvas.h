@@ -49,6 +49,9 @@ void canvas_open(struct canvas *canvas);
 bool canvas_add(struct canvas *canvas, const struct framebuffer *framebuffer, void *pixels,
                 uint32_t rotate);
 
+// Of all frame buffers together.
+uint64_t canvas_pixels(const struct canvas *canvas);
+
 // What lies outside is cut off.
 void canvas_fill(const struct canvas *canvas, uint32_t x, uint32_t y, uint32_t width,
                  uint32_t height, color fill);

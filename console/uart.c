@@ -1,10 +1,11 @@
 // UART: a 16550 and its elders, polled through I/O ports; register names as in the PC16550D data
 // sheet. Surprises: nothing is written before a first read proves that the bus does not float, and
-// a wait looks at the clock before it looks at the port, so that a processor that was stopped in
+// a wait is measured in time that was watched (watch.h), so that a processor that was stopped in
 // between (SMI, a hypervisor) does not take its own absence for the port's.
 #include "uart.h"
 
 #include "hw.h"
+#include "watch.h"
 
 // Registers, as offsets from the base port. With LCR.DLAB set, 0 and 1 are the divisor latch
 // instead.
@@ -90,16 +91,19 @@ static bool is_debug_console(const struct uart *uart)
     return uart->mmio == 0 && uart->port == UART_DEBUG_CONSOLE;
 }
 
-static bool wait_for_line_status(const struct uart *uart, uint32_t bit)
+// Waits one time-out at most, and no longer than `left`, from which it takes what it waited.
+static bool wait_for_line_status(const struct uart *uart, uint32_t bit, uint64_t *left)
 {
     if (is_debug_console(uart))
         return true; // it takes everything at once
-    const uint64_t start = hw_tsc();
+    const uint64_t most = *left < uart->timeout_ticks ? *left : uart->timeout_ticks;
+    struct watch watch = watch_start(hw_tsc(), most);
 
     for (;;) {
-        const bool late = hw_tsc() - start > uart->timeout_ticks;
+        const bool late = watch_is_over(&watch, hw_tsc());
 
         if ((read_register(uart, REGISTER_LINE_STATUS) & bit) != 0) {
+            *left -= watch.watched;
             return true;
         }
         if (late) {
@@ -174,6 +178,21 @@ static void start_fifo(struct uart *uart)
 void uart_set_rate(struct uart *uart, uint64_t ticks_per_us)
 {
     uart->timeout_ticks = (uart->divisor * TIMEOUT_US_PER_DIVISOR + UART_STALL_US) * ticks_per_us;
+    uart->character_ticks = UART_CHARACTER_US_MAX * ticks_per_us;
+}
+
+void uart_limit_waits(struct uart *uart, uint64_t ticks)
+{
+    uart->waits_most = ticks;
+    uart->waited = 0;
+}
+
+// What all waits from now on may take.
+static uint64_t patience_of(const struct uart *uart)
+{
+    if (uart->waits_most == 0)
+        return UINT64_MAX;
+    return uart->waited < uart->waits_most ? uart->waits_most - uart->waited : 0;
 }
 
 enum status uart_open(struct uart *uart, uint16_t port, uint64_t ticks_per_us)
@@ -212,7 +231,8 @@ enum status uart_open_at(struct uart *uart, const struct uart_place *place, uint
     uart_set_rate(uart, ticks_per_us);
     // Also ends loopback, and a later UART's flow control that firmware may have left on.
     write_register(uart, REGISTER_MODEM_CONTROL, MCR_DTR | MCR_RTS);
-    if (!wait_for_line_status(uart, LSR_TEMT)) {
+    uint64_t left = UINT64_MAX;
+    if (!wait_for_line_status(uart, LSR_TEMT, &left)) {
         return STATUS_TIMEOUT;
     }
     start_fifo(uart);
@@ -222,13 +242,17 @@ enum status uart_open_at(struct uart *uart, const struct uart_place *place, uint
 
 enum status uart_write(struct uart *uart, const char *bytes, size_t count)
 {
+    const uint64_t patience = patience_of(uart);
+    const uint64_t slowest = (count + FIFO_BYTES) * uart->character_ticks + uart->timeout_ticks;
+    const uint64_t most = patience < slowest ? patience : slowest;
+    uint64_t left = most;
     size_t sent = 0;
 
     if (!uart->present) {
         return STATUS_OK;
     }
     while (sent < count) {
-        if (!wait_for_line_status(uart, LSR_THRE)) {
+        if (!wait_for_line_status(uart, LSR_THRE, &left)) {
             uart->present = false;
             return STATUS_TIMEOUT;
         }
@@ -236,12 +260,15 @@ enum status uart_write(struct uart *uart, const char *bytes, size_t count)
             write_register(uart, REGISTER_DATA, (uint8_t)bytes[sent++]);
         }
     }
+    uart->waited += most - left;
     return STATUS_OK;
 }
 
 void uart_drain(struct uart *uart)
 {
-    if (uart->present && !wait_for_line_status(uart, LSR_TEMT)) {
+    uint64_t left = patience_of(uart);
+
+    if (uart->present && !wait_for_line_status(uart, LSR_TEMT, &left)) {
         uart->present = false;
     }
 }

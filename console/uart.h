@@ -20,10 +20,20 @@
 // Start bit, eight data bits, stop bit.
 #define UART_BITS_PER_CHARACTER 10u
 
+// A character at the slowest rate, rounded up.
+#define UART_CHARACTER_US_MAX \
+    ((UART_BITS_PER_CHARACTER * 1000000u + UART_BAUD_MIN - 1) / UART_BAUD_MIN)
+
 // A wait ends after the time of this many characters: one FIFO load, twice over; and after what a
 // virtual port may stall while its reader is busy.
 #define UART_TIMEOUT_CHARACTERS 32u
 #define UART_STALL_US           100000u
+
+// The longest that one time-out is, and the longest that writing so many bytes takes: they and the
+// FIFO load before them at the slowest rate, and one time-out.
+#define UART_TIMEOUT_US_MAX (UART_TIMEOUT_CHARACTERS * UART_CHARACTER_US_MAX + UART_STALL_US)
+#define UART_WRITE_US_MAX(count) \
+    (((count) + UART_TIMEOUT_CHARACTERS / 2) * UART_CHARACTER_US_MAX + UART_TIMEOUT_US_MAX)
 
 // QEMU's and Bochs's debug console: what is written there comes out, and reading answers the port's
 // own number.
@@ -44,6 +54,10 @@ struct uart {
     uint16_t divisor;       // as it works now; 1 is 115200 baud
     uint8_t fifo_bytes;     // what one "transmitter holding register empty" has room for: 16 or 1
     uint64_t timeout_ticks; // longest wait for an empty FIFO, in TSC ticks
+    uint64_t
+        character_ticks; // UART_CHARACTER_US_MAX in ticks: no port may be slower in the long run
+    uint64_t waits_most; // what all waits together may take; 0: no limit
+    uint64_t waited;     // and have taken
 };
 
 // Probes the port (line status not 0xFF, scratch or loopback write and read back), sets 8N1 and the
@@ -63,12 +77,17 @@ enum status uart_open_at(struct uart *uart, const struct uart_place *place, uint
 // The debug console; STATUS_NOT_FOUND if it does not answer. To be asked only under a hypervisor.
 enum status uart_open_debug_console(struct uart *uart);
 
-// Sets timeout_ticks anew once the TSC's rate is known better. A port that is not present stays so.
+// Sets the waits anew once the TSC's rate is known better. A port that is not present stays so.
 void uart_set_rate(struct uart *uart, uint64_t ticks_per_us);
 
+// From now on all waits of all lines together may take so many ticks; then the port is dropped, as
+// at a time-out. One that never lets wait stays.
+void uart_limit_waits(struct uart *uart, uint64_t ticks);
+
 // Writes bytes as they are, up to fifo_bytes per "transmitter holding register empty". On the first
-// time-out the port is dropped: present becomes false, the rest is lost, STATUS_TIMEOUT. STATUS_OK
-// if not present.
+// time-out the port is dropped: present becomes false, the rest is lost, STATUS_TIMEOUT. The same
+// if, each wait just within it, they crawl: all waits of a call take UART_WRITE_US_MAX(count) at
+// most. STATUS_OK if not present.
 enum status uart_write(struct uart *uart, const char *bytes, size_t count);
 
 // Waits, bounded as above, until the last character has left the shift register.

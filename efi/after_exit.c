@@ -4,6 +4,7 @@
 
 #include "run.h"
 
+#include "bound.h"
 #include "hw.h"
 
 void run_tell_left_out(struct reveille *run)
@@ -86,6 +87,18 @@ void run_keep_note(struct reveille *run, enum note_step step, uint32_t round)
     note_keep(run->note, &run->arena, step, round, run->resets);
 }
 
+// How long the rest can take; and the part of it that is the serial port's is all that it gets.
+static void tell_bound(struct reveille *run)
+{
+    const struct options *options = &run->options;
+    struct console *console = &run->console;
+    const uint64_t serial_us = bound_serial_us(options, &run->machine, &run->plan, console);
+    const uint64_t pixels = run->display.memory ? canvas_pixels(&run->display.canvas) : 0;
+
+    report_bound(console, bound_run_us(options, &run->machine, &run->plan, console, pixels));
+    uart_limit_waits(&console->uart, clock_ticks(&run->machine.clock, serial_us));
+}
+
 void run_leave(struct reveille *run)
 {
     uint32_t attempts;
@@ -96,6 +109,7 @@ void run_leave(struct reveille *run)
         run_ask_for_another_start(run);
     if (run->options.again == ANSWER_NO)
         run_allow_reset(run);
+    tell_bound(run);
     console_tell(&run->console, "Leaving firmware", 0);
     if (run->options.save != SAVE_NONE) // a run that dies leaves at least this
         (void)run_save(run, name, STICK_BLANK, &run->problems);

@@ -7,6 +7,7 @@
 
 #include "firmware_aps.h"
 #include "hw.h"
+#include "watch.h"
 
 #define TIMER_TICK_100NS 10000u   // 1 ms
 #define TIMER_US         1000000u // firmware's tick has 10 to 55 ms
@@ -14,15 +15,14 @@
 // Does firmware still get its timer's interrupts?
 static bool timer_runs(const struct firmware *firmware, const struct clock *clock)
 {
-    const uint64_t ticks = clock_ticks(clock, TIMER_US);
     EFI_EVENT event;
     bool runs = false;
 
     if (EFI_ERROR(firmware->boot->CreateEvent(EVT_TIMER, TPL_APPLICATION, NULL, NULL, &event)))
         return false;
     firmware->boot->SetTimer(event, TimerRelative, TIMER_TICK_100NS);
-    const uint64_t start = hw_tsc();
-    while (!runs && hw_tsc() - start < ticks)
+    struct watch watch = watch_start(hw_tsc(), clock_ticks(clock, TIMER_US));
+    while (!runs && !watch_is_over(&watch, hw_tsc()))
         runs = !EFI_ERROR(firmware->boot->CheckEvent(event));
     firmware->boot->CloseEvent(event);
     return runs;

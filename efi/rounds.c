@@ -4,16 +4,13 @@
 
 #include "run.h"
 
+#include "bound.h"
 #include "hw.h"
 #include "inject.h"
 #include "mem.h"
 #include "option_sweep.h"
 #include "prepare.h"
 #include "shell.h"
-
-// One greeting at the slowest baud rate, twice over: 2 * 80 characters * 10 bits / 1200 baud,
-// rounded up.
-#define GREETING_US 2000000u
 
 static bool firmware_lives(const struct reveille *run)
 {
@@ -115,9 +112,7 @@ static void set_patience(struct reveille *run)
     struct rally *rally = arena_rally(&run->arena);
     const uint64_t us = plan_round_bound_us(&run->plan) + run->arena.count * GREETING_US;
 
-    // Behind the watch for who is slow, half a time-out at most, and the time-out itself; well
-    // before wake_await_late gives up, a time-out later.
-    rally->late_us = run->plan.timeout_us + run->plan.timeout_us / 8 * 5;
+    rally->late_us = run->plan.timeout_us;
     rally->turn_wait_ticks = clock_ticks(&run->machine.clock, us);
 }
 

@@ -201,7 +201,7 @@ struct rally {
     uint32_t line1_pad[15];
     _Atomic uint32_t
         turn;         // CPU index whose turn it is to greet; 0: nobody's yet. BSP and APs, by CAS
-    uint32_t late_us; // BSP: how long an AP with INJECT_LATE sleeps
+    uint32_t late_us; // BSP: the time-out that an AP with INJECT_LATE oversleeps
     uint64_t ticks_per_us;    // BSP: the TSC's rate
     uint64_t turn_wait_ticks; // BSP: how long an AP waits for its turn at most
     struct console *console;  // BSP

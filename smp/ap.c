@@ -9,6 +9,7 @@
 #include "page_table.h"
 #include "topology.h"
 #include "wake.h"
+#include "watch.h"
 
 static void move_to(struct lcpu *self, uint32_t generation, uint32_t stage)
 {
@@ -19,12 +20,13 @@ static void move_to(struct lcpu *self, uint32_t generation, uint32_t stage)
 static int wait_for_turn(const struct lcpu *self)
 {
     const struct rally *rally = self->rally;
-    const uint64_t start = hw_tsc();
+    struct watch watch = watch_start(hw_tsc(), rally->turn_wait_ticks);
     for (;;) {
+        const bool late = watch_is_over(&watch, hw_tsc());
         const uint32_t turn = atomic_load_explicit(&rally->turn, memory_order_acquire);
         if (turn == self->index)
             return 1;
-        if (turn == TURN_CLOSED || hw_tsc() - start > rally->turn_wait_ticks)
+        if (turn == TURN_CLOSED || late)
             return 0;
         hw_pause();
     }
@@ -54,14 +56,25 @@ void ap_locate(struct lcpu *self)
 
 static void sleep_us(const struct lcpu *self, uint64_t us)
 {
-    const uint64_t ticks = us * self->rally->ticks_per_us;
-    const uint64_t start = hw_tsc();
-    while (hw_tsc() - start < ticks)
+    struct watch watch = watch_start(hw_tsc(), us * self->rally->ticks_per_us);
+    while (!watch_is_over(&watch, hw_tsc()))
         hw_pause();
 }
 
 // inject=ud-idle: long enough after its greeting that the round is over for everybody.
 #define IDLE_FAULT_US 12000u
+
+// Sleeps as long as the BSP waits at most: half a time-out while others come, then the time-out
+// itself; and an eighth more. Each by the same measure as there, so that it is too late also where
+// both are stopped at every look; and well before wake_await_late gives up, a time-out later.
+static void oversleep(const struct lcpu *self)
+{
+    const uint64_t timeout_us = self->rally->late_us;
+
+    sleep_us(self, timeout_us / 2);
+    sleep_us(self, timeout_us);
+    sleep_us(self, timeout_us / 8);
+}
 
 // Faults of C, on purpose.
 static void misbehave(const struct lcpu *self)
@@ -105,7 +118,7 @@ static void greet_in_turn(struct lcpu *self, uint32_t generation)
 void ap_main(struct lcpu *self)
 {
     if (self->inject == INJECT_LATE)
-        sleep_us(self, self->rally->late_us);
+        oversleep(self);
     self->tsc_c = hw_tsc();
     const uint32_t generation =
         atomic_load_explicit(&self->state, memory_order_relaxed) >> STATE_STAGE_BITS;

@@ -5,6 +5,7 @@
 #include "apic.h"
 
 #include "hw.h"
+#include "watch.h"
 
 #define XAPIC_ID       0x020u
 #define XAPIC_VERSION  0x030u
@@ -31,13 +32,16 @@ static uint32_t xapic_read_id(const struct apic *apic)
 
 static enum status xapic_wait_idle(const struct apic *apic)
 {
-    const uint64_t start = hw_tsc();
-    while (hw_mmio_read32(apic->mmio_phys + XAPIC_ICR_LOW) & ICR_STATUS_PENDING) {
-        if (hw_tsc() - start > apic->idle_ticks)
+    struct watch watch = watch_start(hw_tsc(), apic->idle_ticks);
+
+    for (;;) {
+        const bool late = watch_is_over(&watch, hw_tsc());
+        if (!(hw_mmio_read32(apic->mmio_phys + XAPIC_ICR_LOW) & ICR_STATUS_PENDING))
+            return STATUS_OK;
+        if (late)
             return STATUS_TIMEOUT;
         hw_pause();
     }
-    return STATUS_OK;
 }
 
 static enum status xapic_send(struct apic *apic, uint32_t destination, uint32_t command)

@@ -7,12 +7,16 @@ struct clock {
     uint64_t tsc_hz; // not 0
 };
 
-// Rounded up, so that no wait is shorter than asked. us up to 2^34 (four hours) with any rate below
-// 2^30 kHz.
+// Rounded up, so that no wait is shorter than asked. What is too long for a number is UINT64_MAX;
+// up to four hours are not, with any rate below 2^30 kHz.
 static inline uint64_t clock_ticks(const struct clock *clock, uint64_t us)
 {
     const uint64_t khz = (clock->tsc_hz + 999) / 1000;
-    return (us * khz + 999) / 1000;
+    uint64_t thousandths;
+
+    if (__builtin_mul_overflow(us, khz, &thousandths) || thousandths > UINT64_MAX - 999)
+        return UINT64_MAX;
+    return (thousandths + 999) / 1000;
 }
 
 // Rounded down.

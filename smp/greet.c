@@ -5,6 +5,7 @@
 #include "hw.h"
 #include "inject.h"
 #include "wake.h"
+#include "watch.h"
 
 static const struct lcpu *lcpu_of(const struct wake *wake, uint32_t slot)
 {
@@ -14,21 +15,24 @@ static const struct lcpu *lcpu_of(const struct wake *wake, uint32_t slot)
 // Waits for one AP to greet, at most `ticks`.
 static int wait_for_greeting(const struct wake *wake, uint32_t slot, uint64_t ticks)
 {
-    const uint64_t start = hw_tsc();
-    while (wake_stage(lcpu_of(wake, slot), wake->generation) != STAGE_GREETED) {
-        if (hw_tsc() - start >= ticks)
+    struct watch watch = watch_start(hw_tsc(), ticks);
+    for (;;) {
+        const bool late = watch_is_over(&watch, hw_tsc());
+        if (wake_stage(lcpu_of(wake, slot), wake->generation) == STAGE_GREETED)
+            return 1;
+        if (late)
             return 0;
         hw_pause();
     }
-    return 1;
 }
 
-// Up, checked in, without a fault, and not greeted yet.
+// Up, checked in, without a fault, not greeted yet, and not asked in vain too often.
 static int may_greet(const struct wake *wake, uint32_t slot)
 {
     const struct account *account = arena_account(wake->arena, slot);
     const struct lcpu *lcpu = lcpu_of(wake, slot);
-    return account->up && !account->greeted && wake_stage(lcpu, wake->generation) >= STAGE_READY &&
+    return account->up && !account->greeted && account->unheard < GREETING_TURNS &&
+           wake_stage(lcpu, wake->generation) >= STAGE_READY &&
            !atomic_load_explicit(&lcpu->fault.valid, memory_order_acquire);
 }
 
@@ -54,12 +58,12 @@ static void send_nmis(struct wake *wake, uint64_t ticks)
         const struct lcpu *lcpu = lcpu_of(wake, slot);
         if (!fault_is_set(account->faults, FAULT_NMI) || !account->up)
             continue;
-        const uint64_t start = hw_tsc();
+        struct watch watch = watch_start(hw_tsc(), ticks);
         (void)wake->apic.operations->send(&wake->apic, lcpu->apic_id,
                                           ICR_VECTOR(0) | ICR_DELIVERY_NMI | ICR_PHYSICAL |
                                               ICR_ASSERT | ICR_EDGE | ICR_TO_DESTINATION);
         while (!atomic_load_explicit(&lcpu->fault.valid, memory_order_acquire) &&
-               hw_tsc() - start < ticks)
+               !watch_is_over(&watch, hw_tsc()))
             hw_pause();
     }
 }
@@ -71,10 +75,10 @@ void wake_await_idle_faults(const struct wake *wake, uint64_t us)
     for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
         const struct account *account = arena_account(wake->arena, slot);
         const struct lcpu *lcpu = lcpu_of(wake, slot);
-        const uint64_t start = hw_tsc();
+        struct watch watch = watch_start(hw_tsc(), ticks);
         while (fault_is_set(account->faults, FAULT_UD_IDLE) && account->up &&
                !atomic_load_explicit(&lcpu->fault.valid, memory_order_acquire) &&
-               hw_tsc() - start < ticks)
+               !watch_is_over(&watch, hw_tsc()))
             hw_pause();
     }
 }
@@ -105,6 +109,8 @@ uint32_t wake_follow_turns(struct wake *wake, uint32_t first, uint64_t line_us)
             !atomic_compare_exchange_strong(&rally->turn, &turn, lcpu->greet_next)) {
             account->greeted = 1;
             greeted++;
+        } else {
+            account->unheard++;
         }
     }
     return greeted;

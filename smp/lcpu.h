@@ -54,6 +54,7 @@ struct account {
     uint32_t lost;        // rounds in which it did not come
     uint32_t up;          // 1: came in the last round
     uint32_t greeted;     // 1: has greeted, in whatever round
+    uint32_t unheard;     // turns that it lost without a greeting
     uint32_t startups;    // sent to it in its last sequence
     uint32_t held;        // 1: its last INIT was sent, and it can write nothing before a STARTUP
     uint32_t given_up;    // 1: its last time-out of this round ended without it

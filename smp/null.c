@@ -5,6 +5,7 @@
 
 #include "hw.h"
 #include "mem.h"
+#include "watch.h"
 
 extern const uint8_t null_real[], null_real_end[], null_long[], null_long_end[], null_long_target[];
 
@@ -49,7 +50,6 @@ static uint32_t run_round(struct wake *wake, uint32_t *us)
 {
     const uint32_t startup = ICR_STARTUP(wake->page_phys / PAGE_BYTES);
     struct null_parameters *shared = parameters_of(wake);
-    const uint64_t bound = clock_ticks(&wake->clock, wake->plan->timeout_us);
 
     atomic_store_explicit(&shared->count, 0, memory_order_release);
     const uint64_t start = hw_tsc();
@@ -57,9 +57,9 @@ static uint32_t run_round(struct wake *wake, uint32_t *us)
     (void)wake->apic.operations->send(&wake->apic, 0, ICR_INIT | ICR_TO_ALL_BUT_SELF);
     wake_wait_us(wake, wake->plan->init_us);
     (void)wake->apic.operations->send(&wake->apic, 0, startup | ICR_TO_ALL_BUT_SELF);
-    const uint64_t sent = hw_tsc();
+    struct watch watch = watch_start(hw_tsc(), clock_ticks(&wake->clock, wake->plan->timeout_us));
     while (atomic_load_explicit(&shared->count, memory_order_acquire) < wake->plan->want &&
-           hw_tsc() - sent < bound)
+           !watch_is_over(&watch, hw_tsc()))
         hw_pause();
     const uint64_t stamp = shared->stamp;
     *us = stamp > start ? (uint32_t)clock_us(&wake->clock, stamp - start) : 0;

@@ -176,28 +176,30 @@ static enum status check_firmware_wake(const struct options *options,
     return STATUS_INVALID;
 }
 
-enum status plan_make(const struct machine *machine, const struct options *options,
-                      const struct problems *problems, struct lcpu_plan *lcpus, struct plan *plan)
+void plan_set_times(const struct machine *machine, const struct options *options, struct plan *plan)
 {
     const bool quick = init_is_quick(&machine->processor);
 
-    *plan = (struct plan){
-        .wake = options->wake,
-        .init_us = options->init_us,
-        .init_retry_us = options->init_us,
-        .sipi_us = options->sipi_us,
-        .sipis = options->sipis,
-        .timeout_us = options->timeout_us,
-        .retries = options->retries,
-        .rounds = options->rounds,
-        .lcpus = lcpus,
-    };
+    plan->wake = options->wake;
+    plan->init_us = plan->init_retry_us = options->init_us;
+    plan->sipi_us = options->sipi_us;
+    plan->sipis = options->sipis;
+    plan->timeout_us = options->timeout_us;
+    plan->retries = options->retries;
+    plan->rounds = options->rounds;
     if (options->init_us == INIT_US_AUTO) {
         plan->init_us = quick ? INIT_MODERN_US : PLAN_INIT_MANUAL_US;
         plan->init_retry_us = PLAN_INIT_MANUAL_US;
     } else if (plan->init_retry_us < PLAN_INIT_MANUAL_US) {
         plan->init_retry_us = PLAN_INIT_MANUAL_US; // a retry is for whoever needed longer
     }
+}
+
+enum status plan_make(const struct machine *machine, const struct options *options,
+                      const struct problems *problems, struct lcpu_plan *lcpus, struct plan *plan)
+{
+    *plan = (struct plan){.lcpus = lcpus};
+    plan_set_times(machine, options, plan);
 
     const enum status guest = refuse_what_init_cannot_wake(machine, problems);
     const enum status apic = choose_apic(machine, options, problems, &plan->apic);
@@ -209,8 +211,8 @@ enum status plan_make(const struct machine *machine, const struct options *optio
 uint64_t plan_round_bound_us(const struct plan *plan)
 {
     const uint64_t sipis = plan->sipis == SIPIS_AUTO ? 2 : plan->sipis;
-    const uint64_t between = // with auto the wait goes on while APs come, up to the time-out
-        plan->sipis == SIPIS_AUTO ? plan->timeout_us : sipis * (uint64_t)plan->sipi_us;
+    const uint64_t between = // with auto the wait goes on while APs come, half the time-out at most
+        plan->sipis == SIPIS_AUTO ? plan->timeout_us / 2 : sipis * (uint64_t)plan->sipi_us;
     const uint64_t longest_init =
         plan->init_us > plan->init_retry_us ? plan->init_us : plan->init_retry_us;
     const uint64_t sequence = longest_init + between + plan->timeout_us;

@@ -35,6 +35,10 @@ struct plan {
 enum status plan_make(const struct machine *machine, const struct options *options,
                       const struct problems *problems, struct lcpu_plan *lcpus, struct plan *plan);
 
+// The part of it that is no choice of processors: strategy, delays, time-outs, how often.
+void plan_set_times(const struct machine *machine, const struct options *options,
+                    struct plan *plan);
+
 // The longest that the wake of one round can take by this plan, in microseconds, if no AP ever
-// answers.
+// answers and this processor is not stopped (watch.h).
 uint64_t plan_round_bound_us(const struct plan *plan);

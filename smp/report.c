@@ -143,6 +143,15 @@ void report_trampoline(struct console *console, const struct machine *machine,
     console_record(console, 0, line);
 }
 
+void report_bound(struct console *console, uint64_t us)
+{
+    struct report_line out;
+
+    struct line *line = record(&out, "bound");
+    record_add_decimal(line, "seconds", us / 1000000 + 1);
+    console_record(console, 0, line);
+}
+
 void report_starting(struct console *console, const struct plan *plan)
 {
     struct report_line out;

@@ -35,6 +35,9 @@ void report_lcpus(struct console *console, const struct arena *arena);
 void report_trampoline(struct console *console, const struct machine *machine,
                        const struct trampoline *trampoline, size_t relocations, uint64_t cr3);
 
+// ev=bound: so long after firmware was left the run has ended, whatever happens (bound.h).
+void report_bound(struct console *console, uint64_t us);
+
 // "Starting CPU 1..." for each AP of the plan, before the first message.
 void report_starting(struct console *console, const struct plan *plan);
 

@@ -11,6 +11,7 @@
 #include "inject.h"
 #include "mem.h"
 #include "sort.h"
+#include "watch.h"
 
 // A sequence is sent to slots[0..count-1]. With `all` one message reaches everybody.
 struct group {
@@ -53,9 +54,9 @@ static int group_has_come(const struct wake *wake, const struct group *group)
 
 void wake_wait_us(const struct wake *wake, uint64_t us)
 {
-    const uint64_t ticks = clock_ticks(&wake->clock, us);
-    const uint64_t start = hw_tsc();
-    while (hw_tsc() - start < ticks)
+    struct watch watch = watch_delay(hw_tsc(), clock_ticks(&wake->clock, us));
+
+    while (!watch_is_over(&watch, hw_tsc()))
         hw_pause();
 }
 
@@ -66,54 +67,39 @@ static bool all_have_come(const struct wake *wake, const struct group *group, ui
     return arrived >= expected && group_has_come(wake, group);
 }
 
-// Polls until the whole group has come, at most `us`.
+// Polls until the whole group has come, or nobody has for `quiet_us`; at most `us`. Who has not
+// come while others do may only be behind them, so each arrival lets the quiet begin anew.
 static bool poll_us(const struct wake *wake, const struct group *group, uint32_t expected,
-                    uint64_t us)
+                    uint64_t quiet_us, uint64_t us)
 {
     const struct rally *rally = arena_rally(wake->arena);
-    const uint64_t ticks = clock_ticks(&wake->clock, us);
     const uint64_t start = hw_tsc();
-
-    for (;;) {
-        const uint64_t waited = hw_tsc() - start;
-        const uint32_t arrived = atomic_load_explicit(&rally->arrived, memory_order_acquire);
-        if (all_have_come(wake, group, arrived, expected))
-            return true;
-        if (waited >= ticks)
-            return false;
-        hw_pause();
-    }
-}
-
-// The same until nobody has come for `sipi_us`: who has not yet may only be behind the others. A
-// time in which this processor did not run, for a hypervisor or an SMI had it, was none of
-// watching, and the others may not have run either: of each look's distance to the last one a
-// sixteenth of `sipi_us` counts at most. Ends after half the time-out in any case.
-static bool poll_while_they_come(const struct wake *wake, const struct group *group,
-                                 uint32_t expected)
-{
-    const struct rally *rally = arena_rally(wake->arena);
-    const uint64_t quiet_ticks = clock_ticks(&wake->clock, wake->plan->sipi_us);
-    const uint64_t most = quiet_ticks / 16 + 1;
-    const uint64_t bound = clock_ticks(&wake->clock, wake->plan->timeout_us) / 2;
-    const uint64_t start = hw_tsc();
-    uint64_t last = start, quiet = 0;
+    struct watch quiet = watch_start(start, clock_ticks(&wake->clock, quiet_us));
+    struct watch whole = watch_start(start, clock_ticks(&wake->clock, us));
     uint32_t seen = atomic_load_explicit(&rally->arrived, memory_order_acquire);
 
+    quiet.stops =
+        UINT32_MAX; // on a busy host a look is longer than this one's share; `whole` ends it
     for (;;) {
         const uint64_t now = hw_tsc();
         const uint32_t arrived = atomic_load_explicit(&rally->arrived, memory_order_acquire);
         if (all_have_come(wake, group, arrived, expected))
             return true;
-        quiet += now - last < most ? now - last : most;
-        if (arrived != seen)
-            quiet = 0;
-        if (quiet >= quiet_ticks || now - start >= bound)
+        const bool is_quiet = watch_is_over(&quiet, now) && arrived == seen;
+        if (watch_is_over(&whole, now) || is_quiet)
             return false;
-        last = now;
+        if (arrived != seen)
+            quiet.watched = 0;
         seen = arrived;
         hw_pause();
     }
+}
+
+// The watch for who is slow: until nobody has come for `sipi_us`, half the time-out at most.
+static bool poll_while_they_come(const struct wake *wake, const struct group *group,
+                                 uint32_t expected)
+{
+    return poll_us(wake, group, expected, wake->plan->sipi_us, wake->plan->timeout_us / 2);
 }
 
 static bool send_one(struct wake *wake, uint32_t apic_id, uint32_t command)
@@ -268,7 +254,8 @@ static void run_sequence(struct wake *wake, struct group group, uint32_t expecte
         else
             group.address = GROUP_EACH; // the second STARTUP is for stragglers
     }
-    if (!poll_us(wake, &group, expected, plan->timeout_us) && try == plan->retries + 1)
+    if (!poll_us(wake, &group, expected, plan->timeout_us, plan->timeout_us) &&
+        try == plan->retries + 1)
         give_up(wake, &group);
 }
 
@@ -320,7 +307,7 @@ void wake_begin_round(struct wake *wake)
         account->up = 0;
         if (wake_stage(lcpu, wake->generation - 1) == STAGE_GREETED)
             account->greeted = 1; // perhaps after its turn was taken back
-        lcpu->greet = !account->greeted;
+        lcpu->greet = !account->greeted && account->unheard < GREETING_TURNS;
         atomic_store_explicit(&lcpu->state, STAGE_NONE, memory_order_relaxed);
         begin_try(wake, slot, 1);
     }
@@ -381,10 +368,9 @@ void wake_round(struct wake *wake, struct wake_result *result)
 
 void wake_await_late(struct wake *wake)
 {
-    const uint64_t ticks = clock_ticks(&wake->clock, wake->plan->timeout_us);
-    const uint64_t start = hw_tsc();
+    struct watch watch = watch_start(hw_tsc(), clock_ticks(&wake->clock, wake->plan->timeout_us));
 
-    while (wake->missing_count > 0 && hw_tsc() - start < ticks) {
+    while (wake->missing_count > 0 && !watch_is_over(&watch, hw_tsc())) {
         hw_pause();
         keep_missing(wake);
     }

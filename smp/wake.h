@@ -3,7 +3,7 @@
 //
 // What holds after wake_round, whatever the APs did:
 //   1. each AP's account says whether it reached C in this round, by its own record and generation;
-//   2. every wait has ended within plan_round_bound_us;
+//   2. every wait has ended within plan_round_bound_us, and the stops of this processor (watch.h);
 //   3. an AP that is late finds its record, its stack and the page as they were.
 // What does not hold: any order among the APs.
 #pragma once
@@ -73,6 +73,10 @@ void wake_wait_us(const struct wake *wake, uint64_t us);
 // left; then counts who has come, with times since `start`, a TSC value. `result` is added to.
 void wake_begin_round(struct wake *wake);
 void wake_end_round(struct wake *wake, uint64_t start, struct wake_result *result);
+
+// How often an AP is asked to greet, a round apart. Who keeps silent twice will again, and each
+// time all others wait for it.
+#define GREETING_TURNS 2u
 
 // The parts of the greetings: chains those who may greet and opens the first turn; then follows the
 // turns, at most `line_us` each. Returns how many greeted.

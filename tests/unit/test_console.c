@@ -79,8 +79,12 @@ static void set_up(struct console *console, struct wire *wire, enum log_level lo
     fake_hook(FAKE_PORT8, PORT + 5, PORT + 5, read_line_status, NULL, NULL);
     fake_hook(FAKE_PORT8, PORT, PORT, NULL, write_data, wire);
     console_start(console, log, TICKS_PER_US);
-    console->uart = (struct uart){
-        .port = PORT, .present = true, .divisor = 1, .fifo_bytes = 16, .timeout_ticks = 5600};
+    console->uart = (struct uart){.port = PORT,
+                                  .present = true,
+                                  .divisor = 1,
+                                  .fifo_bytes = 16,
+                                  .timeout_ticks = 5600,
+                                  .character_ticks = 5600};
 }
 
 typedef void (*console_fn)(struct console *console, uint32_t cpu, const struct line *line);

@@ -98,7 +98,8 @@ static void open_wire(void)
                                      .present = true,
                                      .divisor = 1,
                                      .fifo_bytes = 16,
-                                     .timeout_ticks = TICKS(100)};
+                                     .timeout_ticks = TICKS(100),
+                                     .character_ticks = TICKS(8334)};
 }
 
 // Prepares, and wakes everybody who comes.
@@ -348,6 +349,27 @@ static void test_asked_again(void **state)
     wake_round(&aps.wake, &result);
     assert_int_equal(wake_greet(&aps.wake, LINE_US), 1);
     assert_greeted(2, 2, 1);
+}
+
+// But not for ever: with many rounds everybody would wait for it in each.
+static void test_asked_twice_at_most(void **state)
+{
+    (void)state;
+    fake_aps_open(&aps, 3);
+    aps.aps[1].to_greeting_ticks = FAKE_NEVER;
+    wake_up();
+    assert_int_equal(wake_greet(&aps.wake, LINE_US), 1);
+    for (uint32_t round = 2; round <= 5; round++) {
+        wake_round(&aps.wake, &result);
+        assert_int_equal(result.up, 2);
+        const uint64_t start = fake_now();
+        assert_int_equal(wake_greet(&aps.wake, LINE_US), 0);
+        assert_int_equal(lcpu(1)->greet, round == 2); // nor does it wait for a turn
+        if (round == 2)
+            assert_true(fake_now() - start >= TICKS(LINE_US));
+        else
+            assert_in_range(fake_now() - start, 0, TICKS(1));
+    }
 }
 
 // One whose greeting came too late for its turn has greeted all the same.
@@ -673,6 +695,7 @@ int main(void)
         TEST(test_closed),
         TEST(test_one_greeting_in_all_rounds),
         TEST(test_asked_again),
+        TEST(test_asked_twice_at_most),
         TEST(test_a_late_greeting_is_not_repeated),
         TEST(test_ap_main_greets),
         TEST(test_ap_main_names_both_numbers),

@@ -17,6 +17,7 @@
 
 #define PORT         UART_COM1
 #define TICKS_PER_US 100u
+#define CLOCK_START  1000000u
 
 // 32 characters of 10 bits at 115200 baud, rounded up to whole microseconds.
 #define STALL_TICKS      (100000u * TICKS_PER_US)
@@ -32,6 +33,7 @@ struct model {
     uint16_t divisor;
     uint32_t queued;
     uint64_t head_done; // when the character in the shift register is out
+    uint64_t stop_at;
     char sent[16384];
     size_t sent_count;
 };
@@ -156,7 +158,7 @@ static void plug_in(struct model *model)
 {
     fake_reset();
     fake_on_failure(fail_test);
-    fake_start_clock(1000000, 10);
+    fake_start_clock(CLOCK_START, 10);
     fake_log_kinds(FAKE_IN8 | FAKE_OUT8);
     *model = (struct model){
         .has_scratch = true, .iir_fifo = 0xc0, .ier = 0x0f, .divisor = 1, .mcr = 0x0b};
@@ -512,6 +514,100 @@ static void test_absence_is_not_a_timeout(void **state)
     }
 }
 
+// A guest that is stopped as a whole: its port has not moved either.
+static void stand_still(void *context, uint64_t now)
+{
+    struct model *model = context;
+
+    if (now > model->stop_at) {
+        model->stop_at = UINT64_MAX;
+        model->head_done += 10 * TIMEOUT_TICKS;
+        fake_start_clock(now + 10 * TIMEOUT_TICKS, 10);
+    }
+}
+
+static void test_a_stopped_guest_keeps_its_port(void **state)
+{
+    (void)state;
+    for (uint64_t us = 1; us < 1500; us += 100) {
+        struct model model;
+        struct uart uart;
+
+        plug_in(&model);
+        open_port(&model, &uart);
+        fake_log_kinds(0);
+        model.ticks_per_character = 87 * TICKS_PER_US;
+        assert_int_equal(uart_write(&uart, "0123456789abcdef", 16), STATUS_OK);
+        model.stop_at = fake_now() + us * TICKS_PER_US;
+        fake_on_time(stand_still, &model);
+        assert_int_equal(uart_write(&uart, "ghi", 3), STATUS_OK);
+        assert_true(us > 1400 || model.stop_at == UINT64_MAX);
+        assert_int_equal(model.sent_count, 19);
+    }
+}
+
+// A port that crawls, each wait just within its time-out. How much of it comes out?
+static size_t crawl(struct uart *uart, struct model *model, uint8_t iir_fifo, uint16_t divisor,
+                    uint64_t limit)
+{
+    static char text[511];
+
+    memset(text, 'x', sizeof text);
+    plug_in(model);
+    model->iir_fifo = iir_fifo;
+    model->divisor = divisor;
+    open_port(model, uart);
+    fake_log_kinds(0);
+    fake_start_clock(fake_now(), TICKS_PER_US * 100);
+    model->ticks_per_character = (uart->timeout_ticks - 1000u * TICKS_PER_US) / uart->fifo_bytes;
+    if (limit != 0)
+        uart_limit_waits(uart, limit);
+    (void)uart_write(uart, text, sizeof text);
+    return model->sent_count;
+}
+
+// The longest write of all is a bound, and no honest port is slow enough to meet it.
+static void test_a_crawling_port_is_dropped(void **state)
+{
+    const uint64_t most_us = (511 + 16) * 8334 + 32 * 8334 + 100000;
+    struct model model;
+    struct uart uart;
+
+    (void)state;
+    assert_int_equal(UART_WRITE_US_MAX(511), most_us);
+    assert_int_equal(crawl(&uart, &model, 0xc0, 1, 0), 511); // 102 ms for each load: 3.3 s
+    assert_true(uart.present);
+    assert_in_range(crawl(&uart, &model, 0x00, 1, 0), 40, 60);
+    assert_false(uart.present);
+    assert_in_range(fake_now() - CLOCK_START, (most_us - 400000) * TICKS_PER_US,
+                    (most_us + 10000) * TICKS_PER_US);
+    assert_in_range(crawl(&uart, &model, 0xc0, 96, 0), 100, 300);
+    assert_false(uart.present);
+    assert_in_range(fake_now() - CLOCK_START, (most_us - 400000) * TICKS_PER_US,
+                    (most_us + 10000) * TICKS_PER_US);
+}
+
+// All waits of a run together have a bound, too; who never waits never meets it.
+static void test_all_waits_have_a_bound(void **state)
+{
+    const uint64_t limit = 1000000u * TICKS_PER_US;
+    struct model model;
+    struct uart uart;
+
+    (void)state;
+    assert_in_range(crawl(&uart, &model, 0xc0, 1, limit), 9 * 16, 11 * 16);
+    assert_false(uart.present);
+    assert_in_range(fake_now() - CLOCK_START, limit, limit + limit / 10);
+
+    plug_in(&model);
+    open_port(&model, &uart);
+    uart_limit_waits(&uart, 1);
+    for (uint32_t i = 0; i < 1000; i++)
+        assert_int_equal(uart_write(&uart, "0123", 4), STATUS_OK);
+    uart_drain(&uart);
+    assert_true(uart.present);
+}
+
 #define MMIO 0xfe030000u
 
 // Device memory: the same model, a register every 4 bytes.
@@ -618,6 +714,9 @@ int main(void)
         cmocka_unit_test(test_stuck_port_is_dropped),
         cmocka_unit_test(test_drain_drops_a_stuck_port),
         cmocka_unit_test(test_absence_is_not_a_timeout),
+        cmocka_unit_test(test_a_stopped_guest_keeps_its_port),
+        cmocka_unit_test(test_a_crawling_port_is_dropped),
+        cmocka_unit_test(test_all_waits_have_a_bound),
         cmocka_unit_test(test_device_memory),
         cmocka_unit_test(test_a_rate_that_is_not_known_is_left_alone),
         cmocka_unit_test(test_stuck_device_memory_is_dropped),

@@ -1,0 +1,159 @@
+// The sum of all waits. Surprise: most of it is what never happens together, so it is far above any
+// run; it is not an estimate.
+
+#include "bound.h"
+
+#include "null.h"
+#include "option_sweep.h"
+#include "wake.h"
+
+// A line, its end, and the end of one that was broken into.
+#define LINE_CHARACTERS (LINE_BYTES - 1 + 2 + 2)
+
+// Said once in a run: the late page's four lines, two null trampolines, a sweep's end, rounds,
+// stages, times, the journal's and the screen's complaints, a fault of the BSP's own, ev=end; and
+// room.
+#define LINES_ONCE 24u
+
+// A reader that is busy, and what is not waited for but worked: a second, and for each processor
+// and round what one more added at most to a whole run in docs/bench.md, 20 ms with 512 of them on
+// an emulator. A pixel of a frame buffer that is not cached, behind a server's slow bus: 4 bytes at
+// 8 MB/s.
+#define BUSY_READER_US  10000000u
+#define WORK_US         1000000u
+#define WORK_EACH_US    20000u
+#define PIXELS_PER_US   2u
+#define PAINTS_OF_A_RUN 3u // before the first round, before the wall, and the wall
+
+// A hypervisor may give us half of the time.
+#define SHARE_OF_TIME 2u
+
+static uint64_t plus(uint64_t left, uint64_t right)
+{
+    uint64_t sum;
+    return __builtin_add_overflow(left, right, &sum) ? UINT64_MAX : sum;
+}
+
+static uint64_t times(uint64_t left, uint64_t right)
+{
+    uint64_t product;
+    return __builtin_mul_overflow(left, right, &product) ? UINT64_MAX : product;
+}
+
+static size_t settings_of(const struct options *options)
+{
+    return options->sweep.count > 0 ? options->sweep.count : 1;
+}
+
+static uint64_t rounds_of(const struct options *options, const struct plan *plan)
+{
+    return times(settings_of(options), plan->rounds);
+}
+
+// A round with the pause before it, and its NMIs.
+static uint64_t round_us(const struct options *options, const struct plan *plan)
+{
+    const uint64_t nmis = options->inject_count < plan->want ? options->inject_count : plan->want;
+    return plus(plan->sipi_us + times(nmis, GREETING_US), plan_round_bound_us(plan));
+}
+
+// Nobody greets, as often as they are asked.
+static uint64_t greetings_us(const struct options *options, const struct plan *plan)
+{
+    const uint64_t rounds = rounds_of(options, plan);
+    return times(plan->want, (rounds < GREETING_TURNS ? rounds : GREETING_TURNS) * GREETING_US);
+}
+
+static uint64_t all_rounds_us(const struct options *options, const struct machine *machine,
+                              const struct plan *plan)
+{
+    uint64_t sum = 0;
+
+    if (options->sweep.count == 0)
+        return times(plan->rounds, round_us(options, plan));
+    for (size_t setting = 0; setting < options->sweep.count; setting++) {
+        struct options one;
+        struct plan with = *plan;
+        sweep_options(options, setting, &one);
+        plan_set_times(machine, &one, &with);
+        sum = plus(sum, times(plan->rounds, round_us(&one, &with)));
+    }
+    return sum;
+}
+
+static uint64_t null_us(const struct options *options, const struct plan *plan)
+{
+    const uint64_t modes = options->bench == BENCH_NONE ? 0 : NULL_LONG + 1;
+    const uint64_t one = plan->init_us + plan->timeout_us + 2 * (uint64_t)APIC_IDLE_US;
+    return modes * (1 + NULL_WARM_ROUNDS) * one;
+}
+
+// How often an AP of this run is sent a sequence.
+static uint64_t tries_of(const struct options *options, const struct plan *plan)
+{
+    return times(rounds_of(options, plan), plan->want * (plan->retries + 1ull));
+}
+
+// A broadcast wakes who is in no table; a message to one can wake one under another ID.
+static uint64_t unlisted_lines(const struct options *options, const struct plan *plan)
+{
+    const bool broadcast = plan->wake == WAKE_BROADCAST || options->bench != BENCH_NONE ||
+                           (options->sweep.count > 0 && options->sweep.key == SWEEP_WAKE);
+    return broadcast || plan->want > RALLY_UNLISTED_MAX ? RALLY_UNLISTED_MAX + 1 : plan->want;
+}
+
+// What the BSP says.
+static uint64_t own_lines(const struct options *options, const struct machine *machine,
+                          const struct plan *plan)
+{
+    // Twice: a fault of the BSP's own in the middle of it begins it anew.
+    const uint64_t account =
+        2 * (machine->inventory.count + 2 * plan->want + unlisted_lines(options, plan));
+    const uint64_t before_and_debug = 2 * plan->want;
+    const uint64_t of_rounds = plus(rounds_of(options, plan), settings_of(options));
+    return plus(account + before_and_debug + LINES_ONCE, of_rounds);
+}
+
+// What the APs say: in each try that they stopped, in each round hello.
+static uint64_t ap_lines(const struct options *options, const struct plan *plan)
+{
+    return plus(tries_of(options, plan), times(rounds_of(options, plan), plan->want));
+}
+
+uint64_t bound_serial_us(const struct options *options, const struct machine *machine,
+                         const struct plan *plan, const struct console *console)
+{
+    const uint64_t bits = LINE_CHARACTERS * UART_BITS_PER_CHARACTER;
+    const uint64_t line_us = bits * 1000000 * console->uart.divisor / UART_BAUD_MAX + 1;
+    const uint64_t lines = plus(own_lines(options, machine, plan), ap_lines(options, plan));
+
+    return console->uart.present ? plus(times(lines, 2 * line_us), BUSY_READER_US) : 0;
+}
+
+// An AP may die with the console in its hands, in each of its tries. We wait for a dead one when we
+// have something to say, and then have the console ourselves.
+static uint64_t dead_owners_us(const struct options *options, const struct machine *machine,
+                               const struct plan *plan, const struct console *console)
+{
+    const uint64_t dead = tries_of(options, plan), waits = own_lines(options, machine, plan);
+    const uint64_t lock_us = clock_us(&machine->clock, console->lock_ticks) + 1;
+    return times(dead < waits ? dead : waits, lock_us);
+}
+
+uint64_t bound_run_us(const struct options *options, const struct machine *machine,
+                      const struct plan *plan, const struct console *console, uint64_t pixels)
+{
+    const uint64_t rounds = rounds_of(options, plan);
+    const uint64_t paints = times(plus(rounds, PAINTS_OF_A_RUN), pixels / PIXELS_PER_US + 1);
+    const uint64_t work = times(plus(rounds, 1), machine->inventory.count * (uint64_t)WORK_EACH_US);
+    uint64_t sum = WORK_US;
+
+    sum = plus(sum, null_us(options, plan));
+    sum = plus(sum, all_rounds_us(options, machine, plan));
+    sum = plus(sum, greetings_us(options, plan));
+    sum = plus(sum, plan->timeout_us); // for who is late
+    sum = plus(sum, bound_serial_us(options, machine, plan, console));
+    sum = plus(sum, dead_owners_us(options, machine, plan, console));
+    sum = plus(sum, plus(paints, work));
+    return times(sum, SHARE_OF_TIME);
+}

@@ -1,0 +1,30 @@
+// How long a run can take from the moment when it has left firmware to its last record: the sum of
+// everything that is waited for, whatever the machine does. Pure. docs/time.md has the loops that
+// this is the sum of.
+//
+// What holds: by then the run has ended, if the processor that it runs on runs. A stop of that
+// processor (an SMI, a hypervisor) adds its own length at most.
+// What does not: firmware's ExitBootServices, which has no bound, is over before it counts.
+#pragma once
+
+#include <stdint.h>
+
+#include "console.h"
+#include "machine.h"
+#include "options.h"
+#include "plan.h"
+
+// How long the BSP watches for one greeting: the line at the slowest rate, twice over: 2 * 80
+// characters * 10 bits / 1200 baud, rounded up.
+#define GREETING_US 2000000u
+
+// What all lines of the run may wait for the serial port together (uart_limit_waits): each as long
+// as the longest takes at the port's rate, twice over, and 10 s for a reader that is busy. Lines
+// are a fifth as long as the longest, so a port may be ten times slower than its rate. 0: there is
+// no port.
+uint64_t bound_serial_us(const struct options *options, const struct machine *machine,
+                         const struct plan *plan, const struct console *console);
+
+// The whole. `pixels`: of all frame buffers that are drawn on. UINT64_MAX: too large for a number.
+uint64_t bound_run_us(const struct options *options, const struct machine *machine,
+                      const struct plan *plan, const struct console *console, uint64_t pixels);
