@@ -68,6 +68,7 @@ struct reveille {
     struct display display;
     struct journal journal;
     struct serial_found serial;
+    struct serial_port port;
     void *journal_memory;
     size_t journal_pages;
     size_t shown; // of the journal, on firmware's screens
