@@ -32,10 +32,19 @@ static void report_harvest(struct reveille *run, const struct journal *found, bo
     console_say(&run->console, 0, &line);
 }
 
+// Before the first write of a start. On a broken volume it is the last line for a while.
+static void tell_saving(struct reveille *run)
+{
+    if (!run->stick.told && !EFI_ERROR(run->stick.refusal))
+        console_tell(&run->console, "Saving to \\reveille: a broken volume can take a minute", 0);
+    run->stick.told = true;
+}
+
 bool run_save(struct reveille *run, const CHAR16 *name, enum stick_end end,
               const struct problems *problems)
 {
-    if (!stick_save(&run->firmware, &run->journal, name, end, problems))
+    tell_saving(run);
+    if (!stick_save(&run->stick, &run->firmware, &run->journal, name, end, problems))
         return false;
     if (run->summary_told)
         nvram_forget(run);
@@ -61,9 +70,11 @@ static bool fetch_journal(struct reveille *run, const struct journal *found)
 {
     CHAR16 newest[] = NEWEST, older[] = OLDER;
 
+    tell_saving(run);
     const bool saved =
-        stick_save(&run->firmware, found, newest, STICK_BLANK, &run->problems) &&
-        (run->fetched || stick_save(&run->firmware, found, older, STICK_BLANK, &run->problems));
+        stick_save(&run->stick, &run->firmware, found, newest, STICK_BLANK, &run->problems) &&
+        (run->fetched ||
+         stick_save(&run->stick, &run->firmware, found, older, STICK_BLANK, &run->problems));
     report_harvest(run, found, saved);
     return saved;
 }
@@ -76,7 +87,8 @@ void run_harvest(struct reveille *run)
 
     if (run->options.save == SAVE_NONE && !only)
         return;
-    const bool asked = stick_take_mark(&run->firmware) && run->options.again == ANSWER_YES;
+    const bool asked =
+        stick_take_mark(&run->stick, &run->firmware) && run->options.again == ANSWER_YES;
     run->summary_told = nvram_tell(run);
     struct journal_head *head = last_run_find_journal(&run->firmware, &found, &again);
     run->fetched = only || (head ? again : asked);
@@ -116,11 +128,12 @@ static EFI_STATUS set_next(struct reveille *run)
 void run_ask_for_another_start(struct reveille *run)
 {
     if (run->options.save != SAVE_NONE) {
-        if (stick_set_mark(&run->firmware) && !EFI_ERROR(set_next(run))) {
+        tell_saving(run);
+        if (stick_set_mark(&run->stick, &run->firmware) && !EFI_ERROR(set_next(run))) {
             journal_ask_again(&run->journal); // not before: else a start by hand would wake nobody
             return;
         }
-        (void)stick_take_mark(&run->firmware);
+        (void)stick_take_mark(&run->stick, &run->firmware);
     }
     run->options.again = ANSWER_NO;
     report_problem(&run->log, SEVERITY_WARNING, "no-next-start",

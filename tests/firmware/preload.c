@@ -10,6 +10,7 @@
 static const struct behaviour *const behaviours[] = {
     &behaviour_protect,
     &behaviour_take_places,
+    &behaviour_refuse_writes,
 };
 
 EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system);
