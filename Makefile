@@ -52,7 +52,7 @@ PRELOAD_OBJ := $(patsubst %.c,$(B)/image/%.o,$(wildcard tests/firmware/*.c)) \
 HOST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all -fshort-wchar $(WARNINGS) $(INCLUDES) -Itests/fake -Iefi \
                -DVERSION='"$(VERSION)"'
-HOST_EFI_C  := efi/bsp.c efi/device_path.c efi/firmware_aps.c efi/harvest.c efi/leave.c efi/memory.c efi/nvram.c
+HOST_EFI_C  := efi/bsp.c efi/device_path.c efi/firmware_aps.c efi/harvest.c efi/leave.c efi/memory.c efi/nvram.c efi/stick.c
 PURE_C      := $(wildcard smp/*.c console/*.c trampoline/*.c)
 FAKE_C      := $(wildcard tests/fake/*.c)
 HOST_LIB    := $(B)/host/libreveille.a

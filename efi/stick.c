@@ -82,9 +82,11 @@ static EFI_STATUS open_root(struct stick *stick, const struct firmware *firmware
 
     if (EFI_ERROR(stick->refusal))
         return stick->refusal;
-    if (!device || EFI_ERROR(firmware->boot->HandleProtocol(device, &guid, (void **)&volume)))
-        return stick->refusal = EFI_UNSUPPORTED;
-    const EFI_STATUS status = check_medium(firmware);
+    EFI_STATUS status =
+        device ? firmware->boot->HandleProtocol(device, &guid, (void **)&volume) : EFI_UNSUPPORTED;
+    if (EFI_ERROR(status)) // a handle that is none any more is EFI_INVALID_PARAMETER
+        return stick->refusal = status == EFI_UNSUPPORTED ? status : EFI_NO_MEDIA;
+    status = check_medium(firmware);
     return note(stick, EFI_ERROR(status) ? status : volume->OpenVolume(volume, root));
 }
 
@@ -190,14 +192,15 @@ static void add_suffix(const CHAR16 *name, const CHAR16 *suffix, CHAR16 path[NAM
 
 // Surprise: firmware's FAT driver leaves a broken entry behind when a full volume has no cluster
 // for a new folder, so it is not asked.
-static bool has_room(EFI_FILE_HANDLE root)
+static EFI_STATUS check_room(EFI_FILE_HANDLE root)
 {
     static EFI_GUID guid = EFI_FILE_SYSTEM_INFO_ID;
     uint64_t memory[32]; // with a label of any length that FAT has
     EFI_FILE_SYSTEM_INFO *info = (EFI_FILE_SYSTEM_INFO *)(void *)memory;
     UINTN bytes = sizeof memory;
 
-    return !EFI_ERROR(root->GetInfo(root, &guid, &bytes, info)) && info->FreeSpace >= FOLDER_ROOM;
+    const EFI_STATUS status = root->GetInfo(root, &guid, &bytes, info);
+    return !EFI_ERROR(status) && info->FreeSpace < FOLDER_ROOM ? EFI_VOLUME_FULL : status;
 }
 
 static EFI_STATUS open_folder(struct stick *stick, const struct firmware *firmware,
@@ -211,11 +214,12 @@ static EFI_STATUS open_folder(struct stick *stick, const struct firmware *firmwa
     if (EFI_ERROR(status))
         return status;
     status = note(stick, root->Open(root, folder, name, old, 0));
-    if (status == EFI_NOT_FOUND)
-        status = has_room(root)
-                     ? note(stick, root->Open(root, folder, name, old | EFI_FILE_MODE_CREATE,
-                                              EFI_FILE_DIRECTORY))
-                     : EFI_VOLUME_FULL;
+    if (status == EFI_NOT_FOUND) {
+        status = note(stick, check_room(root));
+        if (!EFI_ERROR(status))
+            status = note(stick, root->Open(root, folder, name, old | EFI_FILE_MODE_CREATE,
+                                            EFI_FILE_DIRECTORY));
+    }
     close(stick, root);
     return status;
 }

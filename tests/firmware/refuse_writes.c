@@ -1,6 +1,5 @@
-// `refuse-writes=STATUS`: the volume that the image is on takes no write any more. STATUS is what its
-// Block I/O answers: `device`, `no-media`, `changed`, or `flush`, where it takes what is written and
-// cannot flush it. Each call that is refused is a line.
+// `refuse-writes=STATUS`: the volume that the image is on takes no write any more. STATUS is what
+// its Block I/O answers: `device`, `no-media` or `changed`. Each call that is refused is a line.
 
 #include "preload.h"
 
@@ -13,7 +12,6 @@ static struct {
     {"device", EFI_DEVICE_ERROR},
     {"no-media", EFI_NO_MEDIA},
     {"changed", EFI_MEDIA_CHANGED},
-    {"flush", EFI_DEVICE_ERROR},
 };
 
 static const struct preload *said_by;
@@ -23,13 +21,6 @@ static EFI_STATUS EFIAPI refuse_write(EFI_BLOCK_IO *disk, UINT32 media, EFI_LBA 
 {
     (void)disk, (void)media, (void)block, (void)bytes, (void)memory;
     preload_say(said_by, L"preload: a write is refused\r\n");
-    return answer;
-}
-
-static EFI_STATUS EFIAPI refuse_flush(EFI_BLOCK_IO *disk)
-{
-    (void)disk;
-    preload_say(said_by, L"preload: a flush is refused\r\n");
     return answer;
 }
 
@@ -47,10 +38,7 @@ static EFI_STATUS start(const struct preload *preload, const char *value)
         if (answers[i].word[0] == value[0])
             answer = answers[i].status;
     }
-    if (value[0] == 'f')
-        disk->FlushBlocks = refuse_flush;
-    else
-        disk->WriteBlocks = refuse_write;
+    disk->WriteBlocks = refuse_write;
     preload_say(preload, L"preload: the volume refuses writes\r\n");
     return EFI_SUCCESS;
 }
