@@ -145,6 +145,13 @@ static bool loopback_answers(const struct uart *uart)
     return true;
 }
 
+// With LCR.DLAB set.
+static void write_divisor(const struct uart *uart, uint32_t divisor)
+{
+    write_register(uart, REGISTER_DIVISOR_LOW, divisor & 0xffu);
+    write_register(uart, REGISTER_DIVISOR_HIGH, divisor >> 8);
+}
+
 // `baud` 0: the divisor is only read, for the length of the waits.
 static void take_divisor(struct uart *uart, uint32_t baud)
 {
@@ -153,26 +160,57 @@ static void take_divisor(struct uart *uart, uint32_t baud)
     write_register(uart, REGISTER_LINE_CONTROL, LCR_DLAB | LCR_8N1);
     divisor = read_register(uart, REGISTER_DIVISOR_LOW);
     divisor |= (uint32_t)read_register(uart, REGISTER_DIVISOR_HIGH) << 8;
+    uart->before.divisor = (uint16_t)divisor;
     if (baud == 0 || uart->mmio != 0) {
         divisor = divisor < 1 || divisor > DIVISOR_MAX ? DIVISOR_MAX : divisor;
     } else if (divisor < 1 || divisor > DIVISOR_MAX) {
         divisor = UART_BAUD_MAX / baud;
-        write_register(uart, REGISTER_DIVISOR_LOW, divisor);
-        write_register(uart, REGISTER_DIVISOR_HIGH, 0);
+        write_divisor(uart, divisor);
+        uart->before.divisor_written = true;
     }
     write_register(uart, REGISTER_LINE_CONTROL, LCR_8N1);
     uart->divisor = (uint16_t)divisor;
 }
 
+static uint8_t read_fifo(const struct uart *uart)
+{
+    return read_register(uart, REGISTER_IDENTIFICATION) & IIR_FIFO;
+}
+
+// FIFOs that are on stay as they are, with what firmware has received in them and with its trigger
+// level, which cannot be read.
 static void start_fifo(struct uart *uart)
 {
+    uart->before.fifo = read_fifo(uart);
+    uart->fifo_bytes = FIFO_BYTES;
+    if (uart->before.fifo == IIR_FIFO) {
+        return;
+    }
+    uart->before.fifo_written = true;
     write_register(uart, REGISTER_FIFO_CONTROL, FCR_ENABLE | FCR_CLEAR_RX | FCR_CLEAR_TX);
-    if ((read_register(uart, REGISTER_IDENTIFICATION) & IIR_FIFO) == IIR_FIFO) {
-        uart->fifo_bytes = FIFO_BYTES;
-    } else {
+    if (read_fifo(uart) != IIR_FIFO) {
         write_register(uart, REGISTER_FIFO_CONTROL, FCR_OFF);
         uart->fifo_bytes = 1;
     }
+}
+
+// To be undone in this order: DLAB hides IER, and LCR.DLAB may have been set before.
+static void write_back(const struct uart *uart)
+{
+    const struct uart_registers *before = &uart->before;
+
+    if (before->fifo_written) {
+        write_register(uart, REGISTER_FIFO_CONTROL, before->fifo != 0 ? FCR_ENABLE : FCR_OFF);
+    }
+    if (before->divisor_written) {
+        write_register(uart, REGISTER_LINE_CONTROL, LCR_DLAB | LCR_8N1);
+        write_divisor(uart, before->divisor);
+        write_register(uart, REGISTER_LINE_CONTROL, LCR_8N1);
+    }
+    write_register(uart, REGISTER_SCRATCH, before->scratch);
+    write_register(uart, REGISTER_MODEM_CONTROL, before->modem);
+    write_register(uart, REGISTER_INTERRUPTS, before->interrupts);
+    write_register(uart, REGISTER_LINE_CONTROL, before->line);
 }
 
 void uart_set_rate(struct uart *uart, uint64_t ticks_per_us)
@@ -208,6 +246,37 @@ enum status uart_open_debug_console(struct uart *uart)
     return uart->present ? STATUS_OK : STATUS_NOT_FOUND;
 }
 
+// What stands in the registers, and then a line without interrupts. DLAB first: while it is set,
+// the interrupt enables are hidden behind the divisor.
+static void take_registers(struct uart *uart)
+{
+    struct uart_registers *before = &uart->before;
+
+    before->line = read_register(uart, REGISTER_LINE_CONTROL);
+    before->modem = read_register(uart, REGISTER_MODEM_CONTROL);
+    before->scratch = read_register(uart, REGISTER_SCRATCH);
+    write_register(uart, REGISTER_LINE_CONTROL, LCR_8N1);
+    before->interrupts = read_register(uart, REGISTER_INTERRUPTS);
+    write_register(uart, REGISTER_INTERRUPTS, IER_NONE);
+}
+
+static enum status start(struct uart *uart, uint32_t baud, uint64_t ticks_per_us)
+{
+    if (!scratch_holds(uart) && !loopback_answers(uart)) {
+        return STATUS_NOT_FOUND;
+    }
+    take_divisor(uart, baud);
+    uart_set_rate(uart, ticks_per_us);
+    // Also ends loopback, and a later UART's flow control that firmware may have left on.
+    write_register(uart, REGISTER_MODEM_CONTROL, MCR_DTR | MCR_RTS);
+    uint64_t left = UINT64_MAX;
+    if (!wait_for_line_status(uart, LSR_TEMT, &left)) {
+        return STATUS_TIMEOUT;
+    }
+    start_fifo(uart);
+    return STATUS_OK;
+}
+
 enum status uart_open_at(struct uart *uart, const struct uart_place *place, uint64_t ticks_per_us)
 {
     *uart = (struct uart){.stride = place->stride, .access = place->access};
@@ -221,22 +290,13 @@ enum status uart_open_at(struct uart *uart, const struct uart_place *place, uint
     if (read_register(uart, REGISTER_LINE_STATUS) == LSR_FLOATING) {
         return STATUS_NOT_FOUND;
     }
-    // DLAB first: while it is set, the interrupt enables are hidden behind the divisor.
-    write_register(uart, REGISTER_LINE_CONTROL, LCR_8N1);
-    write_register(uart, REGISTER_INTERRUPTS, IER_NONE);
-    if (!scratch_holds(uart) && !loopback_answers(uart)) {
-        return STATUS_NOT_FOUND;
+    take_registers(uart);
+    const enum status status = start(uart, place->baud, ticks_per_us);
+    if (status != STATUS_OK) {
+        write_back(uart);
+        return status;
     }
-    take_divisor(uart, place->baud);
-    uart_set_rate(uart, ticks_per_us);
-    // Also ends loopback, and a later UART's flow control that firmware may have left on.
-    write_register(uart, REGISTER_MODEM_CONTROL, MCR_DTR | MCR_RTS);
-    uint64_t left = UINT64_MAX;
-    if (!wait_for_line_status(uart, LSR_TEMT, &left)) {
-        return STATUS_TIMEOUT;
-    }
-    start_fifo(uart);
-    uart->present = true;
+    uart->present = uart->open = true;
     return STATUS_OK;
 }
 
@@ -271,4 +331,13 @@ void uart_drain(struct uart *uart)
     if (uart->present && !wait_for_line_status(uart, LSR_TEMT, &left)) {
         uart->present = false;
     }
+}
+
+void uart_close(struct uart *uart)
+{
+    uart_drain(uart);
+    if (uart->open) {
+        write_back(uart);
+    }
+    uart->present = uart->open = false;
 }

@@ -1,6 +1,7 @@
 // A 16550-compatible UART behind I/O ports or in device memory, or QEMU's debug console, polled.
-// Every poll is bounded; a port that stops answering is dropped and never touched again, so that a
-// run goes on without it. Not locked: console.c serialises the writers.
+// Every poll is bounded; a port that stops answering is dropped and no more written to, so that a
+// run goes on without it; uart_close gives its registers back all the same. Not locked: console.c
+// serialises the writers.
 #pragma once
 
 #include <stdbool.h>
@@ -46,6 +47,16 @@ struct uart_place {
     uint32_t baud;  // as firmware has set it; 0: unknown, so the divisor is left as it is
 };
 
+// What stood in the registers before uart_open_at wrote to them, register names as in the PC16550D
+// data sheet. Those that are always written; of the divisor and the FIFOs, whether they were.
+struct uart_registers {
+    uint8_t interrupts, line, modem, scratch; // IER, LCR, MCR, SCR
+    uint16_t divisor;
+    bool divisor_written;
+    uint8_t fifo; // IIR bits 7:6; FCR itself cannot be read
+    bool fifo_written;
+};
+
 struct uart {
     uint16_t port;          // base I/O port
     uint64_t mmio;          // the base in device memory; 0: I/O ports
@@ -58,15 +69,18 @@ struct uart {
         character_ticks; // UART_CHARACTER_US_MAX in ticks: no port may be slower in the long run
     uint64_t waits_most; // what all waits together may take; 0: no limit
     uint64_t waited;     // and have taken
+    bool open;           // `before` waits to be written back, whether the port was dropped or not
+    struct uart_registers before;
 };
 
-// Probes the port (line status not 0xFF, scratch or loopback write and read back), sets 8N1 and the
-// FIFOs, no interrupts. Keeps the divisor that firmware left if it is 1..96 (115200..1200 baud),
-// else sets 1. Takes the wait for one FIFO load from the divisor: 16 characters of 10 bits at that
-// rate, twice over; `ticks_per_us` is the TSC's rate, or an upper bound of it while it is not known
-// (1..10000). Lets what firmware is still sending leave first, bounded by that same wait. Returns
-// STATUS_NOT_FOUND when nothing answers there, STATUS_TIMEOUT when a UART does but its transmitter
-// never empties; uart->present is false after both.
+// Probes the port (line status not 0xFF, scratch or loopback write and read back), sets 8N1, no
+// interrupts, and the FIFOs if they were off: what firmware has received in them stays. Keeps the
+// divisor that firmware left if it is 1..96 (115200..1200 baud), else sets 1. Takes the wait for
+// one FIFO load from the divisor: 16 characters of 10 bits at that rate, twice over; `ticks_per_us`
+// is the TSC's rate, or an upper bound of it while it is not known (1..10000). Lets what firmware
+// is still sending leave first, bounded by that same wait. Returns STATUS_NOT_FOUND when nothing
+// answers there, STATUS_TIMEOUT when a UART does but its transmitter never empties; uart->present
+// is false after both, and what was written to a register is undone.
 enum status uart_open(struct uart *uart, uint16_t port, uint64_t ticks_per_us);
 
 // The same at a place that firmware names. Device memory must be mapped uncached where its physical
@@ -92,3 +106,7 @@ enum status uart_write(struct uart *uart, const char *bytes, size_t count);
 
 // Waits, bounded as above, until the last character has left the shift register.
 void uart_drain(struct uart *uart);
+
+// Drains the port, gives every register that uart_open_at wrote its value from before, and lets go:
+// uart->present is false then. For a port that was dropped, too; nothing where none is open.
+void uart_close(struct uart *uart);

@@ -32,8 +32,9 @@ static void open_console(struct reveille *run)
 
     (void)configure(&run->firmware, &run->typed, &nobody, &run->options);
     console_start(console, run->options.log, TSC_TICKS_PER_US_MAX);
+    run->port.uart = &console->uart;
     run->serial = serial_open(&run->firmware, &run->options, run->machine.under_qemu,
-                              TSC_TICKS_PER_US_MAX, &console->uart);
+                              TSC_TICKS_PER_US_MAX, &run->port);
     run->machine.serial_mmio = console->uart.present ? console->uart.mmio : 0;
     void *memory = memory_allocate(&run->firmware, JOURNAL_PAGES);
     if (memory) {
@@ -396,6 +397,7 @@ EFI_STATUS run_refuse(struct reveille *run, enum status status)
 EFI_STATUS run_start_over(struct reveille *run)
 {
     run_free(run, KEEP_NOTHING);
+    serial_close(&run->port); // the next start reads its registers anew
     run->start_over = true;
     return EFI_SUCCESS;
 }

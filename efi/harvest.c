@@ -30,10 +30,19 @@ static void report_harvest(struct reveille *run, const struct journal *found, bo
     console_say(&run->console, 0, &line);
 }
 
+// Before the first write of a start. On a broken volume it is the last line for a while.
+static void tell_saving(struct reveille *run)
+{
+    if (!run->stick.told && !EFI_ERROR(run->stick.refusal))
+        console_tell(&run->console, "Saving to \\reveille: a broken volume can take a minute", 0);
+    run->stick.told = true;
+}
+
 bool run_save(struct reveille *run, const CHAR16 *name, enum stick_end end,
               const struct problems *problems)
 {
-    if (!stick_save(&run->firmware, &run->journal, name, end, problems))
+    tell_saving(run);
+    if (!stick_save(&run->stick, &run->firmware, &run->journal, name, end, problems))
         return false;
     if (run->summary_told)
         nvram_forget(run);
@@ -59,9 +68,11 @@ static bool fetch_journal(struct reveille *run, const struct journal *found)
 {
     CHAR16 newest[] = NEWEST, older[] = OLDER;
 
+    tell_saving(run);
     const bool saved =
-        stick_save(&run->firmware, found, newest, STICK_BLANK, &run->problems) &&
-        (run->fetched || stick_save(&run->firmware, found, older, STICK_BLANK, &run->problems));
+        stick_save(&run->stick, &run->firmware, found, newest, STICK_BLANK, &run->problems) &&
+        (run->fetched ||
+         stick_save(&run->stick, &run->firmware, found, older, STICK_BLANK, &run->problems));
     report_harvest(run, found, saved);
     return saved;
 }
@@ -73,7 +84,7 @@ void run_harvest(struct reveille *run)
 
     if (run->options.save == SAVE_NONE && !only)
         return;
-    const bool marked = stick_take_mark(&run->firmware);
+    const bool marked = stick_take_mark(&run->stick, &run->firmware);
     run->fetched = only || (last->head ? last->again : marked && run->options.again == ANSWER_YES);
     run->forgets = marked && !last->head;
     if (last->head && fetch_journal(run, &last->journal)) {
@@ -105,7 +116,7 @@ void run_allow_reset(struct reveille *run)
                        "the reset at the end of the previous run cleared the memory: this run "
                        "does not reset the machine; save=nvram keeps a summary");
     else
-        run->resets_itself = stick_set_mark(&run->firmware);
+        run->resets_itself = stick_set_mark(&run->stick, &run->firmware);
 }
 
 static EFI_STATUS set_next(struct reveille *run)
@@ -128,11 +139,12 @@ static EFI_STATUS set_next(struct reveille *run)
 void run_ask_for_another_start(struct reveille *run)
 {
     if (run->options.save != SAVE_NONE) {
-        if (stick_set_mark(&run->firmware) && !EFI_ERROR(set_next(run))) {
+        tell_saving(run);
+        if (stick_set_mark(&run->stick, &run->firmware) && !EFI_ERROR(set_next(run))) {
             journal_ask_again(&run->journal); // not before: else a start by hand would wake nobody
             return;
         }
-        (void)stick_take_mark(&run->firmware);
+        (void)stick_take_mark(&run->stick, &run->firmware);
     }
     run->options.again = ANSWER_NO;
     report_problem(&run->log, SEVERITY_WARNING, "no-next-start",

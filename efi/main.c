@@ -3,7 +3,7 @@
 //
 // What holds, whatever the machine does:
 //   1. until "Leaving firmware" nothing is changed that is not given back when the run is refused,
-//      but the registers of the serial port that was found: polled, 8N1, its divisor as it was;
+//      the registers of the serial port among it, of the one that was found and of all others;
 //   2. after it, no firmware is called but for save=nvram, and to switch the machine off;
 //   3. with exit=no all is given back, and what cannot be is told;
 //   4. the last record is ev=end, unless the machine is gone.
@@ -65,5 +65,6 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
         status = start(&g_run, handle, system);
     while (g_run.start_over);
     run_hold_screen(&g_run);
+    serial_close(&g_run.port); // last: nothing can be said there any more
     return status;
 }

@@ -53,6 +53,14 @@ struct display {
     size_t pages;
 };
 
+// The volume that the image was loaded from, as this start knows it. One that has refused is not
+// asked again: firmware may take a quarter of a minute over each write to a broken one.
+struct stick {
+    EFI_STATUS refusal; // EFI_SUCCESS: none so far
+    bool warned;        // of it
+    bool told;          // that something is being saved
+};
+
 // Everything a run knows, from its first line to its last.
 struct reveille {
     struct firmware firmware;
@@ -64,6 +72,7 @@ struct reveille {
     struct journal journal;
     struct serial_found serial;
     struct last_run last_run;
+    struct serial_port port;
     void *journal_memory;
     size_t journal_pages;
     size_t shown; // of the journal, on firmware's screens
@@ -83,6 +92,7 @@ struct reveille {
     struct wake wake;
     struct firmware_times firmware_times;
     struct outcome outcome;
+    struct stick stick;
     struct note *note; // in memory that outlives a warm reset
     uint32_t resets;   // runs in a row, before this one, that ended in one
     size_t relocations;
@@ -211,15 +221,15 @@ void display_finish(struct reveille *run);
 
 // stick.c: the journal as files on the volume that the image was loaded from, and on no other:
 // \\reveille\\NAME.txt has the sentences, NAME.rec the records. False, after telling, if that
-// cannot be.
+// cannot be; what does not get better, and so is not tried again, is told once.
 enum stick_end { STICK_BLANK, STICK_CUT };
-bool stick_save(const struct firmware *firmware, const struct journal *journal, const CHAR16 *name,
-                enum stick_end end, const struct problems *problems);
+bool stick_save(struct stick *stick, const struct firmware *firmware, const struct journal *journal,
+                const CHAR16 *name, enum stick_end end, const struct problems *problems);
 
 // A mark on that volume: the next start was asked for. Set before the exit, taken at the next
 // start; false if it could not be set, or was not there.
-bool stick_set_mark(const struct firmware *firmware);
-bool stick_take_mark(const struct firmware *firmware);
+bool stick_set_mark(struct stick *stick, const struct firmware *firmware);
+bool stick_take_mark(struct stick *stick, const struct firmware *firmware);
 
 // harvest.c: this run's own lines to the volume; a summary that they tell is then not kept in NVRAM
 // any longer.

@@ -1,11 +1,9 @@
 // The serial port: the one that the options name, or the first that answers, those that firmware
 // itself names before those that are only guessed. Surprise: a port of a PCI device may be switched
 // off until somebody asks for it; its decoding of I/O is switched on only for a device that says it
-// is a serial port, before it is looked at.
+// is a serial port, before it is looked at, and off again unless the port is the one.
 
 #include "firmware.h"
-
-#include <efipciio.h>
 
 #include "acpi.h"
 #include "page.h"
@@ -35,12 +33,19 @@ static const struct place {
     const char *name;
 } legacy[] = {{UART_COM1, "com1"}, {0x2f8, "com2"}, {0x3e8, "com3"}, {0x2e8, "com4"}};
 
-// The I/O port of a PCI serial controller, switched on; 0 if it is none.
-static uint16_t pci_port(EFI_PCI_IO_PROTOCOL *device)
+static void write_command(EFI_PCI_IO_PROTOCOL *device, UINT16 command)
+{
+    (void)device->Pci.Write(device, EfiPciIoWidthUint16, PCI_COMMAND, 1, &command);
+}
+
+// The I/O port of a PCI serial controller, switched on, and what has to be switched off again; 0 if
+// it is none.
+static uint16_t pci_port(EFI_PCI_IO_PROTOCOL *device, struct serial_switch *on)
 {
     UINT32 class_code = 0, bar = 0;
     UINT16 command = 0;
 
+    *on = (struct serial_switch){0};
     if (EFI_ERROR(device->Pci.Read(device, EfiPciIoWidthUint32, PCI_CLASS, 1, &class_code)) ||
         class_code >> PCI_CLASS_SHIFT != PCI_CLASS_UART ||
         EFI_ERROR(device->Pci.Read(device, EfiPciIoWidthUint32, PCI_BAR0, 1, &bar)) ||
@@ -48,25 +53,36 @@ static uint16_t pci_port(EFI_PCI_IO_PROTOCOL *device)
         EFI_ERROR(device->Pci.Read(device, EfiPciIoWidthUint16, PCI_COMMAND, 1, &command)))
         return 0;
     if ((command & PCI_COMMAND_IO) == 0) {
-        command |= PCI_COMMAND_IO;
-        (void)device->Pci.Write(device, EfiPciIoWidthUint16, PCI_COMMAND, 1, &command);
+        *on = (struct serial_switch){device, command};
+        write_command(device, command | PCI_COMMAND_IO);
     }
     return (uint16_t)(bar & PCI_BAR_IO_MASK);
 }
 
+static void switch_off(struct serial_switch *on)
+{
+    if (on->device)
+        write_command(on->device, on->command);
+    on->device = NULL;
+}
+
 static bool open_device(const struct firmware *firmware, EFI_HANDLE handle, uint64_t ticks_per_us,
-                        struct uart *uart)
+                        struct serial_port *port)
 {
     EFI_GUID guid = EFI_PCI_IO_PROTOCOL_GUID;
     EFI_PCI_IO_PROTOCOL *device = NULL;
 
     if (EFI_ERROR(firmware->boot->HandleProtocol(handle, &guid, (void **)&device)))
         return false;
-    const uint16_t port = pci_port(device);
-    return port != 0 && uart_open(uart, port, ticks_per_us) == STATUS_OK;
+    const uint16_t number = pci_port(device, &port->on);
+    if (number != 0 && uart_open(port->uart, number, ticks_per_us) == STATUS_OK)
+        return true;
+    switch_off(&port->on);
+    return false;
 }
 
-static bool open_pci(const struct firmware *firmware, uint64_t ticks_per_us, struct uart *uart)
+static bool open_pci(const struct firmware *firmware, uint64_t ticks_per_us,
+                     struct serial_port *port)
 {
     EFI_GUID guid = EFI_PCI_IO_PROTOCOL_GUID;
     EFI_HANDLE *handles = NULL;
@@ -74,10 +90,10 @@ static bool open_pci(const struct firmware *firmware, uint64_t ticks_per_us, str
 
     if (EFI_ERROR(firmware->boot->LocateHandleBuffer(ByProtocol, &guid, NULL, &count, &handles)))
         return false;
-    for (UINTN i = 0; i < count && !uart->present; i++)
-        (void)open_device(firmware, handles[i], ticks_per_us, uart);
+    for (UINTN i = 0; i < count && !port->uart->present; i++)
+        (void)open_device(firmware, handles[i], ticks_per_us, port);
     firmware->boot->FreePool(handles);
-    return uart->present;
+    return port->uart->present;
 }
 
 static bool is_16550(const uint8_t *node, size_t bytes)
@@ -98,7 +114,7 @@ static size_t legacy_number(const EFI_DEVICE_PATH_PROTOCOL *path)
 
 // The device behind one of firmware's serial drivers. Returns its name, NULL if it does not answer.
 static const char *open_path(const struct firmware *firmware, EFI_DEVICE_PATH_PROTOCOL *path,
-                             uint64_t ticks_per_us, struct uart *uart)
+                             uint64_t ticks_per_us, struct serial_port *port)
 {
     EFI_GUID guid = EFI_PCI_IO_PROTOCOL_GUID;
     EFI_DEVICE_PATH_PROTOCOL *rest = path;
@@ -106,15 +122,16 @@ static const char *open_path(const struct firmware *firmware, EFI_DEVICE_PATH_PR
     const size_t number = legacy_number(path);
 
     if (number < sizeof legacy / sizeof legacy[0])
-        return uart_open(uart, legacy[number].port, ticks_per_us) == STATUS_OK ? legacy[number].name
-                                                                               : NULL;
+        return uart_open(port->uart, legacy[number].port, ticks_per_us) == STATUS_OK
+                   ? legacy[number].name
+                   : NULL;
     if (EFI_ERROR(firmware->boot->LocateDevicePath(&guid, &rest, &device)))
         return NULL;
-    return open_device(firmware, device, ticks_per_us, uart) ? "pci" : NULL;
+    return open_device(firmware, device, ticks_per_us, port) ? "pci" : NULL;
 }
 
 static const char *open_driven(const struct firmware *firmware, uint64_t ticks_per_us,
-                               struct uart *uart)
+                               struct serial_port *port)
 {
     EFI_GUID serial = EFI_SERIAL_IO_PROTOCOL_GUID, paths = DEVICE_PATH_PROTOCOL;
     EFI_HANDLE *handles = NULL;
@@ -126,7 +143,7 @@ static const char *open_driven(const struct firmware *firmware, uint64_t ticks_p
     for (UINTN i = 0; i < count && !found; i++) {
         EFI_DEVICE_PATH_PROTOCOL *path = NULL;
         if (!EFI_ERROR(firmware->boot->HandleProtocol(handles[i], &paths, (void **)&path)))
-            found = open_path(firmware, path, ticks_per_us, uart);
+            found = open_path(firmware, path, ticks_per_us, port);
     }
     firmware->boot->FreePool(handles);
     return found;
@@ -164,41 +181,49 @@ static const char *name_of(const struct uart *uart)
 }
 
 static struct serial_found open_any(struct firmware *firmware, bool under_qemu,
-                                    uint64_t ticks_per_us, struct uart *uart)
+                                    uint64_t ticks_per_us, struct serial_port *port)
 {
     struct serial_found serial = {.found = "none", .by = "spcr"};
 
-    serial.spcr = open_spcr(firmware, ticks_per_us, uart);
-    if (uart->present) {
-        serial.found = name_of(uart);
+    serial.spcr = open_spcr(firmware, ticks_per_us, port->uart);
+    if (port->uart->present) {
+        serial.found = name_of(port->uart);
         return serial;
     }
     serial.by = "firmware";
-    if ((serial.found = open_driven(firmware, ticks_per_us, uart)) != NULL)
+    if ((serial.found = open_driven(firmware, ticks_per_us, port)) != NULL)
         return serial;
     serial.by = "probe";
     for (size_t i = 0; i < sizeof legacy / sizeof legacy[0]; i++) {
-        if (uart_open(uart, legacy[i].port, ticks_per_us) == STATUS_OK) {
+        if (uart_open(port->uart, legacy[i].port, ticks_per_us) == STATUS_OK) {
             serial.found = legacy[i].name;
             return serial;
         }
     }
-    serial.found = open_pci(firmware, ticks_per_us, uart)                     ? "pci"
-                   : under_qemu && uart_open_debug_console(uart) == STATUS_OK ? "debug-console"
-                                                                              : "none";
+    serial.found = open_pci(firmware, ticks_per_us, port) ? "pci"
+                   : under_qemu && uart_open_debug_console(port->uart) == STATUS_OK
+                       ? "debug-console"
+                       : "none";
     return serial;
 }
 
 struct serial_found serial_open(struct firmware *firmware, const struct options *options,
-                                bool under_qemu, uint64_t ticks_per_us, struct uart *uart)
+                                bool under_qemu, uint64_t ticks_per_us, struct serial_port *port)
 {
     if (options->serial == SERIAL_OFF)
         return (struct serial_found){.found = "off", .by = "option"};
     if (options->serial == SERIAL_PORT)
-        return (struct serial_found){.found = uart_open(uart, options->serial_port, ticks_per_us) ==
-                                                      STATUS_OK
-                                                  ? name_of(uart)
-                                                  : "no-answer",
-                                     .by = "option"};
-    return open_any(firmware, under_qemu, ticks_per_us, uart);
+        return (struct serial_found){
+            .found = uart_open(port->uart, options->serial_port, ticks_per_us) == STATUS_OK
+                         ? name_of(port->uart)
+                         : "no-answer",
+            .by = "option"};
+    return open_any(firmware, under_qemu, ticks_per_us, port);
+}
+
+void serial_close(struct serial_port *port)
+{
+    if (port->uart)
+        uart_close(port->uart);
+    switch_off(&port->on);
 }

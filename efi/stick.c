@@ -1,7 +1,8 @@
 // The result on the volume that the image was loaded from, and on no other. Surprise: a file is
 // overwritten in place, and what is left of it becomes blanks, so that its place on the volume
 // never changes; the image's files have room from the beginning. Only after exit=no is it cut to
-// its text, for whoever types it in the Shell.
+// its text, for whoever types it in the Shell. And a volume that has refused is not even closed:
+// firmware would try for another quarter of a minute to write what it could not.
 
 #include "run.h"
 
@@ -12,12 +13,38 @@
 #define FOLDER_ROOM 0x10000u // bytes: a cluster, however large it is on this volume
 
 struct writer {
+    struct stick *stick;
     EFI_FILE_HANDLE file;
     EFI_STATUS status;
     UINT64 written;
     size_t used;
     char chunk[CHUNK_BYTES];
 };
+
+// Remembers what will not get better in this start: what concerns the volume, and not one file.
+static EFI_STATUS note(struct stick *stick, EFI_STATUS status)
+{
+    switch (status) {
+    case EFI_DEVICE_ERROR:
+    case EFI_WRITE_PROTECTED:
+    case EFI_NO_MEDIA:
+    case EFI_MEDIA_CHANGED:
+    case EFI_VOLUME_CORRUPTED:
+    case EFI_TIMEOUT:
+    case EFI_NO_RESPONSE:
+        stick->refusal = status;
+        break;
+    default:
+        break;
+    }
+    return status;
+}
+
+static void close(const struct stick *stick, EFI_FILE_HANDLE file)
+{
+    if (!EFI_ERROR(stick->refusal))
+        file->Close(file);
+}
 
 static bool is_cd(const uint8_t *node, size_t bytes)
 {
@@ -27,31 +54,40 @@ static bool is_cd(const uint8_t *node, size_t bytes)
 
 // Asked beforehand: firmware's drivers may try for a minute what a medium refuses. A CD is not
 // called read-only by each of them.
-static bool is_read_only(const struct firmware *firmware)
+static EFI_STATUS check_medium(const struct firmware *firmware)
 {
     EFI_GUID blocks = BLOCK_IO_PROTOCOL, paths = DEVICE_PATH_PROTOCOL;
     EFI_HANDLE device = firmware->loaded->DeviceHandle;
     EFI_DEVICE_PATH_PROTOCOL *path = NULL;
     EFI_BLOCK_IO *disk = NULL;
 
-    if (!EFI_ERROR(firmware->boot->HandleProtocol(device, &blocks, (void **)&disk)) &&
-        disk->Media->ReadOnly)
-        return true;
+    if (!EFI_ERROR(firmware->boot->HandleProtocol(device, &blocks, (void **)&disk))) {
+        if (!disk->Media->MediaPresent)
+            return EFI_NO_MEDIA;
+        if (disk->Media->ReadOnly)
+            return EFI_WRITE_PROTECTED;
+    }
     return !EFI_ERROR(firmware->boot->HandleProtocol(device, &paths, (void **)&path)) &&
-           device_path_find(path, is_cd) != NULL;
+                   device_path_find(path, is_cd) != NULL
+               ? EFI_WRITE_PROTECTED
+               : EFI_SUCCESS;
 }
 
-static EFI_STATUS open_root(const struct firmware *firmware, EFI_FILE_HANDLE *root)
+static EFI_STATUS open_root(struct stick *stick, const struct firmware *firmware,
+                            EFI_FILE_HANDLE *root)
 {
     EFI_GUID guid = SIMPLE_FILE_SYSTEM_PROTOCOL;
     EFI_HANDLE device = firmware->loaded->DeviceHandle;
     EFI_FILE_IO_INTERFACE *volume = NULL;
 
-    if (!device || EFI_ERROR(firmware->boot->HandleProtocol(device, &guid, (void **)&volume)))
-        return EFI_NO_MEDIA;
-    if (is_read_only(firmware))
-        return EFI_WRITE_PROTECTED;
-    return EFI_ERROR(volume->OpenVolume(volume, root)) ? EFI_NO_MEDIA : EFI_SUCCESS;
+    if (EFI_ERROR(stick->refusal))
+        return stick->refusal;
+    EFI_STATUS status =
+        device ? firmware->boot->HandleProtocol(device, &guid, (void **)&volume) : EFI_UNSUPPORTED;
+    if (EFI_ERROR(status)) // a handle that is none any more is EFI_INVALID_PARAMETER
+        return stick->refusal = status == EFI_UNSUPPORTED ? status : EFI_NO_MEDIA;
+    status = check_medium(firmware);
+    return note(stick, EFI_ERROR(status) ? status : volume->OpenVolume(volume, root));
 }
 
 static void flush(struct writer *writer)
@@ -59,7 +95,8 @@ static void flush(struct writer *writer)
     UINTN bytes = writer->used;
 
     if (!EFI_ERROR(writer->status) && bytes > 0)
-        writer->status = writer->file->Write(writer->file, &bytes, writer->chunk);
+        writer->status =
+            note(writer->stick, writer->file->Write(writer->file, &bytes, writer->chunk));
     if (!EFI_ERROR(writer->status) && bytes < writer->used)
         writer->status = EFI_VOLUME_FULL;
     writer->written += bytes;
@@ -106,7 +143,8 @@ static void end_file(struct writer *writer, enum stick_end end)
         return;
     }
     info->FileSize = writer->written;
-    (void)writer->file->SetInfo(writer->file, &guid, bytes, info);
+    (void)note(writer->stick, writer->file->SetInfo(writer->file, &guid, bytes, info));
+    writer->status = writer->stick->refusal; // else the text is whole, whatever comes behind it
 }
 
 static EFI_STATUS save(EFI_FILE_HANDLE folder, CHAR16 *name, const struct journal *journal,
@@ -118,8 +156,9 @@ static EFI_STATUS save(EFI_FILE_HANDLE folder, CHAR16 *name, const struct journa
     writer->used = 0;
     writer->written = 0;
     writer->status =
-        folder->Open(folder, &writer->file, name,
-                     EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE | EFI_FILE_MODE_CREATE, 0);
+        note(writer->stick,
+             folder->Open(folder, &writer->file, name,
+                          EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE | EFI_FILE_MODE_CREATE, 0));
     if (EFI_ERROR(writer->status))
         return writer->status;
     while ((line = journal_next(journal, &at)) != NULL) {
@@ -131,8 +170,8 @@ static EFI_STATUS save(EFI_FILE_HANDLE folder, CHAR16 *name, const struct journa
     flush(writer);
     end_file(writer, end);
     if (!EFI_ERROR(writer->status))
-        writer->status = writer->file->Flush(writer->file);
-    writer->file->Close(writer->file);
+        writer->status = note(writer->stick, writer->file->Flush(writer->file));
+    close(writer->stick, writer->file);
     return writer->status;
 }
 
@@ -153,40 +192,45 @@ static void add_suffix(const CHAR16 *name, const CHAR16 *suffix, CHAR16 path[NAM
 
 // Surprise: firmware's FAT driver leaves a broken entry behind when a full volume has no cluster
 // for a new folder, so it is not asked.
-static bool has_room(EFI_FILE_HANDLE root)
+static EFI_STATUS check_room(EFI_FILE_HANDLE root)
 {
     static EFI_GUID guid = EFI_FILE_SYSTEM_INFO_ID;
     uint64_t memory[32]; // with a label of any length that FAT has
     EFI_FILE_SYSTEM_INFO *info = (EFI_FILE_SYSTEM_INFO *)(void *)memory;
     UINTN bytes = sizeof memory;
 
-    return !EFI_ERROR(root->GetInfo(root, &guid, &bytes, info)) && info->FreeSpace >= FOLDER_ROOM;
+    const EFI_STATUS status = root->GetInfo(root, &guid, &bytes, info);
+    return !EFI_ERROR(status) && info->FreeSpace < FOLDER_ROOM ? EFI_VOLUME_FULL : status;
 }
 
-static EFI_STATUS open_folder(EFI_FILE_HANDLE root, EFI_FILE_HANDLE *folder)
+static EFI_STATUS open_folder(struct stick *stick, const struct firmware *firmware,
+                              EFI_FILE_HANDLE *folder)
 {
     const UINT64 old = EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE;
     CHAR16 name[] = L"\\reveille";
+    EFI_FILE_HANDLE root = NULL;
 
-    const EFI_STATUS status = root->Open(root, folder, name, old, 0);
-    if (status != EFI_NOT_FOUND)
+    EFI_STATUS status = open_root(stick, firmware, &root);
+    if (EFI_ERROR(status))
         return status;
-    if (!has_room(root))
-        return EFI_VOLUME_FULL;
-    return root->Open(root, folder, name, old | EFI_FILE_MODE_CREATE, EFI_FILE_DIRECTORY);
+    status = note(stick, root->Open(root, folder, name, old, 0));
+    if (status == EFI_NOT_FOUND) {
+        status = note(stick, check_room(root));
+        if (!EFI_ERROR(status))
+            status = note(stick, root->Open(root, folder, name, old | EFI_FILE_MODE_CREATE,
+                                            EFI_FILE_DIRECTORY));
+    }
+    close(stick, root);
+    return status;
 }
 
 static EFI_STATUS save_both(const struct firmware *firmware, const struct journal *journal,
                             const CHAR16 *name, enum stick_end end, struct writer *writer)
 {
-    EFI_FILE_HANDLE root = NULL, folder = NULL;
+    EFI_FILE_HANDLE folder = NULL;
     CHAR16 path[NAME_CHARS];
 
-    EFI_STATUS status = open_root(firmware, &root);
-    if (EFI_ERROR(status))
-        return status;
-    status = open_folder(root, &folder);
-    root->Close(root);
+    EFI_STATUS status = open_folder(writer->stick, firmware, &folder);
     if (EFI_ERROR(status))
         return status;
     add_suffix(name, L"txt", path);
@@ -195,62 +239,64 @@ static EFI_STATUS save_both(const struct firmware *firmware, const struct journa
         add_suffix(name, L"rec", path);
         status = save(folder, path, journal, true, end, writer);
     }
-    folder->Close(folder);
+    close(writer->stick, folder);
     return status;
 }
 
-bool stick_save(const struct firmware *firmware, const struct journal *journal, const CHAR16 *name,
-                enum stick_end end, const struct problems *problems)
+bool stick_save(struct stick *stick, const struct firmware *firmware, const struct journal *journal,
+                const CHAR16 *name, enum stick_end end, const struct problems *problems)
 {
-    void *writer = NULL;
-    EFI_STATUS status = firmware->boot->AllocatePool(EfiLoaderData, sizeof(struct writer), &writer);
+    void *memory = NULL;
+    EFI_STATUS status = firmware->boot->AllocatePool(EfiLoaderData, sizeof(struct writer), &memory);
 
     if (!EFI_ERROR(status)) {
+        struct writer *writer = memory;
+        writer->stick = stick;
         status = save_both(firmware, journal, name, end, writer);
         firmware->boot->FreePool(writer);
     }
     if (!EFI_ERROR(status))
         return true;
+    if (stick->warned)
+        return false;
+    stick->warned = EFI_ERROR(stick->refusal);
     problems->tell(
         problems->context, SEVERITY_WARNING, "not-saved",
         status == EFI_WRITE_PROTECTED ? "the volume is read-only: no \\reveille\\last.txt"
         : status == EFI_VOLUME_FULL   ? "the volume is full: no \\reveille\\last.txt"
-        : status == EFI_NO_MEDIA      ? "not loaded from a file system: no \\reveille\\last.txt"
-                                      : "the volume refused it: no \\reveille\\last.txt");
+        : status == EFI_UNSUPPORTED   ? "not loaded from a file system: no \\reveille\\last.txt"
+        : status == EFI_NO_MEDIA || status == EFI_MEDIA_CHANGED
+            ? "the volume is gone: no \\reveille\\last.txt"
+            : "the volume refused it: no \\reveille\\last.txt");
     return false;
 }
 
-static EFI_FILE_HANDLE open_mark(const struct firmware *firmware, bool create)
+static EFI_FILE_HANDLE open_mark(struct stick *stick, const struct firmware *firmware, UINT64 more)
 {
-    EFI_FILE_HANDLE root = NULL, folder = NULL, mark = NULL;
+    const UINT64 mode = EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE;
+    EFI_FILE_HANDLE folder = NULL, mark = NULL;
     CHAR16 name[] = L"again";
 
-    if (EFI_ERROR(open_root(firmware, &root)))
+    if (EFI_ERROR(open_folder(stick, firmware, &folder)))
         return NULL;
-    const EFI_STATUS status = open_folder(root, &folder);
-    root->Close(root);
-    if (EFI_ERROR(status))
-        return NULL;
-    const UINT64 mode = EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE;
-    if (EFI_ERROR(
-            folder->Open(folder, &mark, name, create ? mode | EFI_FILE_MODE_CREATE : mode, 0)))
+    if (EFI_ERROR(note(stick, folder->Open(folder, &mark, name, mode | more, 0))))
         mark = NULL;
-    folder->Close(folder);
+    close(stick, folder);
     return mark;
 }
 
-bool stick_set_mark(const struct firmware *firmware)
+bool stick_set_mark(struct stick *stick, const struct firmware *firmware)
 {
-    EFI_FILE_HANDLE mark = open_mark(firmware, true);
+    EFI_FILE_HANDLE mark = open_mark(stick, firmware, EFI_FILE_MODE_CREATE);
     if (!mark)
         return false;
-    const bool flushed = !EFI_ERROR(mark->Flush(mark));
-    mark->Close(mark);
+    const bool flushed = !EFI_ERROR(note(stick, mark->Flush(mark)));
+    close(stick, mark);
     return flushed;
 }
 
-bool stick_take_mark(const struct firmware *firmware)
+bool stick_take_mark(struct stick *stick, const struct firmware *firmware)
 {
-    EFI_FILE_HANDLE mark = open_mark(firmware, false);
-    return mark && mark->Delete(mark) == EFI_SUCCESS; // which closes it, too
+    EFI_FILE_HANDLE mark = open_mark(stick, firmware, 0);
+    return mark && note(stick, mark->Delete(mark)) == EFI_SUCCESS; // which closes it, too
 }

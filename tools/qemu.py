@@ -172,7 +172,7 @@ class Qemu:
         m = self.machine
         if m.stick:
             return ["-drive", f"if=none,id=stick,format=raw,{m.stick_mode},file={m.stick}",
-                    "-device", "qemu-xhci", "-device", "usb-storage,drive=stick"]
+                    "-device", "qemu-xhci", "-device", "usb-storage,id=stick,drive=stick"]
         esp = self.home / "esp"
         if not (m.esp / "EFI/BOOT/BOOTX64.EFI").exists():
             raise Failure(f"{m.esp}/EFI/BOOT/BOOTX64.EFI is not there: run make first")

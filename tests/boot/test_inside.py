@@ -77,6 +77,37 @@ def assert_given_back(section, aps, warnings=()):
     assert told <= set(warnings), section
 
 
+# ---- the serial ports ----
+
+# IER, IIR, LCR, MCR and SCR of COM1 and COM2, by the Shell's mm; what it writes no firmware would.
+SET_UP = {0x3FC: 0x0B, 0x3FF: 0x77, 0x2F9: 0x05, 0x2FC: 0x0B, 0x2FF: 0x78}
+REGISTERS = [base + offset for base in (0x3F8, 0x2F8) for offset in (1, 2, 3, 4, 7)]
+LOOK = [f"mm {port:x} -w 1 -IO -n" for port in REGISTERS]
+WAYS_BACK = ["exit=no", "exit=no wake=firmware", "exit=no serial=0x2f8", "check=yes serial=0x2f8",
+             "help", "harvest=only", "colour=red rounds=0", "exit=no serial=off"]
+
+
+def registers(lines):
+    """What each command of LOOK said, as a list of values for each time it stood in the script."""
+    asked = [i for i, line in enumerate(lines) if re.fullmatch(r".*> mm [23]f[9-f] -w 1 -IO -n", line)]
+    values = [int(lines[i + 1].strip(), 16) for i in asked]
+    return [values[i:i + len(LOOK)] for i in range(0, len(values), len(LOOK))]
+
+
+def test_every_register_of_the_serial_ports_is_given_back():
+    """However a start comes back to firmware, both ports are as they were."""
+    script = [f"mm {port:x} {value:x} -w 1 -IO -n" for port, value in SET_UP.items()] + LOOK
+    for options in WAYS_BACK:
+        script += [f"{IMAGE} log=quiet {options}", *LOOK]
+    result = shell([*script, "reset -s"], serial_place=("-serial", "chardev:com1", "-serial", "null"))
+    found = registers(result.lines)
+    assert len(found) == 1 + len(WAYS_BACK), result.tail()
+    before = dict(zip(REGISTERS, found[0]))
+    assert {port: before[port] for port in SET_UP} == SET_UP, before
+    for options, now in zip(WAYS_BACK, found[1:]):
+        assert dict(zip(REGISTERS, now)) == before, options
+
+
 # ---- fifty runs, and then Linux ----
 
 OPTIONS = ["", "wake=broadcast", "wake=one-by-one sipis=2", "wake=firmware", "wake=broadcast rounds=3"]

@@ -157,7 +157,7 @@ def test_a_run_that_was_killed_leaves_its_beginning(stick):
                 break
         assert line.startswith("Starting CPU 3"), line
     assert_volume_is_sound(stick)
-    assert read(stick, "last.txt").endswith("Leaving firmware\n")
+    assert read(stick, "last.txt").endswith(f"Leaving firmware\n{SAVING}\n")
     told = records.parse_records(read(stick, "last.rec").splitlines())
     assert told[0]["ev"] == "start" and told[-1]["ev"] == "trampoline"
 
@@ -226,6 +226,44 @@ def test_a_read_only_stick_is_told_and_the_run_goes_on(stick):
     assert "not-saved" in warnings(result)
     assert result.greetings() == [(1, 1), (2, 2), (3, 3)]
     assert result.one("end")["ok"] == "1"
+
+
+REFUSED = "preload: a write is refused"
+SAVING = "Saving to \\reveille: a broken volume can take a minute"
+
+
+@pytest.mark.parametrize("answer, options, status", [
+    ("device", "", qemu.EXIT_OK), ("no-media", "", qemu.EXIT_OK), ("changed", "", qemu.EXIT_OK),
+    ("device", "again=yes", qemu.EXIT_OK), ("device", "exit=no end=debug-exit", qemu.EXIT_OK),
+    ("device", "check=yes end=debug-exit", qemu.EXIT_OK), ("device", "rounds=0", qemu.EXIT_REFUSED)])
+def test_a_volume_that_refuses_is_asked_once(boot, answer, options, status):
+    """All that is refused comes from one attempt, which was told before it, and the run goes on."""
+    result = boot(firmware=f"refuse-writes={answer}", options=options)
+    attempts = [i for i, line in enumerate(result.lines)
+                if line == REFUSED and result.lines[i - 1] != REFUSED]
+    assert len(attempts) == 1, result.tail()
+    assert result.lines[attempts[0] - 1] == SAVING
+    told = [r["detail"] for r in result.all("warning") if r["what"] == "not-saved"]
+    why = "the volume refused it" if answer == "device" else "the volume is gone"
+    assert told == [why + r": no \reveille\last.txt"], result.tail()
+    assert result.status == status, result.tail()
+
+
+def test_a_stick_that_is_pulled_out(stick):
+    """It is gone when the count-down ends: told, nothing is written, and the run goes on."""
+    set_options(stick, "wait=3")
+    before = stick.read_bytes()
+    with qemu.Qemu(qemu.Machine(stick=stick, stick_mode="snapshot=off")) as vm:
+        lines = []
+        for line in vm.lines():
+            lines.append(line)
+            if line.startswith("Leaving firmware in 3 s"):
+                vm.qmp("device_del", id="stick")
+        result = Result(lines, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
+    told = [r["detail"] for r in result.all("warning") if r["what"] == "not-saved"]
+    assert told == [r"the volume is gone: no \reveille\last.txt"], result.tail()
+    assert result.one("end")["ok"] == "1" and result.status == qemu.EXIT_OK
+    assert stick.read_bytes() == before
 
 
 def fill(stick):

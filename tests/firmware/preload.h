@@ -32,6 +32,7 @@ extern const struct behaviour behaviour_load_options;
 extern const struct behaviour behaviour_madt;
 extern const struct behaviour behaviour_mp_services;
 extern const struct behaviour behaviour_protect;
+extern const struct behaviour behaviour_refuse_writes;
 extern const struct behaviour behaviour_take_places;
 extern const struct behaviour behaviour_uefi_2_9;
 

@@ -656,8 +656,8 @@ static void test_proof_tells_levels(void **state)
     assert_int_equal(told.count, 11 + 2 * 2);
 }
 
-// Firmware may grant memory out of a piece that its map calls reserved: neither the arena nor what the
-// BSP touches is RAM to this map, and all of it is mapped and proved all the same.
+// Firmware may grant memory out of a piece that its map calls reserved: neither the arena nor what
+// the BSP touches is RAM to this map, and all of it is mapped and proved all the same.
 static void test_own_memory_that_the_map_does_not_call_ram(void **state)
 {
     static const uint64_t journal = 3 * GIB + 0x7000, shadow = 3 * GIB + 300 * MIB;

@@ -59,9 +59,10 @@ static int tear_down(void **state)
 // ---- what stands around the run after the exit ----
 
 _Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
-                       const struct options *options, struct console *console, enum exit_code code)
+                       const struct options *options, struct journal *waiting,
+                       struct console *console, enum exit_code code)
 {
-    (void)firmware, (void)machine, (void)options, (void)console, (void)code;
+    (void)firmware, (void)machine, (void)options, (void)waiting, (void)console, (void)code;
     longjmp(ended, 1);
 }
 
@@ -121,6 +122,11 @@ void firmware_wake_round(struct reveille *self, uint64_t line_us, struct wake_re
 }
 
 void run_stop_watchdog(const struct reveille *self)
+{
+    (void)self;
+}
+
+void run_allow_reset(struct reveille *self)
 {
     (void)self;
 }

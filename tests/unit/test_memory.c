@@ -322,10 +322,9 @@ static bool readable(const struct firmware *firmware, uint64_t address, uint64_t
 static void test_view_of_free_memory(void **state)
 {
     (void)state;
-    const struct firmware firmware =
-        WITH_MAP(AREA(EfiACPIReclaimMemory, 16 * MIB, 1),
-                 AREA(EfiConventionalMemory, 16 * MIB + 0x1000, 1),
-                 AREA(EfiACPIReclaimMemory, 16 * MIB + 0x2000, 1));
+    const struct firmware firmware = WITH_MAP(AREA(EfiACPIReclaimMemory, 16 * MIB, 1),
+                                              AREA(EfiConventionalMemory, 16 * MIB + 0x1000, 1),
+                                              AREA(EfiACPIReclaimMemory, 16 * MIB + 0x2000, 1));
 
     assert_true(readable(&firmware, 16 * MIB, PAGE_BYTES));
     assert_false(readable(&firmware, 16 * MIB, PAGE_BYTES + 1));
@@ -337,14 +336,13 @@ static void test_view_of_free_memory(void **state)
 static void test_view(void **state)
 {
     (void)state;
-    const struct firmware firmware =
-        WITH_MAP(AREA(EfiACPIReclaimMemory, 17 * MIB, 256), // straddled backwards: listed first
-                 AREA(EfiLoaderData, 0, 160), AREA(EfiBootServicesData, 16 * MIB, 256), //
-                 AREA(EfiReservedMemoryType, 18 * MIB, 1), // tables may lie in it
-                 AREA(EfiMemoryMappedIO, 18 * MIB + 0x1000, 1),
-                 AREA(EfiLoaderData, 18 * MIB + 0x2000, 1),
-                 AREA(EfiLoaderData, 20 * MIB + 8, 16), // not on a page
-                 AREA(EfiLoaderData, 24 * MIB, UINT64_MAX));
+    const struct firmware firmware = WITH_MAP(
+        AREA(EfiACPIReclaimMemory, 17 * MIB, 256), // straddled backwards: listed first
+        AREA(EfiLoaderData, 0, 160), AREA(EfiBootServicesData, 16 * MIB, 256), //
+        AREA(EfiReservedMemoryType, 18 * MIB, 1), // tables may lie in it
+        AREA(EfiMemoryMappedIO, 18 * MIB + 0x1000, 1), AREA(EfiLoaderData, 18 * MIB + 0x2000, 1),
+        AREA(EfiLoaderData, 20 * MIB + 8, 16), // not on a page
+        AREA(EfiLoaderData, 24 * MIB, UINT64_MAX));
     const uint64_t end = 18 * MIB + 0x1000; // of the run 16 MiB, 17 MiB, 18 MiB
 
     assert_true(readable(&firmware, 16 * MIB, 1));

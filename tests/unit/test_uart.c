@@ -16,6 +16,7 @@
 #include "fake_hw.h"
 
 #define PORT         UART_COM1
+#define IER          0x0fu // as firmware leaves it
 #define TICKS_PER_US 100u
 #define CLOCK_START  1000000u
 
@@ -26,10 +27,11 @@
 
 // What the model is, and what it has become.
 struct model {
-    bool has_scratch, stuck, answers_zero;
+    bool has_scratch, no_loop, stuck, answers_zero;
     uint8_t iir_fifo;             // IIR bits 7:6 once the FIFO has been enabled
     uint64_t ticks_per_character; // 0: sends at once
     uint8_t ier, lcr, mcr, fcr, scratch;
+    uint8_t had_ier; // as firmware left it
     uint16_t divisor;
     uint32_t queued;
     uint64_t head_done; // when the character in the shift register is out
@@ -58,7 +60,7 @@ static uint64_t line_status(struct model *model)
 
 static uint64_t modem_status(const struct model *model)
 {
-    if ((model->mcr & 0x10) == 0) {
+    if ((model->mcr & 0x10) == 0 || model->no_loop) {
         return 0xb0;
     }
     return (uint64_t)((model->mcr & 0x0c) << 4 | (model->mcr & 0x01) << 5 |
@@ -80,6 +82,10 @@ static uint64_t model_read(void *context, uint64_t address)
         return latch ? model->divisor >> 8u : model->ier;
     case 2:
         return (model->fcr & 1) != 0 ? model->iir_fifo | 1u : 1u;
+    case 3:
+        return model->lcr;
+    case 4:
+        return model->mcr;
     case 5:
         return line_status(model);
     case 6:
@@ -126,7 +132,7 @@ static void model_write(void *context, uint64_t address, uint64_t value)
         if (latch) {
             model->divisor = (uint16_t)((model->divisor & 0xff) | byte << 8);
         } else {
-            assert_int_equal(byte, 0); // no interrupt, ever
+            assert_true(byte == 0 || byte == model->had_ier); // no interrupt but as it was
             model->ier = byte;
         }
         break;
@@ -160,8 +166,13 @@ static void plug_in(struct model *model)
     fake_on_failure(fail_test);
     fake_start_clock(CLOCK_START, 10);
     fake_log_kinds(FAKE_IN8 | FAKE_OUT8);
-    *model = (struct model){
-        .has_scratch = true, .iir_fifo = 0xc0, .ier = 0x0f, .divisor = 1, .mcr = 0x0b};
+    *model = (struct model){.has_scratch = true,
+                            .iir_fifo = 0xc0,
+                            .ier = IER,
+                            .divisor = 1,
+                            .mcr = 0x0b,
+                            .scratch = 0x77,
+                            .had_ier = IER};
     fake_hook(FAKE_PORT8, PORT, PORT + 7, model_read, model_write, model);
 }
 
@@ -182,7 +193,11 @@ static void test_open(void **state)
     plug_in(&model);
     assert_int_equal(uart_open(&uart, PORT, TICKS_PER_US), STATUS_OK);
     FAKE_EXPECT_LOG({FAKE_IN8, 0x3fd, 0x60, 0, 0},  // LSR: not a floating bus
+                    {FAKE_IN8, 0x3fb, 0x00, 0, 0},  // LCR
+                    {FAKE_IN8, 0x3fc, 0x0b, 0, 0},  // MCR
+                    {FAKE_IN8, 0x3ff, 0x77, 0, 0},  // SCR
                     {FAKE_OUT8, 0x3fb, 0x03, 0, 0}, // LCR: 8N1, DLAB off
+                    {FAKE_IN8, 0x3f9, 0x0f, 0, 0},  // IER
                     {FAKE_OUT8, 0x3f9, 0x00, 0, 0}, // IER: nothing
                     {FAKE_OUT8, 0x3ff, 0x5a, 0, 0}, // SCR
                     {FAKE_IN8, 0x3ff, 0x5a, 0, 0},  //
@@ -194,6 +209,7 @@ static void test_open(void **state)
                     {FAKE_OUT8, 0x3fb, 0x03, 0, 0}, // LCR: DLAB off
                     {FAKE_OUT8, 0x3fc, 0x03, 0, 0}, // MCR: DTR, RTS; no OUT2, no loop
                     {FAKE_IN8, 0x3fd, 0x60, 0, 0},  // LSR: firmware's last character is out
+                    {FAKE_IN8, 0x3fa, 0x01, 0, 0},  // IIR: the FIFO is off
                     {FAKE_OUT8, 0x3fa, 0x07, 0, 0}, // FCR: on, both cleared
                     {FAKE_IN8, 0x3fa, 0xc1, 0, 0}); // IIR: a FIFO that works
     assert_true(uart.present);
@@ -250,10 +266,14 @@ static void test_absent_zero(void **state)
     plug_in(&model);
     model.answers_zero = true;
     assert_int_equal(uart_open(&uart, PORT, TICKS_PER_US), STATUS_NOT_FOUND);
-    FAKE_EXPECT_LOG({FAKE_IN8, 0x3fd, 0x00, 0, 0}, {FAKE_OUT8, 0x3fb, 0x03, 0, 0},
+    FAKE_EXPECT_LOG({FAKE_IN8, 0x3fd, 0x00, 0, 0}, {FAKE_IN8, 0x3fb, 0x00, 0, 0},
+                    {FAKE_IN8, 0x3fc, 0x00, 0, 0}, {FAKE_IN8, 0x3ff, 0x00, 0, 0},
+                    {FAKE_OUT8, 0x3fb, 0x03, 0, 0}, {FAKE_IN8, 0x3f9, 0x00, 0, 0},
                     {FAKE_OUT8, 0x3f9, 0x00, 0, 0}, {FAKE_OUT8, 0x3ff, 0x5a, 0, 0},
                     {FAKE_IN8, 0x3ff, 0x00, 0, 0}, {FAKE_OUT8, 0x3fc, 0x1a, 0, 0},
-                    {FAKE_IN8, 0x3fe, 0x00, 0, 0});
+                    {FAKE_IN8, 0x3fe, 0x00, 0, 0}, // no UART: all as it was
+                    {FAKE_OUT8, 0x3ff, 0x00, 0, 0}, {FAKE_OUT8, 0x3fc, 0x00, 0, 0},
+                    {FAKE_OUT8, 0x3f9, 0x00, 0, 0}, {FAKE_OUT8, 0x3fb, 0x00, 0, 0});
     assert_false(uart.present);
     fake_log_clear();
     assert_int_equal(uart_write(&uart, "abc", 3), STATUS_OK);
@@ -275,6 +295,7 @@ static void test_absent_constant(void **state)
 
     (void)state;
     plug_in(&model);
+    model.had_ier = 0x5a;
     fake_hook(FAKE_PORT8, PORT, PORT + 7, read_5a, model_write, &model);
     assert_int_equal(uart_open(&uart, PORT, TICKS_PER_US), STATUS_NOT_FOUND);
     assert_false(uart.present);
@@ -320,26 +341,30 @@ static void test_divisors(void **state)
     }
 }
 
+static size_t first_write(uint64_t address)
+{
+    size_t at = 0;
+    while (fake_log_at(at)->kind != FAKE_OUT8 || fake_log_at(at)->address != address)
+        at++;
+    return at;
+}
+
 // Nothing of firmware's last line is cleared away with the FIFO.
 static void test_open_lets_firmware_finish(void **state)
 {
     struct model model;
     struct uart uart;
-    size_t clear = 0;
 
     (void)state;
     plug_in(&model);
-    model.fcr = 1;
     model.ticks_per_character = 87 * TICKS_PER_US;
-    for (uint32_t i = 0; i < 16; i++) {
+    for (uint32_t i = 0; i < 2; i++) {
         take_character(&model, 'f');
     }
     assert_int_equal(uart_open(&uart, PORT, TICKS_PER_US), STATUS_OK);
-    while (fake_log_at(clear)->kind != FAKE_OUT8 || fake_log_at(clear)->address != PORT + 2) {
-        clear++;
-    }
-    assert_int_equal(fake_log_at(clear - 1)->value, 0x60);
-    assert_true(fake_log_at(clear)->tsc - 1000000 >= 16 * model.ticks_per_character);
+    const size_t clear = first_write(PORT + 2);
+    assert_int_equal(fake_log_at(clear - 2)->value, 0x60);
+    assert_true(fake_log_at(clear)->tsc - 1000000 >= 2 * model.ticks_per_character);
 }
 
 // The clock takes longer steps from here on: each look at a port that never answers is an event.
@@ -608,6 +633,147 @@ static void test_all_waits_have_a_bound(void **state)
     assert_true(uart.present);
 }
 
+// ---- given back ----
+
+// Everything in the model that is a register, but what is sent.
+static void assert_same_registers(const struct model *now, const struct model *before)
+{
+    assert_int_equal(now->ier, before->ier);
+    assert_int_equal(now->lcr, before->lcr);
+    assert_int_equal(now->mcr, before->mcr);
+    assert_int_equal(now->fcr, before->fcr);
+    assert_int_equal(now->scratch, before->scratch);
+    assert_int_equal(now->divisor, before->divisor);
+}
+
+static void check_close(const struct model *firmwares)
+{
+    struct model model;
+    struct uart uart;
+
+    plug_in(&model);
+    model = *firmwares;
+    model.had_ier = model.ier;
+    assert_int_equal(uart_open(&uart, PORT, TICKS_PER_US), STATUS_OK);
+    assert_int_equal(model.ier, 0);
+    assert_int_equal(model.lcr, 0x03);
+    assert_int_equal(model.mcr, 0x03);
+    assert_int_equal(uart_write(&uart, "abc", 3), STATUS_OK);
+    uart_close(&uart);
+    assert_memory_equal(model.sent, "abc", 3);
+    assert_same_registers(&model, firmwares);
+    assert_false(uart.present);
+    fake_log_clear();
+    assert_int_equal(uart_write(&uart, "more", 4), STATUS_OK);
+    uart_close(&uart); // once
+    fake_expect_log(__FILE__, __LINE__, NULL, 0);
+}
+
+static void test_every_register_is_given_back(void **state)
+{
+    static const struct model firmwares[] = {
+        {.has_scratch = true, .iir_fifo = 0xc0, .ier = IER, .divisor = 1, .mcr = 0x0b},
+        {.has_scratch = true, .iir_fifo = 0xc0, .lcr = 0x1b, .divisor = 12, .scratch = 0x77},
+        {.has_scratch = true,
+         .iir_fifo = 0xc0,
+         .fcr = 0xc1,
+         .lcr = 0x03,
+         .divisor = 1},                                                     // its level
+        {.has_scratch = true, .iir_fifo = 0x80, .fcr = 0x01, .divisor = 1}, // a FIFO that is broken
+        {.has_scratch = true,
+         .iir_fifo = 0xc0,
+         .divisor = 0,
+         .mcr = 0x10}, // never set up, in loopback
+        {.has_scratch = true, .iir_fifo = 0xc0, .lcr = 0x83, .divisor = 0x1234, .ier = IER},
+        {.has_scratch = false,
+         .iir_fifo = 0x00,
+         .divisor = 3,
+         .mcr = 0x2b,
+         .scratch = 0x42}, // an 8250
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof firmwares / sizeof firmwares[0]; i++)
+        check_close(&firmwares[i]);
+}
+
+// What firmware has received and not read yet is in the FIFO.
+static void test_a_fifo_that_is_on_is_left_alone(void **state)
+{
+    struct model model;
+    struct uart uart;
+
+    (void)state;
+    plug_in(&model);
+    model.fcr = 0xc1;
+    fake_log_kinds(FAKE_OUT8);
+    assert_int_equal(uart_open(&uart, PORT, TICKS_PER_US), STATUS_OK);
+    assert_int_equal(uart.fifo_bytes, 16);
+    uart_close(&uart);
+    for (size_t i = 0; i < fake_log_count(); i++)
+        assert_int_not_equal(fake_log_at(i)->address, PORT + 2);
+}
+
+// Not before the last character is out: a FIFO that is switched off loses what it holds.
+static void test_close_drains(void **state)
+{
+    struct model model;
+    struct uart uart;
+
+    (void)state;
+    plug_in(&model);
+    model.ticks_per_character = 87 * TICKS_PER_US;
+    open_port(&model, &uart);
+    assert_int_equal(uart_write(&uart, "0123456789", 10), STATUS_OK);
+    fake_log_clear();
+    uart_close(&uart);
+    assert_int_equal(fake_log_at(first_write(PORT + 2) - 1)->value, 0x60);
+}
+
+static void test_a_port_that_was_dropped_is_given_back(void **state)
+{
+    struct model model;
+    struct uart uart;
+
+    (void)state;
+    plug_in(&model);
+    const struct model firmwares = model;
+    open_port(&model, &uart);
+    get_stuck(&model);
+    assert_int_equal(uart_write(&uart, "0123456789abcdefXYZ", 19), STATUS_TIMEOUT);
+    fake_log_kinds(FAKE_OUT8);
+    fake_log_clear();
+    uart_close(&uart);
+    assert_same_registers(&model, &firmwares);
+    assert_true(fake_log_count() < 10); // no wait for it
+}
+
+static void test_a_probe_that_finds_nothing_leaves_all_as_it_was(void **state)
+{
+    struct model model;
+    struct uart uart;
+
+    (void)state;
+    plug_in(&model);
+    model.divisor = 0;
+    take_character(&model, 'f');
+    get_stuck(&model);
+    struct model firmwares = model;
+    assert_int_equal(uart_open(&uart, PORT, TICKS_PER_US), STATUS_TIMEOUT);
+    assert_same_registers(&model, &firmwares);
+
+    plug_in(&model);
+    model.has_scratch = false;
+    model.no_loop = true; // some other device's registers
+    model.divisor = 0;
+    model.scratch = 0;
+    firmwares = model;
+    assert_int_equal(uart_open(&uart, PORT, TICKS_PER_US), STATUS_NOT_FOUND);
+    firmwares.scratch = 0x42; // as it reads
+    assert_same_registers(&model, &firmwares);
+    uart_close(&uart);
+}
+
 #define MMIO 0xfe030000u
 
 // Device memory: the same model, a register every 4 bytes.
@@ -639,6 +805,10 @@ static void test_device_memory(void **state)
         assert_int_equal(uart_write(&uart, "hello", 5), STATUS_OK);
         assert_memory_equal(model.sent, "hello", 5);
         assert_int_equal(model.lcr, 0x03);
+        uart_close(&uart);
+        assert_int_equal(model.lcr, 0x00);
+        assert_int_equal(model.ier, IER);
+        assert_int_equal(model.divisor, 0x1234);
         for (size_t event = 0; event < fake_log_count(); event++)
             assert_true(fake_log_at(event)->address < 0x100 || fake_log_at(event)->address >= MMIO);
     }
@@ -717,6 +887,11 @@ int main(void)
         cmocka_unit_test(test_a_stopped_guest_keeps_its_port),
         cmocka_unit_test(test_a_crawling_port_is_dropped),
         cmocka_unit_test(test_all_waits_have_a_bound),
+        cmocka_unit_test(test_every_register_is_given_back),
+        cmocka_unit_test(test_a_fifo_that_is_on_is_left_alone),
+        cmocka_unit_test(test_close_drains),
+        cmocka_unit_test(test_a_port_that_was_dropped_is_given_back),
+        cmocka_unit_test(test_a_probe_that_finds_nothing_leaves_all_as_it_was),
         cmocka_unit_test(test_device_memory),
         cmocka_unit_test(test_a_rate_that_is_not_known_is_left_alone),
         cmocka_unit_test(test_stuck_device_memory_is_dropped),
