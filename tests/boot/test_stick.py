@@ -159,7 +159,7 @@ def test_a_run_that_was_killed_leaves_its_beginning(stick):
     assert_volume_is_sound(stick)
     assert read(stick, "last.txt").endswith(f"Leaving firmware\n{SAVING}\n")
     told = records.parse_records(read(stick, "last.rec").splitlines())
-    assert told[0]["ev"] == "start" and told[-1]["ev"] == "trampoline"
+    assert told[0]["ev"] == "start" and told[-1]["ev"] == "bound"
 
 
 def test_a_run_that_goes_on_keeps_the_one_before(stick):
@@ -296,7 +296,7 @@ def test_a_full_stick_takes_what_the_next_start_brings(stick, options, file):
     assert result.one("harvest")["saved"] == "1"
     assert "Leaving firmware\n" in read(stick, f"{file}.txt")
     told = records.parse_records(read(stick, f"{file}.rec").splitlines())
-    assert told[-1]["ev"] == ("end" if options == "again=yes" else "trampoline")
+    assert told[-1]["ev"] == ("end" if options == "again=yes" else "bound")
 
 
 KEYS = {" ": "spc", "=": "equal", "-": "minus", ",": "comma", "\r": "ret", "\b": "backspace"}
