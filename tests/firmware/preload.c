@@ -11,6 +11,7 @@ static const struct behaviour *const behaviours[] = {
     &behaviour_protect,
     &behaviour_take_places,
     &behaviour_refuse_writes,
+    &behaviour_idle_uart,
 };
 
 EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system);

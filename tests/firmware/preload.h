@@ -25,7 +25,8 @@ struct behaviour {
     EFI_STATUS (*start)(const struct preload *preload, const char *value);
 };
 
-extern const struct behaviour behaviour_protect, behaviour_take_places, behaviour_refuse_writes;
+extern const struct behaviour behaviour_protect, behaviour_take_places, behaviour_refuse_writes,
+    behaviour_idle_uart;
 
 // The number at the start of a text, decimal or 0x hex; 0 where there is none.
 uint64_t preload_number(const char *text);
