@@ -2,12 +2,14 @@
 missing."""
 
 import struct
+import threading
 
 import pytest
 
 import qemu
 import records
-from conftest import assert_all_greeted, assert_ended, consecutive
+from conftest import Result, assert_all_greeted, assert_ended, consecutive
+from watch import Watch
 
 
 # The largest first: the other boots then fill the time beside it.
@@ -133,6 +135,34 @@ def test_an_spcr_that_points_elsewhere(boot, tmp_path, kind, space, address, why
     assert_all_greeted(result, consecutive(2))
     serial = result.one("serial")
     assert (serial["found"], serial["spcr"]) == ("com1", why), serial
+
+
+FRAME_BUFFER = 0xC0F00000  # behind what is shown of it
+
+
+@pytest.mark.parametrize("bits", [8, 32])
+def test_a_serial_port_in_device_memory(tmp_path, bits):
+    """Every byte that is written to its transmitter, by whichever processor, before the exit and after
+    it; and none to COM1. Q35 has no such port: the idle registers stand in a frame buffer."""
+    table = spcr(tmp_path / "spcr", 0, 0, FRAME_BUFFER, bits)
+    gdb = ("-chardev", f"socket,id=gdb0,path={tmp_path / 'gdb'},server=on,wait=off", "-gdb", "chardev:gdb0")
+    machine = qemu.Machine(firmware=f"idle-uart={FRAME_BUFFER:#x},{bits // 8}", extra=table + gdb)
+    written = bytearray()
+    with qemu.Qemu(machine) as vm:
+        watch = Watch(tmp_path / "gdb", FRAME_BUFFER, machine.timeout_s())
+        reader = threading.Thread(target=lambda: written.extend(watch.bytes()), daemon=True)
+        reader.start()
+        com1 = list(vm.lines())
+        reader.join(qemu.GRACE_S)
+        said = bytes(written).lstrip(b"\0")  # what clears the registers
+        lines = said.decode("ascii").replace("\r", "").split("\n")
+        result = Result(lines, said, vm.status, vm.timed_out, vm.stderr())
+    assert_all_greeted(result, consecutive(4))
+    serial = result.one("serial")
+    assert (serial["found"], serial["by"]) == ("mmio", "spcr")
+    assert records.number(serial["mmio"]) == FRAME_BUFFER
+    assert lines[-2].startswith("REVEILLE ev=end ") and not lines[-1]
+    assert not [line for line in com1 if line.startswith(("REVEILLE", "Hello"))]
 
 
 # ---- before and after ----

@@ -28,6 +28,7 @@ struct behaviour {
 extern const struct behaviour behaviour_fadt;
 extern const struct behaviour behaviour_framebuffer;
 extern const struct behaviour behaviour_grow_map;
+extern const struct behaviour behaviour_idle_uart;
 extern const struct behaviour behaviour_load_options;
 extern const struct behaviour behaviour_madt;
 extern const struct behaviour behaviour_mp_services;
