@@ -8,6 +8,7 @@ export SOURCE_DATE_EPOCH ?= 1767225600
 Q := $(if $(V),,@)
 
 CC      := gcc
+LD      := ld
 OBJCOPY := objcopy
 HOSTCC  := gcc
 CLANG   := clang
@@ -23,7 +24,6 @@ OPTIONS ?=
 OVMF    ?=
 export SMP CPU MEM MACHINE ACCEL OPTIONS OVMF
 
-GNUEFI_LIB := /usr/lib
 INCLUDES   := -Iinclude -Ihw -Iconsole -Itrampoline -Ismp
 
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef \
@@ -166,7 +166,7 @@ $(B)/trampoline/ap_start.o: trampoline/ap_start.S include/handoff.h trampoline/i
 	$(Q)$(PYTHON) tools/check_trampoline.py $@
 
 $(B)/trampoline/ap_start.elf: $(B)/trampoline/ap_start.o
-	$(Q)ld -m elf_x86_64 -Ttext=0 -e 0 --build-id=none -o $@ $<
+	$(Q)$(LD) -m elf_x86_64 -Ttext=0 -e 0 --build-id=none -o $@ $<
 
 $(B)/trampoline/ap_start.bin: $(B)/trampoline/ap_start.elf
 	$(Q)$(OBJCOPY) -O binary -j .text $< $@
@@ -206,16 +206,19 @@ $(B)/image/%.o: %.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) -c -g -Iinclude -Ismp -MMD -MP -o $@ $<
 
-$(B)/BOOTX64.so: $(IMAGE_OBJ) efi/image.lds
-	$(Q)ld $(LDFLAGS) -o $@ $(GNUEFI_LIB)/crt0-efi-x86_64.o $(IMAGE_OBJ) $(GNUEFI_LIB)/libgnuefi.a
+# An EFI application: the ELF file that keeps its symbols, of the objects it depends on, and the image.
+$(B)/%.so: efi/image.lds
+	$(Q)$(LD) $(LDFLAGS) -o $@ $(filter %.o,$^)
 
-$(B)/BOOTX64.debug: $(B)/BOOTX64.so
-	$(Q)$(OBJCOPY) --only-keep-debug $< $@
-
-$(B)/BOOTX64.EFI: $(B)/BOOTX64.so tools/finish_image.py
+$(B)/%.EFI: $(B)/%.so tools/finish_image.py
 	$(Q)$(OBJCOPY) -S -j .text -j .rodata -j .data -j .dynamic -j .relr -j .dynsym -j .bss -j .reloc -j .sbat \
 	    --output-target=efi-app-x86_64 --section-alignment=4096 $< $@
 	$(Q)$(PYTHON) tools/finish_image.py $@
+
+$(B)/BOOTX64.so: $(IMAGE_OBJ)
+
+$(B)/BOOTX64.debug: $(B)/BOOTX64.so
+	$(Q)$(OBJCOPY) --only-keep-debug $< $@
 
 $(B)/esp/EFI/BOOT/BOOTX64.EFI: $(B)/BOOTX64.EFI $(wildcard esp/*)
 	@mkdir -p $(@D)
