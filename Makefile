@@ -43,6 +43,10 @@ IMAGE_S   := $(wildcard smp/*.S)
 FONTS     := $(wildcard $(foreach size,8x16 12x24 16x32,/usr/share/consolefonts/spleen-$(size).psfu.gz))
 IMAGE_OBJ := $(B)/image/console/font_data.o $(IMAGE_C:%.c=$(B)/image/%.o) $(IMAGE_S:%.S=$(B)/image/%.o) $(B)/image/trampoline/blob.o
 
+# Firmware that does not forgive, for the boot tests: an application that starts the image.
+PRELOAD_OBJ := $(patsubst %.c,$(B)/image/%.o,$(wildcard tests/firmware/*.c)) \
+               $(patsubst %,$(B)/image/%.o,efi/relocate efi/sbat hw/mem)
+
 # The host: the same sources under ASan and UBSan, with a fake machine behind the seam. Of efi/ what can be
 # tried against a fake firmware.
 HOST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
@@ -63,7 +67,7 @@ BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run test hostile bench image stick iso usb signed debug host explain help setup unit fuzz clang clean
+.PHONY: all run test hostile bench image firmware stick iso usb signed debug host explain help setup unit fuzz clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -77,13 +81,13 @@ run:
 ## make test       install what is missing, run every test there is; the last line counts them
 test:
 	@tools/setup build run test iso sign
-	@$(BUILD) all host image
+	@$(BUILD) all host image firmware
 	@$(PYTHON) tools/test.py
 
 ## make hostile    firmware, machines and tables that do not forgive: a line for each row of docs/hostile.md
 hostile:
 	@tools/setup build run test
-	@$(BUILD) all host image
+	@$(BUILD) all host image firmware
 	@$(PYTHON) tools/hostile.py
 
 ## make bench      wakes side by side: null, Reveille, firmware, Linux; SIZES= RUNS= BENCH=long BASE= RESUME=1
@@ -198,6 +202,10 @@ $(B)/image/efi/%.o: efi/%.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(IMAGE_CFLAGS) $(EFI_CFLAGS) -MMD -MP -c -o $@ $<
 
+$(B)/image/tests/firmware/%.o: tests/firmware/%.c Makefile
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(IMAGE_CFLAGS) $(EFI_CFLAGS) -MMD -MP -c -o $@ $<
+
 $(B)/image/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(IMAGE_CFLAGS) -MMD -MP -c -o $@ $<
@@ -208,6 +216,7 @@ $(B)/image/%.o: %.S
 
 # An EFI application: the ELF file that keeps its symbols, of the objects it depends on, and the image.
 $(B)/%.so: efi/image.lds
+	@mkdir -p $(@D)
 	$(Q)$(LD) $(LDFLAGS) -o $@ $(filter %.o,$^)
 
 $(B)/%.EFI: $(B)/%.so tools/finish_image.py
@@ -216,6 +225,7 @@ $(B)/%.EFI: $(B)/%.so tools/finish_image.py
 	$(Q)$(PYTHON) tools/finish_image.py $@
 
 $(B)/BOOTX64.so: $(IMAGE_OBJ)
+$(B)/firmware/preload.so: $(PRELOAD_OBJ)
 
 $(B)/BOOTX64.debug: $(B)/BOOTX64.so
 	$(Q)$(OBJCOPY) --only-keep-debug $< $@
@@ -235,6 +245,9 @@ $(B)/reveille.iso: $(B)/esp/EFI/BOOT/BOOTX64.EFI tools/image.py
 	$(Q)find $(B)/iso -exec touch -d @$(SOURCE_DATE_EPOCH) {} +
 	$(Q)xorriso -report_about WARNING -as mkisofs -o $@ -V REVEILLE -r -append_partition 2 0xef $(B)/efi.fat \
 	    -appended_part_as_gpt -e --interval:appended_partition_2:all:: -no-emul-boot $(B)/iso
+
+# What the boot tests start in place of the image, to change firmware's behaviour first.
+firmware: $(B)/firmware/preload.EFI
 
 # ---- the host ----
 

@@ -71,6 +71,7 @@ class Machine:
     ovmf: str = ""  # the code file; empty: the first pair of ovmf.txt that exists
     options: str = ""  # for \reveille.cfg
     shell: str | None = None  # startup.nsh of a Shell; the image is then \reveille\BOOTX64.EFI only
+    firmware: str = ""  # words for tests/firmware/preload.c, which then starts before the image
     esp: pathlib.Path = BUILD / "esp"
     files: dict = dataclasses.field(default_factory=dict)  # more for the ESP's root: name -> path
     stick: pathlib.Path | None = None  # a disk image on a USB stick, instead of the ESP
@@ -183,6 +184,11 @@ class Qemu:
             (esp / "reveille").mkdir()
             (esp / "EFI/BOOT/BOOTX64.EFI").rename(esp / "reveille/BOOTX64.EFI")
             (esp / "startup.nsh").write_text(m.shell.replace("\n", "\r\n"))
+        if m.firmware:
+            (esp / "reveille").mkdir(exist_ok=True)
+            (esp / "EFI/BOOT/BOOTX64.EFI").rename(esp / "reveille/BOOTX64.EFI")
+            shutil.copyfile(BUILD / "firmware/preload.EFI", esp / "EFI/BOOT/BOOTX64.EFI")
+            (esp / "firmware.cfg").write_text(m.firmware + "\n")
         image.make_image(esp, self.home / "esp.img")
         return ["-drive", f"format=raw,file={self.home}/esp.img"]
 

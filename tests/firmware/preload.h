@@ -1,0 +1,38 @@
+// Firmware that does not forgive, for the boot tests: an application that is started in place of
+// the image, changes firmware's behaviour as \firmware.cfg says, and then starts the image itself.
+// One file for each behaviour. Surprise: it stays in memory until the image returns or leaves
+// firmware, so what it hooks goes on.
+#pragma once
+
+#include <efi.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct preload {
+    EFI_HANDLE handle;
+    EFI_SYSTEM_TABLE *system;
+    EFI_BOOT_SERVICES *boot;
+    EFI_LOADED_IMAGE *loaded; // the preloader's own
+    EFI_HANDLE image;         // Reveille, loaded and not started yet
+    EFI_LOADED_IMAGE *image_loaded;
+};
+
+// A behaviour: the word that asks for it in \firmware.cfg, `name` or `name=value`.
+struct behaviour {
+    const char *name;
+    // `value` is NUL-terminated, "" where there is none. A failure ends the test's run.
+    EFI_STATUS (*start)(const struct preload *preload, const char *value);
+};
+
+extern const struct behaviour behaviour_protect, behaviour_take_places;
+
+// The number at the start of a text, decimal or 0x hex; 0 where there is none.
+uint64_t preload_number(const char *text);
+
+// Says a line on firmware's console.
+void preload_say(const struct preload *preload, const CHAR16 *text);
+
+// Puts `hook` in the place of the boot service at `slot`, a field of the boot services' table, and
+// mends the table's CRC. Returns what stood there.
+void *preload_hook(const struct preload *preload, void *slot, void *hook);
