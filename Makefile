@@ -7,6 +7,9 @@ export SOURCE_DATE_EPOCH ?= 1767225600
 # V=1 shows the commands.
 Q := $(if $(V),,@)
 
+# A word for the shell, whatever stands in it: the tree may lie in a folder of any name.
+quote = '$(subst ','\'',$(1))'
+
 CC      := gcc
 LD      := ld
 OBJCOPY := objcopy
@@ -14,6 +17,13 @@ HOSTCC  := gcc
 CLANG   := clang
 PYTHON  := /usr/bin/python3
 B       := build
+
+# The tree may lie anywhere, since a path in here begins at its root; but B stands in targets, where make has no
+# quotes.
+UNFIT := , ' " ` & ; ( ) [ ] { } < > | * ? ! ~ $$ % : = \ \#
+ifneq ($(words $(B))$(strip $(foreach c,$(UNFIT),$(findstring $(c),$(B)))),1)
+$(error B=$(B): make cannot build in a folder of that name: choose one without blanks and $(UNFIT))
+endif
 
 SMP     ?= 4
 CPU     ?= max
@@ -26,17 +36,20 @@ export SMP CPU MEM MACHINE ACCEL OPTIONS OVMF
 
 INCLUDES   := -Iinclude -Ihw -Iconsole -Itrampoline -Ismp
 
+# WERROR=1: a warning stops the build, as it does in `make test`. Not by default, so that what only a newer
+# compiler or linker warns of stops nobody who wants to try the image.
+WERROR   ?=
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef \
-            -Wvla -Wpointer-arith -Wcast-qual -Wwrite-strings -Werror
+            -Wvla -Wpointer-arith -Wcast-qual -Wwrite-strings $(if $(WERROR),-Werror)
 
 # The image; clang needs -Oz to stay within its limit of bytes. Freestanding, no SSE (an AP has not set it up), no red zone (exceptions use the stack).
 IMAGE_CFLAGS := -std=gnu17 $(if $(filter $(CLANG),$(CC)),-Oz,-Os) -g -ffreestanding -fpic -fvisibility=hidden -fshort-wchar \
                 -fno-stack-protector -mno-red-zone -mgeneral-regs-only -fcf-protection=none \
                 -fno-asynchronous-unwind-tables -fno-ident -ffunction-sections -fdata-sections \
-                -ffile-prefix-map=$(CURDIR)=. $(WARNINGS) $(INCLUDES) -DVERSION='"$(VERSION)"'
+                $(call quote,-ffile-prefix-map=$(CURDIR)=.) $(WARNINGS) $(INCLUDES) -DVERSION='"$(VERSION)"'
 EFI_CFLAGS   := -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 -DGNU_EFI_USE_MS_ABI
 LDFLAGS      := -nostdlib -shared -Bsymbolic -znocombreloc -zpack-relative-relocs -zmax-page-size=4096 --no-undefined \
-                --gc-sections --build-id=none --fatal-warnings --orphan-handling=error -ztext -T efi/image.lds
+                --gc-sections --build-id=none $(if $(WERROR),--fatal-warnings) --orphan-handling=error -ztext -T efi/image.lds
 
 IMAGE_C   := $(wildcard efi/*.c smp/*.c console/*.c trampoline/*.c hw/*.c)
 IMAGE_S   := $(wildcard smp/*.S)
@@ -114,15 +127,15 @@ iso:
 usb:
 	@tools/setup build
 	@$(BUILD) $(B)/reveille.img
-	@$(PYTHON) tools/usb.py $(B)/reveille.img "$(DEV)"
+	@$(PYTHON) tools/usb.py $(B)/reveille.img $(call quote,$(DEV))
 
 ## make signed     build/signed/ and build/reveille-signed.img for Secure Boot, by KEY=file.key CERT=file.crt
 signed:
-	@test -r "$(KEY)" -a -r "$(CERT)" || { echo "usage: make signed KEY=file.key CERT=file.crt" >&2; exit 1; }
+	@test -r $(call quote,$(KEY)) -a -r $(call quote,$(CERT)) || { echo "usage: make signed KEY=file.key CERT=file.crt" >&2; exit 1; }
 	@tools/setup build sign
 	@$(BUILD) all
 	$(Q)rm -rf $(B)/signed && cp -r $(B)/esp $(B)/signed
-	$(Q)sbsign --key "$(KEY)" --cert "$(CERT)" --output $(B)/signed/EFI/BOOT/BOOTX64.EFI $(B)/BOOTX64.EFI
+	$(Q)sbsign --key $(call quote,$(KEY)) --cert $(call quote,$(CERT)) --output $(B)/signed/EFI/BOOT/BOOTX64.EFI $(B)/BOOTX64.EFI
 	$(Q)$(PYTHON) tools/image.py $(B)/signed $(B)/reveille-signed.img
 
 ## make debug      make run, stopped at the first stage, with GDB attached and symbols loaded
@@ -146,7 +159,7 @@ fuzz: $(FUZZ)
 unit: $(UNIT)
 	@for t in $(UNIT); do "$$t" || exit 1; done
 
-## make clang      the whole image built by clang as well, warnings as errors
+## make clang      the whole image built by clang as well
 clang:
 	@$(BUILD) CC=$(CLANG) B=build/clang all
 
@@ -244,7 +257,7 @@ $(B)/reveille.iso: $(B)/esp/EFI/BOOT/BOOTX64.EFI tools/image.py
 	$(Q)$(PYTHON) tools/image.py --cd $(B)/esp $(B)/efi.fat
 	$(Q)find $(B)/iso -exec touch -d @$(SOURCE_DATE_EPOCH) {} +
 	$(Q)xorriso -report_about WARNING -as mkisofs -o $@ -V REVEILLE -r -append_partition 2 0xef $(B)/efi.fat \
-	    -appended_part_as_gpt -e --interval:appended_partition_2:all:: -no-emul-boot $(B)/iso
+	    -appended_part_as_gpt -e --interval:appended_partition_2:all:: -no-emul-boot -graft-points /=$(B)/iso
 
 # What the boot tests start in place of the image, to change firmware's behaviour first.
 firmware: $(B)/firmware/preload.EFI
