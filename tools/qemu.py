@@ -124,6 +124,13 @@ def find_ovmf(code=""):
     raise Failure(f"no OVMF: {code} or its variables are not there (tools/setup run installs it)")
 
 
+def folder_for_sockets():
+    """The folder of temporary files, or /tmp if its path is too long: a socket's has at most 107 bytes
+    (unix(7)), and ours has a folder of 17 and a name of 3 below it."""
+    folder = tempfile.gettempdir()
+    return folder if len(os.fsencode(folder)) + len("/reveille-xxxxxxxx/qmp") <= 107 else "/tmp"
+
+
 def option_value(path):
     """A path as a value in one of QEMU's lists of options, where a comma ends a value."""
     return str(path).replace(",", ",,")
@@ -142,7 +149,7 @@ class Qemu:
     def __init__(self, machine, stopped=False, serial_file=None):
         self.machine = machine
         self.serial_file = serial_file  # COM1 goes there, and lines() yields nothing
-        self.home = pathlib.Path(tempfile.mkdtemp(prefix="reveille-"))
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="reveille-", dir=folder_for_sockets()))
         self.qmp_path = self.home / "qmp"
         self.gdb_path = self.home / "gdb"
         self.raw = bytearray()  # every byte of the serial port
