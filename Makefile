@@ -32,7 +32,7 @@ MACHINE ?= q35
 ACCEL   ?= tcg,thread=single
 OPTIONS ?=
 OVMF    ?=
-export SMP CPU MEM MACHINE ACCEL OPTIONS OVMF
+export SMP CPU MEM MACHINE ACCEL OPTIONS OVMF SUITES
 
 INCLUDES   := -Iinclude -Ihw -Iconsole -Itrampoline -Ismp
 
@@ -80,7 +80,7 @@ BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run test hostile bench image firmware stick iso usb signed debug host explain help setup unit fuzz clang clean
+.PHONY: all run test hostile bench distributions image firmware stick iso usb signed debug host explain help setup unit fuzz clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -108,6 +108,11 @@ bench:
 	@tools/setup build bench
 	@$(BUILD) all $(B)/host/unit/test_scale
 	@$(PYTHON) tools/bench.py
+
+## make distributions   make run as a new user would, in a chroot of each Debian; as root; SUITES=
+distributions:
+	@tools/setup build distributions
+	@$(PYTHON) tools/distributions.py
 
 ## make image      build/reveille.img: GPT with a FAT ESP, ready for dd
 image: $(B)/reveille.img
