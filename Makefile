@@ -109,7 +109,7 @@ bench:
 	@$(BUILD) all $(B)/host/unit/test_scale
 	@$(PYTHON) tools/bench.py
 
-## make distributions   make run as a new user would, in a chroot of each Debian; as root; SUITES=
+## make distributions   `make run` as a new user, in chroots of Debian 13, 12 and testing; as root; SUITES=
 distributions:
 	@tools/setup build distributions
 	@$(PYTHON) tools/distributions.py

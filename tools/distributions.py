@@ -133,7 +133,7 @@ def try_suite(suite, bundle, log):
         lines = log.read_text(errors="replace").splitlines()
         good = status == 0 and any(re.match(r"REVEILLE ev=end ok=1 ", line) for line in lines)
         why = "" if good else (f"make run: out of time after {RUN_S} s" if status is None
-                               else f"make run: exit status {status}") + f", see {log.relative_to(ROOT)}"
+                               else f"make run: exit status {status}") + f", see {log}"
         return Outcome(suite, "ok" if good else "FAILED", why, time.monotonic() - started, versions(chroot))
 
 
@@ -154,7 +154,7 @@ def main():
     outcomes = []
     for suite in os.environ.get("SUITES", "").split() or SUITES:
         log = logs / f"{suite}.log"
-        print(f"distributions: {suite}, in full in {log.relative_to(ROOT)}", flush=True)
+        print(f"distributions: {suite}, in full in {log}", flush=True)
         outcomes.append(try_suite(suite, bundle, log))
     print(*(outcome.line() for outcome in outcomes), sep="\n")
     counts = {word: sum(o.verdict == word for o in outcomes) for word in ("ok", "FAILED", "skipped")}
