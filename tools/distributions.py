@@ -86,16 +86,15 @@ def apt_options():
     return [line for line in dump.stdout.splitlines() if pattern.fullmatch(line)]
 
 
-def last_complaint(log):
+def first_complaint(log):
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith(("E: ", "setup: ")) and "mmdebstrap" not in line]
-    return (errors or lines or ["no message"])[-1]
+    return next((line for line in lines if line.startswith(("E: ", "setup: "))), "no message")
 
 
 def set_up(suite, chroot, sources, log):
     with open(log, "w", encoding="utf-8") as out:
         if command([ROOT / "tools/setup", "sources", suite, sources], MINUTE, out):
-            raise Skipped(last_complaint(log))
+            raise Skipped(first_complaint(log))
         source = next(sources.iterdir())
         include = "git,make" + (",ca-certificates" if "https:" in source.read_text() else "")
         words = ["mmdebstrap", "--mode=root", "--variant=apt", f"--include={include}",
@@ -104,7 +103,7 @@ def set_up(suite, chroot, sources, log):
     if status is None:
         raise Skipped(f"not set up in {SET_UP_S} s")
     if status:
-        raise Skipped(last_complaint(log))
+        raise Skipped(first_complaint(log))
 
 
 def versions(chroot):

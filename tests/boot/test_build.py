@@ -73,8 +73,8 @@ def test_gdb_takes_a_path_of_any_name(tmp_path):
 
 @pytest.mark.parametrize("folder", ["a b", "a:b", "a(b)", "a'b", "a,b", "a$$b", "a\\#b", "a\\b", ""])
 def test_a_build_folder_that_make_cannot_name_is_refused(folder):
-    done = make(f"B={folder}", "all")
-    assert done.returncode == 2 and "Nothing to be done" not in done.stdout
+    done = make("-n", f"B={folder}", "all")
+    assert done.returncode == 2
     assert re.fullmatch(r"Makefile:\d+: \*\*\* B=.*: make cannot build in a folder of that name: "
                         r"choose one without .*\n", done.stderr), done.stderr
 
