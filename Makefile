@@ -7,12 +7,23 @@ export SOURCE_DATE_EPOCH ?= 1767225600
 # V=1 shows the commands.
 Q := $(if $(V),,@)
 
+# A word for the shell, whatever stands in it: the tree may lie in a folder of any name.
+quote = '$(subst ','\'',$(1))'
+
 CC      := gcc
+LD      := ld
 OBJCOPY := objcopy
 HOSTCC  := gcc
 CLANG   := clang
 PYTHON  := /usr/bin/python3
 B       := build
+
+# The tree may lie anywhere, since a path in here begins at its root; but B stands in targets, where make has no
+# quotes.
+UNFIT := , ' " ` & ; ( ) [ ] { } < > | * ? ! ~ $$ % : = \ \#
+ifneq ($(words $(B))$(strip $(foreach c,$(UNFIT),$(findstring $(c),$(B)))),1)
+$(error B=$(B): make cannot build in a folder of that name: choose one without blanks and $(UNFIT))
+endif
 
 SMP     ?= 4
 CPU     ?= max
@@ -21,22 +32,24 @@ MACHINE ?= q35
 ACCEL   ?= tcg,thread=single
 OPTIONS ?=
 OVMF    ?=
-export SMP CPU MEM MACHINE ACCEL OPTIONS OVMF
+export SMP CPU MEM MACHINE ACCEL OPTIONS OVMF SUITES
 
-GNUEFI_LIB := /usr/lib
 INCLUDES   := -Iinclude -Ihw -Iconsole -Itrampoline -Ismp
 
+# WERROR=1: a warning stops the build, as it does in `make test`. Not by default, so that what only a newer
+# compiler or linker warns of stops nobody who wants to try the image.
+WERROR   ?=
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef \
-            -Wvla -Wpointer-arith -Wcast-qual -Wwrite-strings -Werror
+            -Wvla -Wpointer-arith -Wcast-qual -Wwrite-strings $(if $(WERROR),-Werror)
 
 # The image; clang needs -Oz to stay within its limit of bytes. Freestanding, no SSE (an AP has not set it up), no red zone (exceptions use the stack).
 IMAGE_CFLAGS := -std=gnu17 $(if $(filter $(CLANG),$(CC)),-Oz,-Os) -g -ffreestanding -fpic -fvisibility=hidden -fshort-wchar \
                 -fno-stack-protector -mno-red-zone -mgeneral-regs-only -fcf-protection=none \
                 -fno-asynchronous-unwind-tables -fno-ident -ffunction-sections -fdata-sections \
-                -ffile-prefix-map=$(CURDIR)=. $(WARNINGS) $(INCLUDES) -DVERSION='"$(VERSION)"'
+                $(call quote,-ffile-prefix-map=$(CURDIR)=.) $(WARNINGS) $(INCLUDES) -DVERSION='"$(VERSION)"'
 EFI_CFLAGS   := -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 -DGNU_EFI_USE_MS_ABI
 LDFLAGS      := -nostdlib -shared -Bsymbolic -znocombreloc -zpack-relative-relocs -zmax-page-size=4096 --no-undefined \
-                --gc-sections --build-id=none --fatal-warnings --orphan-handling=error -ztext -T efi/image.lds
+                --gc-sections --build-id=none $(if $(WERROR),--fatal-warnings) --orphan-handling=error -ztext -T efi/image.lds
 
 IMAGE_C   := $(wildcard efi/*.c smp/*.c console/*.c trampoline/*.c hw/*.c)
 IMAGE_S   := $(wildcard smp/*.S)
@@ -67,7 +80,7 @@ BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run test hostile bench image firmware stick iso usb signed debug host explain help setup unit fuzz clang clean
+.PHONY: all run test hostile bench distributions image firmware stick iso usb signed debug host explain help setup unit fuzz clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -96,6 +109,11 @@ bench:
 	@$(BUILD) all $(B)/host/unit/test_scale
 	@$(PYTHON) tools/bench.py
 
+## make distributions   `make run` as a new user, in chroots of Debian 13, 12 and testing; as root; SUITES=
+distributions:
+	@tools/setup build distributions
+	@$(PYTHON) tools/distributions.py
+
 ## make image      build/reveille.img: GPT with a FAT ESP, ready for dd
 image: $(B)/reveille.img
 
@@ -114,15 +132,15 @@ iso:
 usb:
 	@tools/setup build
 	@$(BUILD) $(B)/reveille.img
-	@$(PYTHON) tools/usb.py $(B)/reveille.img "$(DEV)"
+	@$(PYTHON) tools/usb.py $(B)/reveille.img $(call quote,$(DEV))
 
 ## make signed     build/signed/ and build/reveille-signed.img for Secure Boot, by KEY=file.key CERT=file.crt
 signed:
-	@test -r "$(KEY)" -a -r "$(CERT)" || { echo "usage: make signed KEY=file.key CERT=file.crt" >&2; exit 1; }
+	@test -r $(call quote,$(KEY)) -a -r $(call quote,$(CERT)) || { echo "usage: make signed KEY=file.key CERT=file.crt" >&2; exit 1; }
 	@tools/setup build sign
 	@$(BUILD) all
 	$(Q)rm -rf $(B)/signed && cp -r $(B)/esp $(B)/signed
-	$(Q)sbsign --key "$(KEY)" --cert "$(CERT)" --output $(B)/signed/EFI/BOOT/BOOTX64.EFI $(B)/BOOTX64.EFI
+	$(Q)sbsign --key $(call quote,$(KEY)) --cert $(call quote,$(CERT)) --output $(B)/signed/EFI/BOOT/BOOTX64.EFI $(B)/BOOTX64.EFI
 	$(Q)$(PYTHON) tools/image.py $(B)/signed $(B)/reveille-signed.img
 
 ## make debug      make run, stopped at the first stage, with GDB attached and symbols loaded
@@ -146,7 +164,7 @@ fuzz: $(FUZZ)
 unit: $(UNIT)
 	@for t in $(UNIT); do "$$t" || exit 1; done
 
-## make clang      the whole image built by clang as well, warnings as errors
+## make clang      the whole image built by clang as well
 clang:
 	@$(BUILD) CC=$(CLANG) B=build/clang all
 
@@ -170,7 +188,7 @@ $(B)/trampoline/ap_start.o: trampoline/ap_start.S include/handoff.h trampoline/i
 	$(Q)$(PYTHON) tools/check_trampoline.py $@
 
 $(B)/trampoline/ap_start.elf: $(B)/trampoline/ap_start.o
-	$(Q)ld -m elf_x86_64 -Ttext=0 -e 0 --build-id=none -o $@ $<
+	$(Q)$(LD) -m elf_x86_64 -Ttext=0 -e 0 --build-id=none -o $@ $<
 
 $(B)/trampoline/ap_start.bin: $(B)/trampoline/ap_start.elf
 	$(Q)$(OBJCOPY) -O binary -j .text $< $@
@@ -214,19 +232,21 @@ $(B)/image/%.o: %.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) -c -g -Iinclude -Ismp -MMD -MP -o $@ $<
 
-$(B)/BOOTX64.so: $(IMAGE_OBJ)
-$(B)/firmware/preload.so: $(PRELOAD_OBJ)
-$(B)/BOOTX64.so $(B)/firmware/preload.so: efi/image.lds
+# An EFI application: the ELF file that keeps its symbols, of the objects it depends on, and the image.
+$(B)/%.so: efi/image.lds
 	@mkdir -p $(@D)
-	$(Q)ld $(LDFLAGS) -o $@ $(GNUEFI_LIB)/crt0-efi-x86_64.o $(filter %.o,$^) $(GNUEFI_LIB)/libgnuefi.a
-
-$(B)/BOOTX64.debug: $(B)/BOOTX64.so
-	$(Q)$(OBJCOPY) --only-keep-debug $< $@
+	$(Q)$(LD) $(LDFLAGS) -o $@ $(filter %.o,$^)
 
 $(B)/%.EFI: $(B)/%.so tools/finish_image.py
 	$(Q)$(OBJCOPY) -S -j .text -j .rodata -j .data -j .dynamic -j .relr -j .dynsym -j .bss -j .reloc -j .sbat \
 	    --output-target=efi-app-x86_64 --section-alignment=4096 $< $@
 	$(Q)$(PYTHON) tools/finish_image.py $@
+
+$(B)/BOOTX64.so: $(IMAGE_OBJ)
+$(B)/firmware/preload.so: $(PRELOAD_OBJ)
+
+$(B)/BOOTX64.debug: $(B)/BOOTX64.so
+	$(Q)$(OBJCOPY) --only-keep-debug $< $@
 
 $(B)/esp/EFI/BOOT/BOOTX64.EFI: $(B)/BOOTX64.EFI $(wildcard esp/*)
 	@mkdir -p $(@D)
@@ -242,7 +262,7 @@ $(B)/reveille.iso: $(B)/esp/EFI/BOOT/BOOTX64.EFI tools/image.py
 	$(Q)$(PYTHON) tools/image.py --cd $(B)/esp $(B)/efi.fat
 	$(Q)find $(B)/iso -exec touch -d @$(SOURCE_DATE_EPOCH) {} +
 	$(Q)xorriso -report_about WARNING -as mkisofs -o $@ -V REVEILLE -r -append_partition 2 0xef $(B)/efi.fat \
-	    -appended_part_as_gpt -e --interval:appended_partition_2:all:: -no-emul-boot $(B)/iso
+	    -appended_part_as_gpt -e --interval:appended_partition_2:all:: -no-emul-boot -graft-points /=$(B)/iso
 
 # What the boot tests start in place of the image, to change firmware's behaviour first.
 firmware: $(B)/firmware/preload.EFI

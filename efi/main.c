@@ -13,7 +13,7 @@
 // Static, since processors still hold pointers into it when efi_main is left behind.
 static struct reveille g_run;
 
-// Called by gnu-efi's start-up code.
+// Called by the entry (relocate.c).
 EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system);
 
 static EFI_STATUS start(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)

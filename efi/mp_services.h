@@ -1,5 +1,5 @@
-// EFI MP Services, as far as we ask it (PI 1.8, volume 2, "MP Services Protocol"). gnu-efi 3.0.15
-// has no header for it.
+// EFI MP Services, as far as we ask it (PI 1.8, volume 2, "MP Services Protocol"). gnu-efi has a
+// header for it from 4.0 on only.
 #pragma once
 
 #include <efi.h>

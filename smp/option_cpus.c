@@ -76,7 +76,7 @@ void option_read_cpus(struct text value, struct option_report *report, struct op
         struct text rest = text_slice(value, at, value.units - at);
         struct text item = text_slice(rest, 0, text_find(rest, ','));
         end = at + item.units;
-        struct cpu_range range;
+        struct cpu_range range = {0, 0};
         const char *wrong = read_range(item, &range);
         if (wrong == NULL && !full && !ranges_add(ranges, &count, range)) {
             full = true;

@@ -12,6 +12,7 @@ one would be copied away, or found by the trampoline's own read-back.
 """
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -31,8 +32,8 @@ set pagination off
 set confirm off
 set breakpoint pending off
 set architecture i386:x86-64
-file {build}/BOOTX64.debug -o {base:#x}
-add-symbol-file {build}/trampoline/ap_start.elf -o {page:#x}
+file {image} -o {base:#x}
+add-symbol-file {trampoline} -o {page:#x}
 target remote {socket}
 thbreak *{wake:#x}
 continue
@@ -76,12 +77,17 @@ def learn_places(machine):
     return base, page
 
 
+def gdb_word(path):
+    """A path as one word of a GDB command."""
+    return re.sub(r"([\s\\'\"])", r"\\\1", str(path))
+
+
 def write_script(vm, base, page):
-    image = symbols(qemu.BUILD / "BOOTX64.debug")
-    stage = symbols(qemu.BUILD / "trampoline/ap_start.elf")
+    places = qemu.BUILD / "BOOTX64.debug", qemu.BUILD / "trampoline/ap_start.elf"
+    image, stage = map(symbols, places)
     script = vm.home / "start.gdb"
     script.write_text(SCRIPT.format(
-        build=qemu.BUILD, base=base, page=page, socket=vm.gdb_path, wake=base + image[WAKE],
+        image=gdb_word(places[0]), trampoline=gdb_word(places[1]), base=base, page=page, socket=vm.gdb_path, wake=base + image[WAKE],
         stages=[page + stage[name] for name in STAGES], stage0=STAGES[0],
         ap_entry=base + image[AP_ENTRY], wake_name=WAKE))
     return script

@@ -32,9 +32,9 @@ SCN_WRITE = 0x80000000
 CODE = SCN_CODE | SCN_EXECUTE | SCN_READ
 CONSTANT = SCN_INITIALIZED_DATA | SCN_READ
 DATA = SCN_INITIALIZED_DATA | SCN_READ | SCN_WRITE
-CLEARED = SCN_UNINITIALIZED_DATA | SCN_READ | SCN_WRITE  # by _relocate(); no bytes in the file
+CLEARED = SCN_UNINITIALIZED_DATA | SCN_READ | SCN_WRITE  # by the image's entry; no bytes in the file
 
-# Every section that the linker script can make. _relocate() only reads .dynamic and .relr.
+# Every section that the linker script can make. The entry only reads .dynamic and .relr.
 RIGHTS = {
     ".text": CODE,
     ".rodata": CONSTANT,
@@ -217,7 +217,7 @@ def relocated_words(entries):
 
 
 def prove_self_relocation(image, headers):
-    """What _relocate() will do: only add the base, and only to .data."""
+    """What the entry will do: only add the base, and only to .data."""
     dynamic = headers.section(".dynamic").bytes_of(image)
     tags = {}
     for tag, value in struct.iter_unpack("<QQ", dynamic[: len(dynamic) // 16 * 16]):

@@ -72,30 +72,34 @@ def write_partition_table(image, digest):
     image.write(entries + gpt_header(last, 1, last - ENTRY_SECTORS, entries, disk_guid))
 
 
-def mtool(*words, text=b""):
+def mtool(command, volume, *words, text=b""):
+    """Runs an mtools command on a volume: the path of a file, and maybe @@ and an offset. It runs in
+    the file's folder, whose own name may then be any."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", EPOCH_DEFAULT)
     environment = dict(os.environ, SOURCE_DATE_EPOCH=epoch, TZ="UTC", LC_ALL="C",
                        MTOOLSRC="/dev/null", MTOOLS_SKIP_CHECK="1")
-    subprocess.run(words, check=True, env=environment, input=text)
+    folder, name = os.path.split(volume)
+    subprocess.run([command, "-i", name, *words], check=True, env=environment, input=text,
+                   cwd=folder or None)
 
 
 def fill_file_system(volume, directory, files, serial, *shape):
-    mtool("mformat", "-i", volume, *shape, "-c", "1", "-h", "64", "-s", "32", "-N", serial, "-v",
+    mtool("mformat", volume, *shape, "-c", "1", "-h", "64", "-s", "32", "-N", serial, "-v",
           "REVEILLE", "::")
     folders = sorted({parent for name in files for parent in name.parents if parent.name})
     for folder in folders:
-        mtool("mmd", "-i", volume, f"::{folder}")
+        mtool("mmd", volume, f"::{folder}")
     for name in files:
-        mtool("mcopy", "-i", volume, str(directory / name), f"::{name}")
+        mtool("mcopy", volume, str((directory / name).absolute()), f"::{name}")
 
 
 def add_results(volume, files):
     folder = pathlib.Path("reveille")
     if not any(folder in name.parents for name in files):
-        mtool("mmd", "-i", volume, f"::{folder}")
+        mtool("mmd", volume, f"::{folder}")
     for name in RESULTS:
         if folder / name not in files:
-            mtool("mcopy", "-i", volume, "-", f"::{folder / name}", text=BLANKS)
+            mtool("mcopy", volume, "-", f"::{folder / name}", text=BLANKS)
 
 
 def files_of(directory):

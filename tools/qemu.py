@@ -125,6 +125,18 @@ def find_ovmf(code=""):
     raise Failure(f"no OVMF: {code} or its variables are not there (tools/setup run installs it)")
 
 
+def folder_for_sockets():
+    """The folder of temporary files, or /tmp if its path is too long: a socket's has at most 107 bytes
+    (unix(7)), and ours has a folder of 17 and a name of 3 below it."""
+    folder = tempfile.gettempdir()
+    return folder if len(os.fsencode(folder)) + len("/reveille-xxxxxxxx/qmp") <= 107 else "/tmp"
+
+
+def option_value(path):
+    """A path as a value in one of QEMU's lists of options, where a comma ends a value."""
+    return str(path).replace(",", ",,")
+
+
 def clean_line(raw):
     """A line as bytes, without its line feed, as a list of readable lines without sequences."""
     parts = _CURSOR.sub(b"\n", raw.removesuffix(b"\r")).split(b"\n")
@@ -138,7 +150,7 @@ class Qemu:
     def __init__(self, machine, stopped=False, serial_file=None):
         self.machine = machine
         self.serial_file = serial_file  # COM1 goes there, and lines() yields nothing
-        self.home = pathlib.Path(tempfile.mkdtemp(prefix="reveille-"))
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="reveille-", dir=folder_for_sockets()))
         self.qmp_path = self.home / "qmp"
         self.gdb_path = self.home / "gdb"
         self.raw = bytearray()  # every byte of the serial port
@@ -171,7 +183,8 @@ class Qemu:
     def _disk(self):
         m = self.machine
         if m.stick:
-            return ["-drive", f"if=none,id=stick,format=raw,{m.stick_mode},file={m.stick}",
+            return ["-drive", f"if=none,id=stick,format=raw,{m.stick_mode},"
+                    f"file={option_value(m.stick)}",
                     "-device", "qemu-xhci", "-device", "usb-storage,id=stick,drive=stick"]
         esp = self.home / "esp"
         if not (m.esp / "EFI/BOOT/BOOTX64.EFI").exists():
@@ -195,7 +208,7 @@ class Qemu:
             shutil.copyfile(BUILD / "firmware/preload.EFI", esp / "EFI/BOOT/BOOTX64.EFI")
             (esp / "firmware.cfg").write_text(m.firmware + "\n")
         image.make_image(esp, self.home / "esp.img")
-        return ["-drive", f"format=raw,file={self.home}/esp.img"]
+        return ["-drive", f"format=raw,file={option_value(self.home)}/esp.img"]
 
     def _firmware(self):
         code, variables = find_ovmf(self.machine.ovmf)
@@ -204,17 +217,17 @@ class Qemu:
         kept = self.machine.variables or self.home / "vars.fd"
         if not kept.exists():
             shutil.copyfile(variables, kept)
-        return ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}",
-                "-drive", f"if=pflash,unit=1,format=raw,file={kept}"]
+        return ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={option_value(code)}",
+                "-drive", f"if=pflash,unit=1,format=raw,file={option_value(kept)}"]
 
     def _command_line(self, stopped):
         m = self.machine
         words = ["qemu-system-x86_64", "-nodefaults", "-vga", m.vga, "-display", "none",
                  "-nic", "none", "-machine", m.machine, "-accel", m.accel,
                  "-cpu", m.cpu, "-smp", m.smp, "-m", str(m.mem), *self._firmware(), *self._disk(),
-                 "-qmp", f"unix:{self.qmp_path},server=on,wait=off"]
+                 "-qmp", f"unix:{option_value(self.qmp_path)},server=on,wait=off"]
         # mux off and signals off: a byte is a byte, and Ctrl-C belongs to whoever started us.
-        com1 = (f"file,id=com1,path={self.serial_file}" if self.serial_file
+        com1 = (f"file,id=com1,path={option_value(self.serial_file)}" if self.serial_file
                 else "stdio,id=com1,signal=off,mux=off")
         words += ["-chardev", com1, *m.serial_place] if m.serial else ["-serial", "none"]
         if m.reset_ends:
@@ -222,7 +235,8 @@ class Qemu:
         if m.debug_exit:
             words += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
         if stopped:
-            words += ["-S", "-chardev", f"socket,id=gdb0,path={self.gdb_path},server=on,wait=off",
+            words += ["-S", "-chardev",
+                      f"socket,id=gdb0,path={option_value(self.gdb_path)},server=on,wait=off",
                       "-gdb", "chardev:gdb0"]
         return words + list(m.extra)
 

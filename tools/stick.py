@@ -17,8 +17,8 @@ PARTITION = 1 << 20  # bytes before the file system
 
 def mtools(command, image, *files, **more):
     """Runs an mtools command on the volume of a disk image and returns what it wrote."""
-    words = [*command.split(), "-i", f"{image}@@{PARTITION}", *files]
-    return subprocess.run(words, check=True, capture_output=True, **more).stdout
+    words = [*command.split(), "-i", f"{image.name}@@{PARTITION}", *files]
+    return subprocess.run(words, check=True, capture_output=True, cwd=image.parent, **more).stdout
 
 
 def read(image, name):

@@ -23,6 +23,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 B = os.environ.get("B", "build")
 # As `make B=...` puts it, seen from the root of the tree.
 BUILD = ROOT / B
+# Built from nothing, with every warning an error; the unit tests come from there.
+AGAIN = f"{B}/again"
 FUZZ_SECONDS = os.environ.get("FUZZ_SECONDS", "8")
 BOOTS_AT_A_TIME = "2"  # two-core machines; a boot under one-thread TCG fills a core
 JOBS = f"-j{os.cpu_count()}"
@@ -69,27 +71,28 @@ def command(words, seconds, capture=False):
         return 124, (e.stdout or b"").decode(errors="replace")
 
 
-def make(*targets, build=B):
-    """Makes targets; output is shown only if it fails."""
-    words = ["make", "--no-print-directory", "-k", JOBS, f"B={build}", *targets]
+def make(*words, build=B):
+    """Makes targets, a warning being an error; output is shown only if it fails."""
+    words = ["make", "--no-print-directory", "-k", JOBS, "WERROR=1", f"B={build}", *words]
     status, output = command(words, BUILD_S, capture=True)
     if status:
         print(output)
     return status == 0
 
 
-def programs(kind):
-    """The programs of tests/KIND as paths below build/host/."""
+def programs(kind, build=B):
+    """The programs of tests/KIND as paths below the host/ of a build."""
     sources = (ROOT / "tests" / kind).glob(f"{PREFIX[kind]}_*.c")
-    return sorted(f"{B}/host/{kind}/{source.stem}" for source in sources)
+    return sorted(f"{build}/host/{kind}/{source.stem}" for source in sources)
 
 
 def test_builds(counts):
-    heading("the image: proofs of the build, twice the same bytes, by clang too")
-    again = f"{B}/again"
-    command(["rm", "-rf", again], BUILD_S)
-    counts.add("the image builds from nothing", make("all", build=again))
-    images = [BUILD / "BOOTX64.EFI", ROOT / again / "BOOTX64.EFI"]
+    heading("the image: proofs of the build, twice the same bytes, by clang too, no warnings")
+    clang = f"{B}/again-clang"
+    command(["rm", "-rf", AGAIN, clang], BUILD_S)
+    counts.add("the image builds from nothing", make("all", "firmware", build=AGAIN))
+    counts.add("the host programs build from nothing", make("host", build=AGAIN))
+    images = [BUILD / "BOOTX64.EFI", ROOT / AGAIN / "BOOTX64.EFI"]
     digests = [hashlib.sha256(p.read_bytes()).hexdigest() if p.exists() else None for p in images]
     print("\n".join(f"{d} {p.relative_to(ROOT) if p.is_relative_to(ROOT) else p}"
                     for d, p in zip(digests, images)))
@@ -98,16 +101,13 @@ def test_builds(counts):
     print(f"{size} bytes")
     counts.add(f"the image has at most {finish_image.MAX_BYTES} bytes",
                size is not None and size <= finish_image.MAX_BYTES)
-    status, output = command(["make", "--no-print-directory", JOBS, "clang"], BUILD_S, capture=True)
-    if status:
-        print(output)
-    counts.add("clang builds the image", status == 0)
+    counts.add("clang builds the image", make("CC=clang", "all", "firmware", build=clang))
 
 
 def test_units(counts):
     heading("unit tests, under ASan and UBSan")
-    make(*programs("unit"))
-    for program in programs("unit"):
+    make(*programs("unit", AGAIN), build=AGAIN)
+    for program in programs("unit", AGAIN):
         name = pathlib.Path(program).name
         if not (ROOT / program).exists():
             counts.add(f"{name} (not built)", False)
