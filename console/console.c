@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "hw.h"
+#include "watch.h"
 
 #define UNOWNED 0u
 #define BSP     1u // CPU 0 as an owner
@@ -14,14 +15,10 @@
 #define LINE_END       "\r\n"
 #define LINE_END_BYTES 2u
 
-// The longest that a living processor holds the lock, which no call of firmware lengthens: a full
-// line and its end at the slowest rate, the last FIFO load of the line before it and, should the
-// port die under it, one time-out of the UART: (511 + 2 + 16 + 32) characters * 10 bits / 1200
-// baud, and one stall: 4.775 s. The UART's 32 are two loads of 16.
-#define LOCK_CHARACTERS \
-    (LINE_BYTES - 1 + LINE_END_BYTES + UART_TIMEOUT_CHARACTERS / 2 + UART_TIMEOUT_CHARACTERS)
-#define LOCK_US \
-    (LOCK_CHARACTERS * UART_BITS_PER_CHARACTER * 1000000ull / UART_BAUD_MIN + UART_STALL_US)
+// The longest that a living processor holds the lock, which no call of firmware lengthens: the end of
+// a line that was broken into, a full line, and its own end, each at the slowest that the UART lets
+// them be before it drops the port. 5.8 s.
+#define LOCK_US (UART_WRITE_US_MAX(LINE_BYTES - 1) + 2 * UART_WRITE_US_MAX(LINE_END_BYTES))
 
 // How the lock was come by: only a free one promises that the wire stands at the start of a line.
 enum grip { GRIP_CLEAN, GRIP_MID_LINE };
@@ -33,11 +30,11 @@ static bool change_owner(struct console *console, uint32_t from, uint32_t to)
 }
 
 // The wait counts anew whenever the owner changes: a long queue of the living is no reason to break
-// in.
+// in. Nor is a time in which this processor was stopped, since the owner may have been, too.
 static enum grip acquire(struct console *console, uint32_t self)
 {
     uint32_t seen = UNOWNED;
-    uint64_t since = 0;
+    struct watch watch = {0};
 
     for (;;) {
         const uint32_t owner = atomic_load_explicit(&console->owner, memory_order_relaxed);
@@ -51,8 +48,8 @@ static enum grip acquire(struct console *console, uint32_t self)
             }
         } else if (owner != seen) {
             seen = owner;
-            since = hw_tsc();
-        } else if (hw_tsc() - since > console->lock_ticks && change_owner(console, owner, self)) {
+            watch = watch_start(hw_tsc(), console->lock_ticks);
+        } else if (watch_is_over(&watch, hw_tsc()) && change_owner(console, owner, self)) {
             atomic_fetch_add_explicit(&console->takeovers, 1, memory_order_relaxed);
             return GRIP_MID_LINE;
         }

@@ -45,9 +45,7 @@ ICOUNT = ("-icount", "shift=3,sleep=off", "-rtc", "clock=vm")
 
 @dataclasses.dataclass
 class Patient(qemu.Machine):
-    """A machine whose guest may be an operating system, and that runs as fast as it can."""
-
-    huge_pages: bool = True
+    """A machine whose guest may be an operating system."""
 
     def timeout_s(self):
         return 300 + 4 * self.most_cpus()

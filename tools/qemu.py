@@ -42,17 +42,12 @@ _CURSOR = re.compile(rb"\x1b\[(?:\d*;\d*H|\d*J)")
 _SEQUENCE = re.compile(rb"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()].|c)")
 
 
-_PR_SET_PDEATHSIG, _PR_SET_THP_DISABLE = 1, 41  # prctl(2)
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 _libc = ctypes.CDLL(None)
 
 
 def _die_with_parent():
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _die_with_parent_and_small_pages():
-    _die_with_parent()
-    _libc.prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)  # where it cannot, the boot is slower, no more
 
 
 class Failure(Exception):
@@ -82,9 +77,6 @@ class Machine:
     serial_place: tuple = ("-serial", "chardev:com1")  # another place for what COM1 would be
     vga: str = "std"  # as behind QEMU's -vga
     debug_exit: bool = True
-    # Else the host clears 2 MiB when the guest first touches one page of them, and the image looks at a
-    # page of each MiB for what the last run left: seconds, on a host that is itself a guest.
-    huge_pages: bool = False
     goes_on: bool = False  # ev=end is not the end: a Shell, or somebody it starts, comes after it
     reset_ends: bool = True  # a reset of the guest ends QEMU, instead of starting the guest anew
     extra: tuple = ()  # further words for QEMU's command line
@@ -162,8 +154,7 @@ class Qemu:
             self._stderr = open(self.home / "stderr", "w+b")
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                             stderr=self._stderr, start_new_session=True,
-                                            preexec_fn=_die_with_parent if machine.huge_pages
-                                            else _die_with_parent_and_small_pages)
+                                            preexec_fn=_die_with_parent)
         except FileNotFoundError as e:
             shutil.rmtree(self.home)
             raise Failure(f"{e.filename} is not there") from None

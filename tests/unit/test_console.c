@@ -115,8 +115,9 @@ static void test_start(void **state)
     assert_int_equal(console.log, LOG_DEBUG);
     assert_int_equal(atomic_load(&console.owner), 0);
     assert_int_equal(atomic_load(&console.takeovers), 0);
-    // 561 characters of 10 bits at 1200 baud.
-    assert_int_equal(console.lock_ticks, 4775000ull * TICKS_PER_US);
+    // 511, 2 and 2 characters, each with a load of 16 before it and one time-out of 32 behind, of 10
+    // bits at 1200 baud (8334 us), and 100 ms for each time-out.
+    assert_int_equal(console.lock_ticks, (659 * 8334ull + 300000) * TICKS_PER_US);
     // No port and no sink: nothing is touched, and that is no error.
     put(console_record, &console, 0, "into the void");
 }
@@ -324,6 +325,30 @@ static void test_a_queue_of_the_living_is_waited_for(void **state)
     assert_int_equal(atomic_load(&console.takeovers), 0);
 }
 
+// An SMI, or a hypervisor, takes the waiting processor away for longer than the bound.
+static void be_away(struct wire *wire)
+{
+    fake_start_clock(fake_now() + 3 * wire->console->lock_ticks, 1000);
+    wire->act = let_go;
+    wire->act_at = fake_now() + wire->console->lock_ticks / 4;
+}
+
+static void test_a_stop_is_no_reason_to_break_in(void **state)
+{
+    struct console console;
+    struct wire wire;
+
+    (void)state;
+    set_up(&console, &wire, LOG_NORMAL);
+    atomic_store(&console.owner, 5);
+    wire.act = be_away;
+    wire.act_at = fake_now() + console.lock_ticks / 4;
+    fake_on_time(act_in_time, &wire);
+    put(console_say, &console, 1, "second");
+    assert_string_equal(wire.text, "second\r\n");
+    assert_int_equal(atomic_load(&console.takeovers), 0);
+}
+
 static void be_taken_over(struct wire *wire)
 {
     atomic_store(&wire->console->owner, 7);
@@ -361,7 +386,7 @@ static void test_two_do_not_take_over_at_once(void **state)
     wire.act = lose_the_race;
     // Moves: 1 starts the wait, then a pause, a look, a pause, a look... The look that finds the
     // wait over is this one, and it comes after `owner` was read as 5.
-    wire.act_at = fake_now() + console.lock_ticks + 3000;
+    wire.act_at = fake_now() + console.lock_ticks + 2000;
     fake_on_time(act_in_time, &wire);
     put(console_say, &console, 1, "ours");
     assert_string_equal(wire.text, "ours\r\n");
@@ -428,6 +453,7 @@ int main(void)
         cmocka_unit_test(test_waits_for_the_owner),
         cmocka_unit_test(test_takes_over_from_the_dead),
         cmocka_unit_test(test_a_queue_of_the_living_is_waited_for),
+        cmocka_unit_test(test_a_stop_is_no_reason_to_break_in),
         cmocka_unit_test(test_does_not_give_back_what_was_taken),
         cmocka_unit_test(test_two_do_not_take_over_at_once),
         cmocka_unit_test(test_fault_inside_a_write),
