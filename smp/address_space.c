@@ -63,6 +63,20 @@ static size_t arena_bound(size_t count, size_t tables_pages)
     return arena.bytes / (2 * MIB) + 2 * 4;
 }
 
+// A bound for each range adds up to far too much where the map is in many pieces; there a bound for
+// all that lies below the last one's end is smaller. That is 0 for a range that cannot be mapped.
+static size_t ram_bound(const struct machine *machine, const struct page_tables *shape)
+{
+    size_t pages = 0, whole = 0;
+
+    for (size_t i = 0; i < machine->ram_count; i++) {
+        const struct range *ram = &machine->ram[i];
+        pages += page_tables_bound(shape, ram->phys, ram->bytes);
+        whole = page_tables_bound_by_page(shape, 0, ram->phys + ram->bytes);
+    }
+    return whole != 0 && whole < pages ? whole : pages;
+}
+
 size_t address_space_bound(const struct machine *machine, size_t count)
 {
     struct page_tables shape = {
@@ -71,8 +85,7 @@ size_t address_space_bound(const struct machine *machine, size_t count)
         .phys_bits = machine->processor.phys_bits,
     };
     size_t pages = reset_page(machine).bytes != 0 ? 1 + 4 : 1;
-    for (size_t i = 0; i < machine->ram_count; i++)
-        pages += page_tables_bound(&shape, machine->ram[i].phys, machine->ram[i].bytes);
+    pages += ram_bound(machine, &shape);
     for (size_t i = 0; i < machine->framebuffer_count; i++) {
         const struct range pixels = pages_of(&machine->framebuffers[i]);
         pages += page_tables_bound(&shape, pixels.phys, pixels.bytes) + 2 * 4; // and its two ends

@@ -35,7 +35,7 @@ MANUAL_ROUNDS = 6  # one by one and with the manual's delays, one takes 2.6 s wi
 SIZES, LONG_SIZES = (2, 4, 16, 64, 255), (288, 512)
 LINUX_MOST = 64  # 6.1 did not bring up 255 within 22 minutes of TCG
 # The whole run's wall clock: without what QEMU adds by itself, and with it (see bench_report). The host
-# clears the guest's memory before, not at the first look for the last run's journal, which is in each MiB.
+# clears the guest's memory before, not at the first look for the last run's journal.
 PREPARED = {"extra": ("-mem-prealloc",)}
 PLAIN = {"plain": {"vga": "none", "serial_place": ("-device", "pci-serial,chardev=com1"), **PREPARED},
          "plain-com1": PREPARED}

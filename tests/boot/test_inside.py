@@ -346,6 +346,20 @@ def test_every_fault_is_told_and_the_shell_still_works(apic):
     assert of(after, "end")[0]["ok"] == "1"
 
 
+def test_a_fault_between_two_windows():
+    """An AP stops while firmware has the BSP: it writes one line, calls nothing of firmware, and the
+    Shell goes on."""
+    result = shell([f"{IMAGE} exit=no inject=ud-idle:2 rounds=2", "echo status %lasterror%", "reset -s"],
+                   smp="4", cpu="qemu64")
+    told = [line for line in result.lines if line.startswith("CPU 2 (APIC ID 2) stopped: vector 6 ")]
+    assert len(told) == 2, result.tail()
+    assert not [line for line in result.lines if "vector 14" in line or "Exception" in line], result.tail()
+    record = result.cpu(2)
+    assert (record["cause"], record["vector"], record["stage"]) == ("fault", "6", "greeted"), record
+    assert result.one("giveback")["freed"] == "1"
+    result.has("status 0x7")
+
+
 def test_a_reset_is_told_by_the_next_start():
     """Wrong page tables reset the machine; the Shell comes again, and Reveille says what was."""
     script = ["if exist once.txt then", f"{IMAGE} exit=no", "reset -s", "endif",

@@ -41,9 +41,10 @@ def test_small_machines(boot, mem):
     assert_all_greeted(result, consecutive(3))
 
 
-@pytest.mark.parametrize("every, options", [(1, ""), (2, ""), (2, "exit=no")])
-def test_places_are_taken(boot, every, options):
-    result = boot(firmware=f"take-places={every}", options=options, goes_on=options != "")
+# In KiB: all places for the note and the journal, and some of them.
+@pytest.mark.parametrize("step, options", [(256, ""), (1024, ""), (1024, "exit=no")])
+def test_places_are_taken(boot, step, options):
+    result = boot(firmware=f"take-places={step}", options=options, goes_on=options != "")
     assert result.greetings() == sorted(consecutive(4).items()), result.tail()
     assert result.one("end")["ok"] == "1"
     if options:

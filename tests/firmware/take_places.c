@@ -1,8 +1,9 @@
-// `take-places=N`: a page at every Nth multiple of 1 MiB is somebody else's, reserved, as where a
-// driver or a boot loader came before.
+// `take-places=N`: a page every N KiB is somebody else's, reserved, as where a driver or a boot
+// loader came before.
 
 #include "preload.h"
 
+#define KIB   (1ull << 10)
 #define MIB   (1ull << 20)
 #define FROM  (32 * MIB)
 #define TO    (1024 * MIB)
@@ -10,7 +11,7 @@
 
 static EFI_STATUS start(const struct preload *preload, const char *value)
 {
-    const uint64_t step = preload_number(value) * MIB;
+    const uint64_t step = preload_number(value) * KIB;
 
     if (step == 0)
         return EFI_INVALID_PARAMETER;

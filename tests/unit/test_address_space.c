@@ -690,6 +690,23 @@ static void test_own_memory_that_the_map_does_not_call_ram(void **state)
     }
 }
 
+// A map in a thousand pieces takes no more tables than one without a hole, cut into small pages.
+static void test_a_map_in_many_pieces(void **state)
+{
+    (void)state;
+    fake_machine_start(&fake, 4, 0, entry);
+    fake_unmap_arena(&fake.arena);
+    fake.machine.ram_count = 0;
+    for (uint64_t at = 0; at < (FAKE_RAM_MAX - 1) * 256 * 1024; at += 256 * 1024)
+        fake_add_ram(&fake, at + PAGE_BYTES, at + 256 * 1024);
+    const size_t bound = address_space_bound(&fake.machine, 4);
+    assert_in_range(bound, 64 / 2, 64 / 2 + 60); // 64 MiB
+    arena_plan(4, bound, &fake.arena);
+    fake_map_arena(&fake.arena, 0);
+    build();
+    fake_machine_stop(&fake);
+}
+
 static void test_own_memory_has_a_bound(void **state)
 {
     struct machine machine = {0};
@@ -756,6 +773,7 @@ int main(void)
         TEST(test_proof_of_what_is_own),
         TEST(test_proof_tells_levels),
         TEST(test_own_memory_that_the_map_does_not_call_ram),
+        TEST(test_a_map_in_many_pieces),
         TEST(test_own_memory_has_a_bound),
         TEST(test_proof_of_the_low_page),
         TEST(test_proof_without_nx),
