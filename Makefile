@@ -284,6 +284,12 @@ $(HOST_LIB): $(HOST_OBJ)
 	$(Q)rm -f $@
 	$(Q)ar rcs $@ $^
 
+# Apart from the others: ThreadSanitizer does not go with ASan.
+RACES_C := tests/unit/test_races.c console/journal.c console/crc32.c
+$(B)/host/unit/test_races: $(RACES_C) console/journal.h console/crc32.h hw/hw.h Makefile
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(HOST_CFLAGS)) -fsanitize=thread -no-pie -o $@ $(RACES_C) -lcmocka
+
 $(B)/host/unit/%: $(B)/host/tests/unit/%.o $(HOST_LIB)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^ -lcmocka
