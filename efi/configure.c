@@ -47,12 +47,23 @@ static void warn(const struct problems *problems, const char *what, const char *
     problems->tell(problems->context, SEVERITY_WARNING, what, detail);
 }
 
-static void tell_unreadable(const struct problems *problems, struct options *options)
+// Nobody knows what it says: it may be check=yes, exit=no or save=none. So nobody is woken, and
+// nothing is written.
+static enum status refuse(const struct problems *problems, const char *what, const char *detail,
+                          struct options *options)
 {
-    warn(problems, "config-unreadable",
-         "reveille.cfg is there, but could not be read, so the run goes on without its options, "
-         "and saves nothing: copy it to the volume again, or try another stick");
-    options->save = SAVE_NONE; // as it may have said
+    problems->tell(problems->context, SEVERITY_ERROR, what, detail);
+    options->save = SAVE_NONE;
+    return STATUS_INVALID;
+}
+
+static enum status refuse_unreadable(const struct problems *problems, struct options *options)
+{
+    return refuse(
+        problems, "config-unreadable",
+        "reveille.cfg is there, but could not be read: copy it to the volume again, remove "
+        "it, or try another stick",
+        options);
 }
 
 static enum status read_opened(const struct firmware *firmware, EFI_FILE_HANDLE file,
@@ -64,12 +75,12 @@ static enum status read_opened(const struct firmware *firmware, EFI_FILE_HANDLE 
 
     if (EFI_ERROR(firmware->boot->AllocatePool(EfiLoaderData, CONFIG_BYTES_MAX, &text)) ||
         EFI_ERROR(file->Read(file, &bytes, text))) {
-        tell_unreadable(problems, options);
+        status = refuse_unreadable(problems, options);
     } else if (bytes >= CONFIG_BYTES_MAX) {
-        warn(problems, "config-too-long",
-             "reveille.cfg has 65536 bytes or more: this is no option file, so the run goes on "
-             "without it, and saves nothing: leave only options in it");
-        options->save = SAVE_NONE; // as it may have said
+        status = refuse(problems, "config-too-long",
+                        "reveille.cfg has 65536 bytes or more: this is no option file; leave only "
+                        "options in it, or remove it",
+                        options);
     } else if (bytes == 0) {
         warn(problems, "config-empty",
              "reveille.cfg is empty: if it should have options, write it again, and eject the "
@@ -91,10 +102,8 @@ static enum status read_file(const struct firmware *firmware, const struct probl
     const EFI_STATUS opened = open_file(firmware, &file);
     if (opened == EFI_NOT_FOUND)
         return STATUS_OK; // the defaults
-    if (EFI_ERROR(opened)) {
-        tell_unreadable(problems, options);
-        return STATUS_OK;
-    }
+    if (EFI_ERROR(opened))
+        return refuse_unreadable(problems, options);
     if (is_directory(file))
         warn(problems, "config-directory",
              "reveille.cfg is a directory, so no options are read from it: remove it, and put a "
