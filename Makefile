@@ -40,8 +40,9 @@ LDFLAGS      := -nostdlib -shared -Bsymbolic -znocombreloc -zpack-relative-reloc
 
 IMAGE_C   := $(wildcard efi/*.c smp/*.c console/*.c trampoline/*.c hw/*.c)
 IMAGE_S   := $(wildcard smp/*.S)
+HW_S      := $(wildcard hw/*.S)
 FONTS     := $(wildcard $(foreach size,8x16 12x24 16x32,/usr/share/consolefonts/spleen-$(size).psfu.gz))
-IMAGE_OBJ := $(B)/image/console/font_data.o $(IMAGE_C:%.c=$(B)/image/%.o) $(IMAGE_S:%.S=$(B)/image/%.o) $(B)/image/trampoline/blob.o
+IMAGE_OBJ := $(B)/image/console/font_data.o $(IMAGE_C:%.c=$(B)/image/%.o) $(IMAGE_S:%.S=$(B)/image/%.o) $(HW_S:%.S=$(B)/image/%.o) $(B)/image/trampoline/blob.o
 
 # The host: the same sources under ASan and UBSan, with a fake machine behind the seam. Of efi/ what can be
 # tried against a fake firmware.
@@ -206,7 +207,12 @@ $(B)/image/%.o: %.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) -c -g -Iinclude -Ismp -MMD -MP -o $@ $<
 
-$(B)/BOOTX64.so: $(IMAGE_OBJ) efi/image.lds
+$(B)/msrs.checked: tools/check_msrs.py $(IMAGE_C) $(IMAGE_S) $(HW_S) trampoline/ap_start.S $(wildcard */*.h)
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) tools/check_msrs.py
+	@touch $@
+
+$(B)/BOOTX64.so: $(IMAGE_OBJ) efi/image.lds $(B)/msrs.checked
 	$(Q)ld $(LDFLAGS) -o $@ $(GNUEFI_LIB)/crt0-efi-x86_64.o $(IMAGE_OBJ) $(GNUEFI_LIB)/libgnuefi.a
 
 $(B)/BOOTX64.debug: $(B)/BOOTX64.so

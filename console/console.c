@@ -103,6 +103,7 @@ void console_flush(struct console *console)
             sink->flush(sink->context);
         }
     }
+    hw_drain_writes(); // or the last pixels wait in this processor, which may be about to halt
 }
 
 void console_say(struct console *console, uint32_t cpu, const struct line *line)

@@ -92,6 +92,7 @@ void run_report(struct reveille *run)
         report_rounds(&run->console, &run->plan, run->rounds_us);
     report_stages(&run->console, &run->wake);
     report_aswoken(&run->console, &run->wake);
+    report_flags(&run->wake, &run->problems);
     report_cpus(&run->console, &run->machine, &run->wake, &run->outcome);
     run->times.reported = hw_tsc();
     report_times(&run->console, &run->machine.clock, &run->times);

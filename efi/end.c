@@ -6,7 +6,6 @@
 
 #include "hw.h"
 #include "line.h"
-#include "page_table.h"
 #include "person.h"
 #include "reset.h"
 
@@ -32,18 +31,6 @@ static void debug_exit(const struct machine *machine, enum exit_code code)
     hw_out32(DEBUG_EXIT_PORT, code);
     while (hw_tsc() - start < ticks)
         hw_pause();
-}
-
-void return_to_firmware_tables(const struct firmware *firmware)
-{
-    struct hw_tables tables = firmware->tables;
-
-    tables.task = 0; // its TSS, if there is one, is busy still, and LTR would fault
-    if (firmware->pat != 0)
-        hw_wrmsr(MSR_IA32_PAT, firmware->pat);
-    hw_write_cr3(firmware->cr3);
-    hw_write_cr4(firmware->cr4);
-    hw_write_tables(&tables);
 }
 
 static void say(struct console *console, const char *text)

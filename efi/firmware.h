@@ -24,7 +24,7 @@ struct firmware {
     uint8_t *map;
     UINTN map_capacity, map_bytes, map_key, descriptor_bytes;
     // The firmware's own address space and tables, to go back to for runtime services.
-    uint64_t cr3, cr4;
+    uint64_t cr0, cr3, cr4, efer;
     uint64_t pat; // 0: there is none
     struct hw_tables tables;
     bool left; // boot services are gone
@@ -128,12 +128,23 @@ enum status leave_firmware(struct firmware *firmware, uint32_t *attempts);
 void end_fetched(const struct firmware *firmware, const struct machine *machine,
                  const struct options *options);
 
+// bsp.c. What the BSP's address spaces differ in, firmware's and ours.
+struct bsp_registers {
+    uint64_t cr0, cr3, cr4, efer;
+    uint64_t pat; // 0: is left alone
+    struct hw_tables tables;
+};
+// As they are; `has_pat`: there is one, and it is to be kept too. The task register is left out.
+void bsp_read_registers(bool has_pat, struct bsp_registers *registers);
+// To our address space, or back to it. Interrupts are off, here and below.
+void bsp_enter_ours(const struct bsp_registers *ours);
+// To firmware's, as it was when it started us, for runtime services. Its shadow stack stays off.
+void return_to_firmware_tables(const struct firmware *firmware);
+
 // end.c: how a run ends once firmware is left, and how it is refused before. Does not return.
 enum exit_code { EXIT_OK = 0x10, EXIT_FAILED = 0x11, EXIT_REFUSED = 0x12 };
 _Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
                        const struct options *options, struct console *console, enum exit_code code);
-// To firmware's own address space and tables, for runtime services.
-void return_to_firmware_tables(const struct firmware *firmware);
 // With exit=no or check=yes: tells QEMU's debug port if end=debug-exit asks for it; returns.
 // Does the end wait for a person?
 bool end_waits(const struct machine *machine, const struct options *options);

@@ -4,9 +4,7 @@
 
 #include "run.h"
 
-#include "hw.h"
 #include "mem.h"
-#include "page_table.h"
 #include "summary.h"
 
 #define BYTES_MOST 1000u
@@ -49,19 +47,13 @@ void nvram_check(struct reveille *run)
 static EFI_STATUS set_variable(const struct firmware *firmware, char *text, UINTN bytes)
 {
     EFI_GUID guid = OF_OURS;
-    const uint64_t cr3 = hw_read_cr3(), cr4 = hw_read_cr4();
-    const uint64_t pat = firmware->pat != 0 ? hw_rdmsr(MSR_IA32_PAT) : 0;
-    struct hw_tables tables = hw_read_tables();
+    struct bsp_registers ours;
 
+    bsp_read_registers(firmware->pat != 0, &ours);
     return_to_firmware_tables(firmware);
     const EFI_STATUS status =
         firmware->system->RuntimeServices->SetVariable(name, &guid, ATTRIBUTES, bytes, text);
-    tables.task = 0; // loaded still, and busy
-    if (pat != 0)
-        hw_wrmsr(MSR_IA32_PAT, pat);
-    hw_write_cr4(cr4);
-    hw_write_cr3(cr3);
-    hw_write_tables(&tables);
+    bsp_enter_ours(&ours);
     return status;
 }
 

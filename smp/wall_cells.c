@@ -70,10 +70,12 @@ static void add_wanted(const struct wake *wake, uint32_t slot, struct wall_cpu *
 // As in the records: each once, and none that has a tile already.
 static bool is_new(const struct inventory *inventory, const struct rally *rally, uint32_t at)
 {
-    const uint32_t apic_id = rally->unlisted_ids[at];
+    const uint32_t apic_id = rally_unlisted_id(rally, at);
 
+    if (apic_id == RALLY_NO_ID)
+        return false;
     for (uint32_t before = 0; before < at; before++) {
-        if (rally->unlisted_ids[before] == apic_id)
+        if (rally_unlisted_id(rally, before) == apic_id)
             return false;
     }
     for (uint32_t cpu = 0; cpu < inventory->enabled; cpu++) {
@@ -104,7 +106,8 @@ size_t wall_cells(const struct machine *machine, const struct wake *wake, struct
     for (uint32_t i = 0; i < unlisted && i < RALLY_UNLISTED_MAX && count < room; i++) {
         if (!is_new(inventory, rally, i))
             continue;
-        cells[count] = (struct wall_cpu){.index = rally->unlisted_ids[i], .state = WALL_UNLISTED};
+        cells[count] =
+            (struct wall_cpu){.index = rally_unlisted_id(rally, i), .state = WALL_UNLISTED};
         add_place(cells[count].index, &cells[count]);
         count++;
     }

@@ -335,6 +335,25 @@ static void test_goes_on_when_the_port_dies(void **state)
     assert_int_equal(atomic_load(&console.owner), 0);
 }
 
+static void paint(void *context)
+{
+    (void)context;
+    fake_note(1, 0);
+}
+
+// Pixels in write-combining memory wait in the processor: what is shown is drained, behind the last.
+static void test_what_is_painted_is_drained(void **state)
+{
+    struct console console;
+    struct wire wire;
+
+    (void)state;
+    set_up(&console, &wire, LOG_NORMAL);
+    console.sinks[SINK_SCREEN] = (struct console_sink){write_sink, &wire, paint};
+    console_flush(&console);
+    FAKE_EXPECT_LOG({FAKE_NOTE, 1, 0, 0, 0}, {FAKE_DRAIN, 0, 0, 0, 0});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_two_do_not_take_over_at_once),
         cmocka_unit_test(test_fault_inside_a_write),
         cmocka_unit_test(test_goes_on_when_the_port_dies),
+        cmocka_unit_test(test_what_is_painted_is_drained),
     };
 
     return cmocka_run_group_tests_name("console", tests, NULL, NULL);
