@@ -1,6 +1,7 @@
 """The check that holds all code to the table of MSRs finds what is not in it."""
 
 import pathlib
+import re
 import sys
 
 import pytest
@@ -60,3 +61,21 @@ def test_a_register_without_a_proof():
 def test_a_register_that_nobody_uses():
     assert check_msrs.faults(SOUND, HEADER + "#define MSR_OTHER 0x277 // CPUID\n") == [
         "include/msr.h: MSR_OTHER is used nowhere"]
+
+
+def line_of(lines, pattern, after=0):
+    return next(at for at in range(after, len(lines)) if re.search(pattern, lines[at]))
+
+
+@pytest.mark.parametrize("file", ["trampoline/ap_start.S", "smp/null_code.S"])
+def test_the_order_into_long_mode(file):
+    """PAE, then CR3 and LME in either order, then PG (SDM vol. 3A, "Initializing IA-32e Mode"); and NX is
+    asked for before NXE is set."""
+    lines = (ROOT / file).read_text(encoding="ascii").splitlines()
+    start = line_of(lines, r"^(lcpu_start32|null_long):")
+    pae = line_of(lines, r"mov\s+%e?..?, %cr4", start)
+    lme = line_of(lines, r"\$MSR_EFER, %ecx", pae)
+    lme = line_of(lines, r"^\s+wrmsr", lme)
+    pg = line_of(lines, r"mov\s+%eax, %cr0", start)
+    nx = line_of(lines, r"^\s+cpuid", start)
+    assert start < pae < lme < pg and pae < line_of(lines, r", %cr3", start) < pg and nx < lme
