@@ -6,7 +6,6 @@
 
 #include "hw.h"
 #include "inject.h"
-#include "mem.h"
 #include "option_sweep.h"
 #include "prepare.h"
 #include "shell.h"
@@ -83,11 +82,9 @@ void run_close_window(struct reveille *run)
 // The faults that were asked for, now that all has been proved.
 static void inject(struct reveille *run)
 {
-    const uint8_t halt = 0xf4;
-
     inject_arm(&run->options, &run->plan, &run->arena, run->parameters.x86_bpt_pml4_addr);
     if (inject_has(&run->options, FAULT_BAD_COPY))
-        memcpy(run->wake.page_view, &halt, sizeof halt);
+        trampoline_close(run->wake.page_view); // a loop: QEMU's STARTUP ends a HLT
 }
 
 // An AP waits for its turn to greet as long as a round and everybody's greeting can take.
