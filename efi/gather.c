@@ -73,8 +73,7 @@ void gather_identity(const struct firmware *firmware, struct machine *machine)
     machine->apic_base = hw_rdmsr(MSR_IA32_APIC_BASE);
     machine->cr3 = hw_read_cr3();
     machine->cr4 = hw_read_cr4();
-    machine->shadow_stack =
-        machine->cr4 & CR4_CET && hw_rdmsr(MSR_IA32_S_CET) & S_CET_SHADOW_STACK;
+    machine->shadow_stack = machine->cr4 & CR4_CET && hw_rdmsr(MSR_IA32_S_CET) & S_CET_SHADOW_STACK;
     machine->image = (struct image){
         .base = (uintptr_t)image_start,
         .bytes = (uintptr_t)image_end - (uintptr_t)image_start,

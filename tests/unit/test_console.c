@@ -341,7 +341,8 @@ static void paint(void *context)
     fake_note(1, 0);
 }
 
-// Pixels in write-combining memory wait in the processor: what is shown is drained, behind the last.
+// Pixels in write-combining memory wait in the processor: what is shown is drained, behind the
+// last.
 static void test_what_is_painted_is_drained(void **state)
 {
     struct console console;
