@@ -53,8 +53,9 @@ LDFLAGS      := -nostdlib -shared -Bsymbolic -znocombreloc -zpack-relative-reloc
 
 IMAGE_C   := $(wildcard efi/*.c smp/*.c console/*.c trampoline/*.c hw/*.c)
 IMAGE_S   := $(wildcard smp/*.S)
+HW_S      := $(wildcard hw/*.S)
 FONTS     := $(wildcard $(foreach size,8x16 12x24 16x32,/usr/share/consolefonts/spleen-$(size).psfu.gz))
-IMAGE_OBJ := $(B)/image/console/font_data.o $(IMAGE_C:%.c=$(B)/image/%.o) $(IMAGE_S:%.S=$(B)/image/%.o) $(B)/image/trampoline/blob.o
+IMAGE_OBJ := $(B)/image/console/font_data.o $(IMAGE_C:%.c=$(B)/image/%.o) $(IMAGE_S:%.S=$(B)/image/%.o) $(HW_S:%.S=$(B)/image/%.o) $(B)/image/trampoline/blob.o
 
 # Firmware that does not forgive, for the boot tests: an application that starts the image.
 PRELOAD_OBJ := $(patsubst %.c,$(B)/image/%.o,$(wildcard tests/firmware/*.c)) \
@@ -65,7 +66,7 @@ PRELOAD_OBJ := $(patsubst %.c,$(B)/image/%.o,$(wildcard tests/firmware/*.c)) \
 HOST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all -fshort-wchar $(WARNINGS) $(INCLUDES) -Itests/fake -Iefi \
                -DVERSION='"$(VERSION)"'
-HOST_EFI_C  := $(patsubst %,efi/%.c,after_exit bsp configure device_path firmware_aps graphics harvest leave memory nvram processors rounds spaces stick)
+HOST_EFI_C  := $(patsubst %,efi/%.c,after_exit bsp configure device_path firmware_aps graphics harvest leave memory nvram processors rounds stick)
 PURE_C      := $(wildcard smp/*.c console/*.c trampoline/*.c)
 FAKE_C      := $(wildcard tests/fake/*.c)
 HOST_LIB    := $(B)/host/libreveille.a
@@ -231,6 +232,13 @@ $(B)/image/%.o: %.c Makefile
 $(B)/image/%.o: %.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) -c -g -Iinclude -Ismp -MMD -MP -o $@ $<
+
+$(B)/msrs.checked: tools/check_msrs.py $(IMAGE_C) $(IMAGE_S) $(HW_S) trampoline/ap_start.S $(wildcard */*.h)
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) tools/check_msrs.py
+	@touch $@
+
+$(B)/BOOTX64.so: $(B)/msrs.checked
 
 # An EFI application: the ELF file that keeps its symbols, of the objects it depends on, and the image.
 $(B)/%.so: efi/image.lds

@@ -15,9 +15,9 @@
 #define LINE_END       "\r\n"
 #define LINE_END_BYTES 2u
 
-// The longest that a living processor holds the lock, which no call of firmware lengthens: the end of
-// a line that was broken into, a full line, and its own end, each at the slowest that the UART lets
-// them be before it drops the port. 5.8 s.
+// The longest that a living processor holds the lock, which no call of firmware lengthens: the end
+// of a line that was broken into, a full line, and its own end, each at the slowest that the UART
+// lets them be before it drops the port. 5.8 s.
 #define LOCK_US (UART_WRITE_US_MAX(LINE_BYTES - 1) + 2 * UART_WRITE_US_MAX(LINE_END_BYTES))
 
 // How the lock was come by: only a free one promises that the wire stands at the start of a line.
@@ -115,6 +115,7 @@ void console_flush(struct console *console)
             sink->flush(sink->context);
         }
     }
+    hw_drain_writes(); // or the last pixels wait in this processor, which may be about to halt
 }
 
 void console_say(struct console *console, uint32_t cpu, const struct line *line)

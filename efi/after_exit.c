@@ -138,6 +138,7 @@ void run_report(struct reveille *run)
         report_rounds(&run->console, &run->plan, run->rounds_us);
     report_stages(&run->console, &run->wake);
     report_aswoken(&run->console, &run->wake);
+    report_flags(&run->wake, &run->problems);
     run->account_begun = true;
     report_cpus(&run->console, &run->machine, &run->wake, &run->outcome);
     run->times.reported = hw_tsc();

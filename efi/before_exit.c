@@ -64,8 +64,10 @@ EFI_STATUS run_open(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABLE *s
     run->firmware.system = system;
     run->firmware.boot = system->BootServices;
     run->firmware.tables = hw_read_tables();
+    run->firmware.cr0 = hw_read_cr0();
     run->firmware.cr3 = hw_read_cr3();
     run->firmware.cr4 = hw_read_cr4();
+    run->firmware.efer = hw_rdmsr(MSR_EFER);
     run->firmware.stack_top = (uintptr_t)__builtin_frame_address(0);
     const EFI_STATUS status =
         system->BootServices->HandleProtocol(handle, &loaded_image, (void **)&run->firmware.loaded);
@@ -253,6 +255,8 @@ static enum status prepare(struct reveille *run)
 {
     enum status status;
 
+    if ((status = plan_check_guest(&run->machine, &run->problems)) != STATUS_OK)
+        return status;
     if ((status = gather(&run->firmware, &run->options, &run->problems, &run->machine)) !=
         STATUS_OK)
         return status;

@@ -9,10 +9,7 @@
 #include "hw.h"
 #include "mem.h"
 
-#define CR0_WP  (1u << 16)
 #define CR4_PGE (1u << 7)
-
-#define MSR_MTRR_DEF_TYPE 0x2ffu
 
 // No service tells the TPL, but to raise it does.
 static EFI_TPL read_tpl(const EFI_BOOT_SERVICES *boot)
@@ -45,49 +42,110 @@ void bsp_read(const struct reveille *run, struct bsp_state *state)
         .efer = hw_rdmsr(MSR_EFER),
         .apic_base = hw_rdmsr(MSR_IA32_APIC_BASE),
         .pat = processor->pat ? hw_rdmsr(MSR_IA32_PAT) : 0,
-        .mtrr_default = processor->mtrr ? hw_rdmsr(MSR_MTRR_DEF_TYPE) : 0,
+        .mtrr_default = processor->mtrr ? hw_rdmsr(MSR_IA32_MTRR_DEF_TYPE) : 0,
         .tables = hw_read_tables(),
     };
     restore_interrupts(interrupts);
     apic_read_settings(state->apic_base, &state->apic);
 }
 
+void bsp_read_registers(bool has_pat, struct bsp_registers *registers)
+{
+    *registers = (struct bsp_registers){
+        .cr0 = hw_read_cr0(),
+        .cr3 = hw_read_cr3(),
+        .cr4 = hw_read_cr4(),
+        .efer = hw_rdmsr(MSR_EFER),
+        .pat = has_pat ? hw_rdmsr(MSR_IA32_PAT) : 0,
+        .tables = hw_read_tables(),
+    };
+    registers->tables.task = 0; // loaded still, and busy: LTR would fault
+}
+
+static void write_pat(const struct bsp_registers *registers)
+{
+    if (registers->pat != 0)
+        hw_wrmsr(MSR_IA32_PAT, registers->pat);
+}
+
+// Our handlers run in both address spaces, firmware's in its own alone: so an NMI finds ours while
+// CR3 changes. CR4 comes before the far return in hw_write_tables, which a shadow stack refuses.
+void bsp_enter_ours(const struct bsp_registers *ours)
+{
+    hw_write_cr4(ours->cr4);
+    hw_write_cr0(ours->cr0);
+    hw_wrmsr(MSR_EFER, ours->efer);
+    hw_write_tables(&ours->tables);
+    write_pat(ours);
+    hw_write_cr3(ours->cr3);
+}
+
+// NXE may go only when tables that use it are gone.
+static void enter_firmwares(const struct bsp_registers *firmwares)
+{
+    write_pat(firmwares);
+    hw_write_cr3(firmwares->cr3);
+    hw_write_cr4(firmwares->cr4);
+    hw_write_cr0(firmwares->cr0);
+    hw_wrmsr(MSR_EFER, firmwares->efer);
+    hw_write_tables(&firmwares->tables);
+}
+
+void return_to_firmware_tables(const struct firmware *firmware)
+{
+    struct bsp_registers firmwares = {
+        .cr0 = firmware->cr0,
+        .cr3 = firmware->cr3,
+        .cr4 = firmware->cr4 & ~(uint64_t)CR4_CET, // its shadow stack has another chain of calls
+        .efer = firmware->efer,
+        .pat = firmware->pat,
+        .tables = firmware->tables,
+    };
+
+    firmwares.tables.task = 0; // its TSS, if there is one, is busy still
+    enter_firmwares(&firmwares);
+}
+
 void bsp_take_over(struct reveille *run)
 {
     const struct lcpu *self = &arena_lcpu(&run->arena, 0)->lcpu;
     const bool inside = run->options.exit == ANSWER_NO;
-    const struct hw_tables tables = {
+    struct bsp_registers ours;
+
+    if (inside)
+        run->tpl = run->firmware.boot->RaiseTPL(TPL_HIGH_LEVEL);
+    hw_disable_interrupts();
+    bsp_read_registers(false, &ours);
+    ours.cr0 |= CR0_WP;
+    ours.cr3 = run->tables.pool_phys;
+    ours.cr4 = run->firmware.cr4 & // no global entry of firmware's survives
+               ~(uint64_t)(CR4_PGE | CR4_CET);
+    ours.efer |= run->machine.processor.no_execute ? EFER_NXE : 0;
+    ours.pat = arena_rally(&run->arena)->pat;
+    ours.tables = (struct hw_tables){
         .gdt = self->gdtr,
         .idt = inside ? self->early_idtr : self->idtr,
         .segments = {SELECTOR_CODE64, SELECTOR_DATA, SELECTOR_DATA, SELECTOR_DATA},
         .task = inside ? 0 : SELECTOR_TSS,
     };
-
-    if (inside)
-        run->tpl = run->firmware.boot->RaiseTPL(TPL_HIGH_LEVEL);
-    hw_disable_interrupts();
-    hw_write_cr0(hw_read_cr0() | CR0_WP);
-    if (run->machine.processor.no_execute)
-        hw_wrmsr(MSR_EFER, hw_rdmsr(MSR_EFER) | EFER_NXE);
-    hw_write_cr4(run->firmware.cr4 & ~(uint64_t)CR4_PGE); // no global entry of firmware's survives
-    if (arena_rally(&run->arena)->pat != 0)
-        hw_wrmsr(MSR_IA32_PAT, arena_rally(&run->arena)->pat);
-    hw_write_cr3(run->tables.pool_phys);
-    hw_write_tables(&tables);
+    bsp_enter_ours(&ours);
 }
 
 // Interrupts last: UEFI forbids them at TPL_HIGH_LEVEL (UEFI 2.10, "EFI_BOOT_SERVICES.RaiseTPL()").
 void bsp_hand_back(const struct reveille *run)
 {
     const struct bsp_state *state = &run->firmware_bsp;
-    struct hw_tables tables = state->tables;
+    struct bsp_registers firmwares = {
+        .cr0 = state->cr0,
+        .cr3 = state->cr3,
+        .cr4 = state->cr4,
+        .efer = state->efer,
+        .pat = state->pat,
+        .tables = state->tables,
+    };
 
-    tables.task = 0; // never changed
-    hw_write_cr3(state->cr3);
-    hw_write_cr4(state->cr4);
-    hw_write_cr0(state->cr0);
-    hw_wrmsr(MSR_EFER, state->efer);
-    hw_write_tables(&tables);
+    firmwares.tables.task = 0; // never changed
+    enter_firmwares(&firmwares);
     run->firmware.boot->RestoreTPL(run->tpl);
     restore_interrupts(state->interrupts);
 }

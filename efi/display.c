@@ -4,6 +4,7 @@
 
 #include "run.h"
 
+#include "hw.h"
 #include "mem.h"
 #include "summary.h"
 #include "wall_cells.h"
@@ -114,4 +115,5 @@ void display_finish(struct reveille *run)
     if (code)
         wall_draw_code(&display->canvas, &display->layout, display->code.side, is_dark,
                        &display->code);
+    hw_drain_writes();
 }

@@ -63,14 +63,15 @@ static bool reset_by_register(const struct firmware *firmware, const struct mach
 static void switch_machine(const struct firmware *firmware, const struct machine *machine,
                            struct console *console, EFI_RESET_TYPE type)
 {
-    struct own_tables own;
+    struct bsp_registers ours;
 
     say(console, type == EfiResetShutdown ? "Powering the machine off" : "Resetting the machine");
     uart_drain(&console->uart);
-    leave_own_tables(firmware, &own);
+    bsp_read_registers(firmware->pat != 0, &ours);
+    return_to_firmware_tables(firmware);
     firmware->system->RuntimeServices->ResetSystem(type, EFI_SUCCESS, 0, NULL);
     hw_disable_interrupts(); // whatever firmware did before it gave up
-    return_to_own_tables(&own);
+    bsp_enter_ours(&ours);
     if (type != EfiResetShutdown) {
         say(console, "Firmware did not do it: trying the FADT's reset register");
         if (!reset_by_register(firmware, machine))

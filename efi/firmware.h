@@ -28,7 +28,7 @@ struct firmware {
     uint8_t *map;
     UINTN map_capacity, map_bytes, map_key, descriptor_bytes;
     // The firmware's own address space and tables, to go back to for runtime services.
-    uint64_t cr3, cr4;
+    uint64_t cr0, cr3, cr4, efer;
     uint64_t pat; // 0: there is none
     struct hw_tables tables;
     uint64_t stack_top; // of the firmware's stack that we run on, as efi_main found it
@@ -154,13 +154,18 @@ enum status leave_firmware(struct firmware *firmware, uint32_t *attempts);
 void end_fetched(const struct firmware *firmware, const struct machine *machine,
                  const struct options *options);
 
-// spaces.c: to firmware's own address space and tables, for runtime services, and back.
-struct own_tables {
-    uint64_t cr3, cr4, pat; // pat 0: the processor has none
+// bsp.c. What the BSP's address spaces differ in, firmware's and ours.
+struct bsp_registers {
+    uint64_t cr0, cr3, cr4, efer;
+    uint64_t pat; // 0: is left alone
     struct hw_tables tables;
 };
-void leave_own_tables(const struct firmware *firmware, struct own_tables *own);
-void return_to_own_tables(const struct own_tables *own);
+// As they are; `has_pat`: there is one, and it is to be kept too. The task register is left out.
+void bsp_read_registers(bool has_pat, struct bsp_registers *registers);
+// To our address space, or back to it. Interrupts are off, here and below.
+void bsp_enter_ours(const struct bsp_registers *ours);
+// To firmware's, as it was when it started us, for runtime services. Its shadow stack stays off.
+void return_to_firmware_tables(const struct firmware *firmware);
 
 // end.c: how a run ends once firmware is left, and how it is refused before. Does not return.
 enum exit_code { EXIT_OK = 0x10, EXIT_FAILED = 0x11, EXIT_REFUSED = 0x12 };

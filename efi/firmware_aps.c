@@ -147,7 +147,7 @@ static void EFIAPI come_back(void *argument)
     else if (atomic_load(&aps->strays) < RALLY_UNLISTED_MAX) {
         const uint32_t at = atomic_fetch_add(&aps->strays, 1);
         if (at < RALLY_UNLISTED_MAX)
-            aps->stray_ids[at] = apic_id;
+            atomic_store(&aps->stray_ids[at], apic_id);
     }
     atomic_fetch_add(&aps->ran, 1);
 }
@@ -161,6 +161,8 @@ struct taken_back firmware_takes_back(struct reveille *run)
 
     atomic_store(&run->firmware_aps.ran, 0);
     atomic_store(&run->firmware_aps.strays, 0);
+    for (uint32_t i = 0; i < RALLY_UNLISTED_MAX; i++)
+        atomic_store(&run->firmware_aps.stray_ids[i], RALLY_NO_ID);
     if (!services)
         return taken;
     taken.answered = !EFI_ERROR(run_everywhere(services, come_back, run));
@@ -175,7 +177,7 @@ static bool stray_is_back(const struct firmware_aps *aps, uint32_t apic_id)
 {
     const uint32_t strays = atomic_load(&aps->strays);
     for (uint32_t i = 0; i < strays && i < RALLY_UNLISTED_MAX; i++) {
-        if (aps->stray_ids[i] == apic_id)
+        if (atomic_load(&aps->stray_ids[i]) == apic_id)
             return true;
     }
     return false;
@@ -191,9 +193,11 @@ bool everybody_is_back(const struct reveille *run, const struct taken_back *take
     if (unlisted > RALLY_UNLISTED_MAX)
         return false; // not all are known by name
     for (uint32_t i = 0; i < unlisted; i++) {
-        const struct lcpu *lcpu = arena_find(&run->arena, rally->unlisted_ids[i]);
-        if (!(lcpu && atomic_load(&lcpu->back)) &&
-            !stray_is_back(&run->firmware_aps, rally->unlisted_ids[i]))
+        const uint32_t apic_id = rally_unlisted_id(rally, i);
+        const struct lcpu *lcpu = arena_find(&run->arena, apic_id);
+        if (apic_id == RALLY_NO_ID) // nor this one
+            return false;
+        if (!(lcpu && atomic_load(&lcpu->back)) && !stray_is_back(&run->firmware_aps, apic_id))
             return false;
     }
     for (uint32_t slot = 1; slot <= run->plan.want; slot++) {

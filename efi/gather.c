@@ -5,6 +5,7 @@
 #include "acpi.h"
 #include "address_space.h"
 #include "apic.h"
+#include "control.h"
 #include "crc32.h"
 #include "dmar.h"
 #include "hw.h"
@@ -15,7 +16,8 @@
 #define FW_CFG_SELECTOR 0x510u
 #define FW_CFG_DATA     0x511u
 
-#define BEHIND_HYPERVISOR (1u << 31) // CPUID 1, ECX
+#define BEHIND_HYPERVISOR  (1u << 31) // CPUID 1, ECX
+#define S_CET_SHADOW_STACK (1u << 0)  // SDM vol. 1, "Control-Flow Enforcement Technology"
 
 extern const uint8_t image_start[], image_text_start[], image_text_end[], image_rodata_start[],
     image_rodata_end[], image_data_start[], image_data_end[], image_end[];
@@ -86,6 +88,7 @@ void gather_identity(struct firmware *firmware, struct machine *machine)
     machine->apic_base = hw_rdmsr(MSR_IA32_APIC_BASE);
     machine->cr3 = hw_read_cr3();
     machine->cr4 = hw_read_cr4();
+    machine->shadow_stack = machine->cr4 & CR4_CET && hw_rdmsr(MSR_IA32_S_CET) & S_CET_SHADOW_STACK;
     machine->image = (struct image){
         .base = (uintptr_t)image_start,
         .bytes = (uintptr_t)image_end - (uintptr_t)image_start,
@@ -146,5 +149,7 @@ enum status gather(struct firmware *firmware, const struct options *options,
     read_dmar(&phys, rsdp, machine);
     read_fadt(&phys, rsdp, machine);
     platform_gather(firmware, machine);
+    if (options->log == LOG_DEBUG)
+        machine->processor.missing_msr = processor_read_missing_msr();
     return time_calibrate(firmware, machine->fadt.pm_timer, problems, machine);
 }

@@ -5,6 +5,7 @@
 
 #include "firmware.h"
 
+#include "hw.h"
 #include "line.h"
 #include "mem.h"
 #include "page.h"
@@ -239,6 +240,7 @@ bool memory_is_writable(uint64_t phys)
         const uint8_t kept = *places[place];
         for (size_t i = 0; i < sizeof patterns; i++) {
             *places[place] = patterns[i];
+            hw_flush((const void *)(uintptr_t)places[place], 1); // a cache alone can keep it
             if (*places[place] != patterns[i])
                 writable = false;
         }

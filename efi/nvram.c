@@ -46,12 +46,13 @@ void nvram_check(struct reveille *run)
 static EFI_STATUS set_variable(const struct firmware *firmware, char *text, UINTN bytes)
 {
     EFI_GUID guid = OF_OURS;
-    struct own_tables own;
+    struct bsp_registers ours;
 
-    leave_own_tables(firmware, &own);
+    bsp_read_registers(firmware->pat != 0, &ours);
+    return_to_firmware_tables(firmware);
     const EFI_STATUS status =
         firmware->system->RuntimeServices->SetVariable(name, &guid, ATTRIBUTES, bytes, text);
-    return_to_own_tables(&own);
+    bsp_enter_ours(&ours);
     return status;
 }
 

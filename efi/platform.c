@@ -7,35 +7,19 @@
 #include "page.h"
 #include "smbios.h"
 
-// SDM vol. 4: the loaded microcode's revision, told after CPUID; which APIC modes there are; and
-// whether x2APIC mode can be left.
-#define MSR_BIOS_SIGN_ID         0x8bu
-#define MSR_ARCH_CAPABILITIES    0x10au
-#define MSR_XAPIC_DISABLE_STATUS 0xbdu
-#define HAS_ARCH_CAPABILITIES    (1u << 29) // CPUID 7, EDX
-#define HAS_XAPIC_DISABLE        (1u << 21)
-#define LEGACY_XAPIC_DISABLED    (1u << 0)
+// SDM vol. 4: which APIC modes there are, and whether x2APIC mode can be left.
+#define HAS_ARCH_CAPABILITIES (1u << 29) // CPUID 7, EDX
+#define HAS_XAPIC_DISABLE     (1u << 21)
+#define LEGACY_XAPIC_DISABLED (1u << 0)
 
 #define MIB 0x100000u
-
-static uint32_t read_microcode(enum vendor vendor)
-{
-    if (vendor == VENDOR_OTHER)
-        return 0;
-    if (vendor == VENDOR_INTEL) {
-        hw_wrmsr(MSR_BIOS_SIGN_ID, 0);
-        (void)hw_cpuid(1, 0);
-        return (uint32_t)(hw_rdmsr(MSR_BIOS_SIGN_ID) >> 32);
-    }
-    return (uint32_t)hw_rdmsr(MSR_BIOS_SIGN_ID);
-}
 
 static bool apic_is_locked(enum vendor vendor)
 {
     return vendor == VENDOR_INTEL && hw_cpuid(0, 0).eax >= 7 &&
            (hw_cpuid(7, 0).edx & HAS_ARCH_CAPABILITIES) != 0 &&
-           (hw_rdmsr(MSR_ARCH_CAPABILITIES) & HAS_XAPIC_DISABLE) != 0 &&
-           (hw_rdmsr(MSR_XAPIC_DISABLE_STATUS) & LEGACY_XAPIC_DISABLED) != 0;
+           (hw_rdmsr(MSR_IA32_ARCH_CAPABILITIES) & HAS_XAPIC_DISABLE) != 0 &&
+           (hw_rdmsr(MSR_IA32_XAPIC_DISABLE) & LEGACY_XAPIC_DISABLED) != 0;
 }
 
 // One byte of a global variable; `absent` where there is none.
@@ -78,7 +62,7 @@ void platform_gather(const struct firmware *firmware, struct machine *machine)
     struct platform *platform = &machine->platform;
 
     platform->secure_boot = read_secure_boot(firmware);
-    platform->microcode = read_microcode(machine->processor.vendor);
+    platform->microcode = processor_read_microcode();
     platform->apic_locked = apic_is_locked(machine->processor.vendor);
     platform->low_pages = memory_count_free(firmware, MIB);
 }

@@ -7,7 +7,6 @@
 #include "bound.h"
 #include "hw.h"
 #include "inject.h"
-#include "mem.h"
 #include "option_sweep.h"
 #include "prepare.h"
 #include "shell.h"
@@ -94,11 +93,9 @@ void run_close_window(struct reveille *run)
 // The faults that were asked for, now that all has been proved.
 static void inject(struct reveille *run)
 {
-    const uint8_t halt = 0xf4;
-
     inject_arm(&run->options, &run->plan, &run->arena, run->parameters.x86_bpt_pml4_addr);
     if (inject_has(&run->options, FAULT_BAD_COPY))
-        memcpy(run->wake.page_view, &halt, sizeof halt);
+        trampoline_close(run->wake.page_view); // a loop: QEMU's STARTUP ends a HLT
     if (inject_has(&run->options, FAULT_BAD_JOURNAL) && run->journal_pages > 0) {
         (void)page_tables_unmap(&run->tables, (uintptr_t)run->journal_memory,
                                 run->journal_pages * PAGE_BYTES);

@@ -38,7 +38,7 @@ struct firmware_aps {
     _Atomic uint32_t ran;          // procedures that were run
     _Atomic uint32_t unforgetting; // processors that kept a mark which INIT takes away
     _Atomic uint32_t strays;       // processors that came back and have no record
-    uint32_t stray_ids[RALLY_UNLISTED_MAX];
+    _Atomic uint32_t stray_ids[RALLY_UNLISTED_MAX]; // RALLY_NO_ID until it is written
 };
 
 // The screen after the exit.

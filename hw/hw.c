@@ -2,6 +2,10 @@
 
 #include "hw.h"
 
+#include "control.h"
+#include "gate.h"
+#include "mem.h"
+
 struct cpuid hw_cpuid(uint32_t leaf, uint32_t subleaf)
 {
     struct cpuid out;
@@ -26,6 +30,55 @@ void hw_wrmsr(uint32_t msr, uint64_t value)
                      : "memory");
 }
 
+// Vectors that can come while interrupts are off: exceptions, NMI, machine check.
+#define EXCEPTIONS         32u
+#define GENERAL_PROTECTION 13u
+
+// safe_msr.S: the access on this IDT, with interrupts off. 0 after a #GP, whose gate leads to
+// hw_msr_faulted.
+uint32_t hw_msr_read_on(const struct pseudo_descriptor *idt, uint32_t msr, uint64_t *value);
+uint32_t hw_msr_write_on(const struct pseudo_descriptor *idt, uint32_t msr, uint64_t *value);
+void hw_msr_faulted(void);
+
+// Whoever owns the IDT, this processor takes a copy, and in it the #GP, for a moment; an NMI goes
+// where it would have gone. With shadow stacks on, a handler cannot resume elsewhere, so they are
+// off as well.
+static bool access_safely(uint32_t (*access)(const struct pseudo_descriptor *, uint32_t,
+                                             uint64_t *),
+                          uint32_t msr, uint64_t *value)
+{
+    const struct hw_tables tables = hw_read_tables();
+    const uint64_t bytes = tables.idt.limit + 1u, cr4 = hw_read_cr4();
+    struct gate gates[EXCEPTIONS] = {0};
+    const struct pseudo_descriptor idt = {sizeof gates - 1, (uintptr_t)gates};
+    const bool interrupts = hw_interrupts_are_on();
+
+    memcpy(gates, (const void *)(uintptr_t)tables.idt.base,
+           bytes < sizeof gates ? bytes : sizeof gates);
+    gates[GENERAL_PROTECTION] =
+        gate_to((uintptr_t)hw_msr_faulted, tables.segments.cs, GATE_CURRENT_STACK);
+    hw_disable_interrupts();
+    if (cr4 & CR4_CET)
+        hw_write_cr4(cr4 & ~(uint64_t)CR4_CET);
+    const bool survived = access(&idt, msr, value) != 0;
+    if (cr4 & CR4_CET)
+        hw_write_cr4(cr4);
+    if (interrupts)
+        hw_enable_interrupts();
+    return survived;
+}
+
+bool hw_read_msr_safely(uint32_t msr, uint64_t *value)
+{
+    *value = 0;
+    return access_safely(hw_msr_read_on, msr, value);
+}
+
+bool hw_write_msr_safely(uint32_t msr, uint64_t value)
+{
+    return access_safely(hw_msr_write_on, msr, &value);
+}
+
 void hw_fence_before_x2apic(void)
 {
     __asm__ volatile("mfence; lfence" ::: "memory");
@@ -38,6 +91,11 @@ void hw_flush(const void *memory, uint64_t bytes)
     for (uint64_t at = start; at < (uintptr_t)memory + bytes; at += line)
         __asm__ volatile("clflush (%0)" : : "r"(at) : "memory");
     __asm__ volatile("mfence" ::: "memory");
+}
+
+void hw_drain_writes(void)
+{
+    __asm__ volatile("sfence" ::: "memory");
 }
 
 uint8_t hw_in8(uint16_t port)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "handoff.h"
+#include "msr.h"
 
 struct cpuid {
     uint32_t eax, ebx, ecx, edx;
@@ -15,9 +16,15 @@ struct cpuid {
 // CPUID with leaf in EAX and subleaf in ECX. Serialises.
 struct cpuid hw_cpuid(uint32_t leaf, uint32_t subleaf);
 
-// Model-specific registers. #GP where the register, or a bit, does not exist.
+// Model-specific registers (msr.h). #GP where the register, or a bit, does not exist.
 uint64_t hw_rdmsr(uint32_t msr);
 void hw_wrmsr(uint32_t msr, uint64_t value);
+
+// The same for one that may not exist. False: it was #GP, which was survived, and *value is 0. On
+// any processor, on its own or on firmware's IDT, in whatever state the interrupts are. Not for a
+// guest whose hypervisor answers with #VE or #VC.
+bool hw_read_msr_safely(uint32_t msr, uint64_t *value);
+bool hw_write_msr_safely(uint32_t msr, uint64_t value);
 
 // MFENCE; LFENCE: all earlier stores are visible before a following WRMSR to the x2APIC, which is
 // not serialising (SDM vol. 3A, "Extended XAPIC (x2APIC)": "MSR Access in x2APIC Mode").
@@ -25,6 +32,9 @@ void hw_fence_before_x2apic(void);
 
 // CLFLUSH of every cache line of these bytes: what they say is in memory when it returns.
 void hw_flush(const void *memory, uint64_t bytes);
+
+// SFENCE: what this processor has drawn into write-combining memory is on its way to the device.
+void hw_drain_writes(void);
 
 // Ports.
 uint8_t hw_in8(uint16_t port);

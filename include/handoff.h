@@ -45,6 +45,7 @@
 #define LCPU_CR4           140
 #define LCPU_EFER          144
 #define LCPU_APIC_BASE     152
+#define LCPU_NO_NX         160
 #define LCPU_CR3_ERROR     264
 #define LCPU_TRAP_TOP      384
 #define LCPU_BYTES         448
@@ -75,6 +76,7 @@
 #define RALLY_UNLISTED_COUNT 192
 #define RALLY_UNLISTED_IDS   196
 #define RALLY_UNLISTED_MAX   63
+#define RALLY_NO_ID          0xffffffff // of no processor: every APIC's ID for "all"
 
 // Selectors, the same in the trampoline's GDT and in every processor's own.
 #define SELECTOR_CODE32 0x08
@@ -145,7 +147,8 @@ struct lcpu {
     uint32_t cr4;
     uint64_t efer;
     uint64_t apic_base;
-    uint8_t line2_pad[32];
+    uint8_t no_nx; // 1: stopped before long mode, without the NX that the page tables use
+    uint8_t line2_pad[31];
     // Line 3: a fault of this processor in long mode.
     struct lcpu_fault fault;
     uint8_t line3_pad[24];
@@ -161,7 +164,9 @@ struct lcpu {
     uint32_t location_known; // 1: the next three were read
     uint32_t package, core, thread;
     _Atomic uint32_t back; // 1: firmware had it run again after the wake (exit=no)
-    uint8_t line6_pad[44];
+    uint32_t microcode;    // its revision; 0: not asked (log=debug does), or not told
+    uint32_t missing_msr;  // enum missing_msr (smp/processor.h), by log=debug too
+    uint8_t line6_pad[36];
 };
 
 #define ASSERT_OFFSET(type, field, offset) \
@@ -187,6 +192,7 @@ ASSERT_OFFSET(struct lcpu, cr0, LCPU_CR0);
 ASSERT_OFFSET(struct lcpu, cr4, LCPU_CR4);
 ASSERT_OFFSET(struct lcpu, efer, LCPU_EFER);
 ASSERT_OFFSET(struct lcpu, apic_base, LCPU_APIC_BASE);
+ASSERT_OFFSET(struct lcpu, no_nx, LCPU_NO_NX);
 ASSERT_OFFSET(struct lcpu, fault, 192);
 ASSERT_OFFSET(struct lcpu, greet, 256);
 ASSERT_OFFSET(struct lcpu, cr3_error, LCPU_CR3_ERROR);
@@ -212,9 +218,19 @@ struct rally {
     uint64_t park; // BSP: the loop in the page where a processor ends; 0: there is none yet
     _Atomic uint32_t
         unlisted_count; // processors that found no record of theirs, counted by themselves
-    uint32_t unlisted_ids[RALLY_UNLISTED_MAX];
-    uint32_t bsp_faults; // BSP: faults of its own so far
+    _Atomic uint32_t
+        unlisted_ids[RALLY_UNLISTED_MAX]; // RALLY_NO_ID until the one that took the place wrote it
+    uint32_t bsp_faults;                  // BSP: faults of its own so far
 };
+
+// The APIC ID of a processor that found no record, by its place below `unlisted_count`; RALLY_NO_ID
+// where it was counted and has not written it yet, or there was no room.
+static inline uint32_t rally_unlisted_id(const struct rally *rally, uint32_t place)
+{
+    return place < RALLY_UNLISTED_MAX
+               ? atomic_load_explicit(&rally->unlisted_ids[place], memory_order_acquire)
+               : RALLY_NO_ID;
+}
 
 ASSERT_OFFSET(struct rally, generation, RALLY_GENERATION);
 ASSERT_OFFSET(struct rally, arrived, 64);

@@ -6,7 +6,7 @@
 #include "console.h"
 #include "control.h"
 #include "hw.h"
-#include "page_table.h"
+#include "processor.h"
 #include "topology.h"
 #include "wake.h"
 #include "watch.h"
@@ -110,6 +110,10 @@ static void greet_in_turn(struct lcpu *self, uint32_t generation)
     if (!mine || self->inject == INJECT_MUTE)
         return;
     ap_locate(self);
+    if (self->rally->console->log == LOG_DEBUG) {
+        self->microcode = processor_read_microcode();
+        self->missing_msr = processor_read_missing_msr();
+    }
     greet(self);
     move_to(self, generation, STAGE_GREETED);
     atomic_compare_exchange_strong(&self->rally->turn, &turn, self->greet_next);

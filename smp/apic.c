@@ -13,9 +13,6 @@
 #define XAPIC_SVR      0x0f0u
 #define XAPIC_ICR_LOW  0x300u
 #define XAPIC_ICR_HIGH 0x310u
-#define X2APIC_ID_MSR  0x802u
-#define X2APIC_ICR_MSR 0x830u
-#define X2APIC_MSR(at) (0x800u + (at) / 16) // the same registers, a sixteenth as far apart
 
 static void xapic_enable(const struct apic *apic)
 {
@@ -71,13 +68,13 @@ static void x2apic_enable(const struct apic *apic)
 static uint32_t x2apic_read_id(const struct apic *apic)
 {
     (void)apic;
-    return (uint32_t)hw_rdmsr(X2APIC_ID_MSR);
+    return (uint32_t)hw_rdmsr(MSR_X2APIC(XAPIC_ID));
 }
 
 static enum status x2apic_send(struct apic *apic, uint32_t destination, uint32_t command)
 {
     hw_fence_before_x2apic();
-    hw_wrmsr(X2APIC_ICR_MSR, (uint64_t)destination << 32 | command);
+    hw_wrmsr(MSR_X2APIC(XAPIC_ICR_LOW), (uint64_t)destination << 32 | command);
     apic->icr_writes++;
     return STATUS_OK; // there is no delivery status to wait for
 }
@@ -113,7 +110,7 @@ struct apic apic_of(uint64_t base)
 
 static uint32_t read_register(uint64_t base, uint32_t at)
 {
-    return base & APIC_BASE_EXTD ? (uint32_t)hw_rdmsr(X2APIC_MSR(at))
+    return base & APIC_BASE_EXTD ? (uint32_t)hw_rdmsr(MSR_X2APIC(at))
                                  : hw_mmio_read32(APIC_MMIO_PHYS(base) + at);
 }
 

@@ -7,10 +7,9 @@
 
 #include "status.h"
 
-#define MSR_IA32_APIC_BASE 0x1bu
-#define APIC_BASE_BSP      (1u << 8)
-#define APIC_BASE_EXTD     (1u << 10)
-#define APIC_BASE_EN       (1u << 11)
+#define APIC_BASE_BSP  (1u << 8)
+#define APIC_BASE_EXTD (1u << 10)
+#define APIC_BASE_EN   (1u << 11)
 
 #define APIC_MMIO_PHYS(apic_base) ((apic_base)&0x000ffffffffff000u)
 

@@ -46,7 +46,7 @@ bool examine_came_unasked(const struct wake *wake, uint32_t apic_id)
     const struct rally *rally = arena_rally(wake->arena);
     const uint32_t count = atomic_load_explicit(&rally->unlisted_count, memory_order_acquire);
     for (uint32_t i = 0; i < count && i < RALLY_UNLISTED_MAX; i++) {
-        if (rally->unlisted_ids[i] == apic_id)
+        if (rally_unlisted_id(rally, i) == apic_id)
             return true;
     }
     return false;
@@ -66,6 +66,7 @@ struct evidence examine(const struct wake *wake, uint32_t slot)
         .greeted = account->greeted,
         .lost = account->lost,
         .by_firmware = wake->plan->wake == WAKE_FIRMWARE,
+        .no_nx = lcpu->no_nx,
         .fault = fault,
     };
     // What takes a look at the whole page is asked only where nothing else speaks.

@@ -4,6 +4,7 @@
 #include "lcpu.h"
 
 #include "fault.h"
+#include "gate.h"
 #include "image_layout.h"
 #include "mem.h"
 #include "sort.h"
@@ -20,14 +21,6 @@
 #define IST_MACHINE_CHECK    3u
 #define VECTOR_NMI           2u
 #define VECTOR_MACHINE_CHECK 18u
-
-// SDM vol. 3A, "64-Bit Mode IDT": present, DPL 0, interrupt gate.
-#define GATE_INTERRUPT 0x8e00u
-
-struct gate {
-    uint16_t offset_low, selector, flags, offset_middle;
-    uint32_t offset_high, reserved;
-};
 
 static size_t round_to_page(size_t bytes)
 {
@@ -71,15 +64,9 @@ static void prepare_idts(struct gate *idt, uint64_t park)
 {
     for (uint32_t i = 0; i < 2 * VECTORS; i++) {
         const uint32_t vector = i % VECTORS;
-        const uint32_t ist = i < VECTORS ? interrupt_stack(vector) : 0;
+        const uint32_t ist = i < VECTORS ? interrupt_stack(vector) : GATE_CURRENT_STACK;
         const uint64_t stub = park != 0 ? park : fault_stub(vector);
-        idt[i] = (struct gate){
-            .offset_low = (uint16_t)stub,
-            .selector = SELECTOR_CODE64,
-            .flags = (uint16_t)(GATE_INTERRUPT | ist),
-            .offset_middle = (uint16_t)(stub >> 16),
-            .offset_high = (uint32_t)(stub >> 32),
-        };
+        idt[i] = gate_to(stub, SELECTOR_CODE64, ist);
     }
 }
 
@@ -154,6 +141,8 @@ void arena_prepare(const struct arena *arena, const struct lcpu_plan *plans,
 
     memset((void *)(uintptr_t)arena->phys, 0, arena->tables_offset);
     rally->console = console;
+    for (uint32_t i = 0; i < RALLY_UNLISTED_MAX; i++)
+        atomic_init(&rally->unlisted_ids[i], RALLY_NO_ID);
     prepare_idts(idt, 0);
     for (size_t slot = 0; slot < arena->count; slot++) {
         struct lcpu_page *page = arena_lcpu(arena, slot);

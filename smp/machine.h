@@ -42,6 +42,7 @@ struct machine {
     uint64_t apic_base;   // IA32_APIC_BASE of the BSP as firmware left it
     uint32_t bsp_apic_id; // by its own APIC
     uint64_t cr3, cr4;    // of the BSP under firmware
+    bool shadow_stack;    // firmware runs the BSP with one (CET)
     struct clock clock;
     const char *clock_check; // what the TSC's rate was compared with, "" if nothing
     uint64_t clock_check_hz; // and what that said

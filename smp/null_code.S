@@ -3,9 +3,10 @@
 // has to be patched.
 
 #include "handoff.h"
+#include "msr.h"
 #include "null.h"
 
-#define MSR_EFER 0xc0000080
+#define NULL_EFER_NXE (1 << (11 - 8)) // in AH
 #define CR0_LONG 0x80010033 // PG WP NE ET MP PE
 
     .section .rodata.null, "a"
@@ -32,18 +33,26 @@ null_long:
     mov     %cs, %ax
     mov     %ax, %ds
     lgdtl   NULL_GDTR
-    mov     NULL_WINDOW, %ebx
     mov     NULL_CR4, %eax
     mov     %eax, %cr4
     mov     NULL_CR3, %eax
     mov     %eax, %cr3
-    mov     $MSR_EFER, %ecx
+    mov     $0x80000001, %eax           // as the trampoline: without NX the tables are not for us
+    cpuid
     mov     NULL_EFER, %eax
-    xor     %edx, %edx
+    test    $NULL_EFER_NXE, %ah
+    jz      1f
+    bt      $20, %edx
+    jnc     2f
+1:  xor     %edx, %edx
+    mov     $MSR_EFER, %ecx
     wrmsr
+    mov     NULL_WINDOW, %ebx
     mov     $CR0_LONG, %eax
     mov     %eax, %cr0
     ljmpl   *NULL_TARGET
+2:  hlt
+    jmp     2b
     .code64
 null_long_target:
     mov     %ebx, %ebx                  // the upper half is undefined after the switch

@@ -20,7 +20,6 @@ enum page_rights {
 
 // IA32_PAT as after reset, but for entry 1, which is write-combining instead of write-through. To
 // be the same on every processor that uses the tables. (SDM vol. 3A, "Page Attribute Table".)
-#define MSR_IA32_PAT       0x277u
 #define PAT_WITH_COMBINING 0x0007040600070106ull
 
 // Where tables are built. The pool is page-aligned and belongs to the caller; pool_phys is its

@@ -30,6 +30,29 @@ static bool init_is_quick(const struct processor *processor)
     return false;
 }
 
+// Can every processor be named in xAPIC mode?
+static bool all_fit_xapic(const struct machine *machine)
+{
+    const struct inventory *inventory = &machine->inventory;
+    bool fit = apic_xapic.can_address(machine->bsp_apic_id);
+
+    for (size_t cpu = 0; cpu < inventory->enabled && fit; cpu++)
+        fit = apic_xapic.can_address(inventory->cpus[cpu].apic_id);
+    return fit;
+}
+
+// What firmware left on stays on. Else the x2APIC, unless somebody needs the xAPIC afterwards:
+// firmware that is given its processors back; an I/O MMU; or firmware's code behind save=nvram,
+// which may run in SMM and use the local APIC there in the mode that it knows.
+static bool is_x2apic_better(const struct machine *machine, const struct options *options)
+{
+    if (machine->apic_base & APIC_BASE_EXTD)
+        return true;
+    return options->exit == ANSWER_YES && machine->processor.x2apic &&
+           !machine->dmar_x2apic_opt_out &&
+           !(options->save == SAVE_NVRAM && all_fit_xapic(machine));
+}
+
 static enum status choose_apic(const struct machine *machine, const struct options *options,
                                const struct problems *problems, const struct apic_operations **apic)
 {
@@ -40,10 +63,7 @@ static enum status choose_apic(const struct machine *machine, const struct optio
     line_start(&line, buffer, sizeof buffer);
     switch (options->apic) {
     case APIC_AUTO:
-        *apic = on || (options->exit == ANSWER_YES && machine->processor.x2apic &&
-                       !machine->dmar_x2apic_opt_out)
-                    ? &apic_x2apic
-                    : &apic_xapic;
+        *apic = is_x2apic_better(machine, options) ? &apic_x2apic : &apic_xapic;
         return STATUS_OK;
     case APIC_X2APIC:
         *apic = &apic_x2apic;
@@ -127,31 +147,91 @@ static enum status choose_cpus(const struct machine *machine, const struct optio
     return status;
 }
 
-// Guests whose processors no INIT reaches, and tables that ask for another way.
-static enum status refuse_what_init_cannot_wake(const struct machine *machine,
-                                                const struct problems *problems)
+enum status plan_check_guest(const struct machine *machine, const struct problems *problems)
 {
-    const struct processor *processor = &machine->processor;
+    static const struct {
+        const char *what, *name, *why;
+    } guests[] = {
+        [GUEST_SEV] = {"sev-guest", "an SEV",
+                       "its memory is encrypted, and our page tables lack the bit that says so"},
+        [GUEST_SEV_ES] =
+            {"sev-es-guest", "an SEV-ES",
+             "its memory and registers are encrypted, so INIT and STARTUP do not reach "
+             "its processors"},
+        [GUEST_SEV_SNP] =
+            {"snp-guest", "an SEV-SNP",
+             "INIT and STARTUP do not reach its processors, only its hypervisor's own "
+             "way does"},
+        [GUEST_TDX] =
+            {"tdx-guest", "a TDX",
+             "INIT and STARTUP do not reach its processors, only its hypervisor's own way "
+             "does (the MADT's mailbox, type 0x10)"},
+    };
+    const enum guest guest = machine->processor.guest;
     char buffer[LINE_BYTES];
     struct line line;
 
+    if (guest == GUEST_NONE)
+        return STATUS_OK;
     line_start(&line, buffer, sizeof buffer);
-    if (processor->tdx_guest || processor->snp_guest) {
-        line_add_format(&line,
-                        "this is %s guest: INIT and STARTUP do not reach its processors, only its "
-                        "hypervisor's own way does%s; run Reveille on the host or in a plain guest",
-                        processor->tdx_guest ? "a TDX" : "an SEV-SNP",
-                        processor->tdx_guest ? " (the MADT's mailbox, type 0x10)" : "");
-        tell(problems, SEVERITY_ERROR, processor->tdx_guest ? "tdx-guest" : "snp-guest", &line);
-        return STATUS_UNSUPPORTED;
-    }
-    if (machine->inventory.wakeup_mailbox) {
-        line_add_text(&line,
-                      "the MADT has a wake-up mailbox (type 0x10): firmware parks processors there "
-                      "and may not expect an INIT");
-        tell(problems, SEVERITY_WARNING, "wakeup-mailbox", &line);
-    }
-    return STATUS_OK;
+    line_add_format(&line, "this is %s guest: %s; run Reveille on the host or in a plain guest",
+                    guests[guest].name, guests[guest].why);
+    tell(problems, SEVERITY_ERROR, guests[guest].what, &line);
+    return STATUS_UNSUPPORTED;
+}
+
+static void warn_of_mailbox(const struct machine *machine, const struct problems *problems)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    if (!machine->inventory.wakeup_mailbox)
+        return;
+    line_start(&line, buffer, sizeof buffer);
+    line_add_text(&line,
+                  "the MADT has a wake-up mailbox (type 0x10): firmware parks processors there "
+                  "and may not expect an INIT");
+    tell(problems, SEVERITY_WARNING, "wakeup-mailbox", &line);
+}
+
+// An INIT to the processor that bears the BSP flag restarts the machine: it begins at the reset
+// vector and waits for no STARTUP (SDM vol. 3A, "MP Initialization Protocol Algorithm"). Firmware
+// may have handed over on another.
+static enum status check_bsp_flag(const struct machine *machine, const struct options *options,
+                                  const struct problems *problems)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    if (machine->apic_base & APIC_BASE_BSP || options->wake == WAKE_FIRMWARE)
+        return STATUS_OK;
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(
+        &line,
+        "firmware runs us on a processor that is not flagged as the BSP (IA32_APIC_BASE "
+        "%x): an INIT to the one that is restarts the machine; choose the BSP in "
+        "firmware's setup, or use exit=no wake=firmware",
+        machine->apic_base);
+    tell(problems, SEVERITY_ERROR, "bsp-flag", &line);
+    return STATUS_UNSUPPORTED;
+}
+
+// Loading CS takes a far return, which a shadow stack refuses, so shadow stacks are off in the run.
+// To switch them on again somewhere else in the chain of calls would be the next fault.
+static enum status check_shadow_stack(const struct machine *machine, const struct options *options,
+                                      const struct problems *problems)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    if (!machine->shadow_stack || options->exit == ANSWER_YES)
+        return STATUS_OK;
+    line_start(&line, buffer, sizeof buffer);
+    line_add_text(&line,
+                  "firmware runs with a shadow stack (CET), which cannot be given back after a "
+                  "wake: exit=no is not possible here; use exit=yes");
+    tell(problems, SEVERITY_ERROR, "shadow-stack", &line);
+    return STATUS_UNSUPPORTED;
 }
 
 // Firmware's own wake needs firmware, and sends no message that could be left out or falsified.
@@ -201,11 +281,17 @@ enum status plan_make(const struct machine *machine, const struct options *optio
     *plan = (struct plan){.lcpus = lcpus};
     plan_set_times(machine, options, plan);
 
-    const enum status guest = refuse_what_init_cannot_wake(machine, problems);
+    warn_of_mailbox(machine, problems);
+    const enum status flag = check_bsp_flag(machine, options, problems);
+    const enum status stack = check_shadow_stack(machine, options, problems);
     const enum status apic = choose_apic(machine, options, problems, &plan->apic);
     const enum status cpus = choose_cpus(machine, options, problems, plan);
     const enum status wake = check_firmware_wake(options, problems);
-    return wake != STATUS_OK ? wake : guest != STATUS_OK ? guest : apic != STATUS_OK ? apic : cpus;
+    return wake != STATUS_OK    ? wake
+           : flag != STATUS_OK  ? flag
+           : stack != STATUS_OK ? stack
+           : apic != STATUS_OK  ? apic
+                                : cpus;
 }
 
 uint64_t plan_round_bound_us(const struct plan *plan)

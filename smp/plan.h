@@ -30,6 +30,10 @@ struct plan {
     struct lcpu_plan *lcpus; // the caller's memory: [0] the BSP, then the APs in CPU order
 };
 
+// Refuses, by its name, a guest in which our way of waking processors kills the one that tries it.
+// Before anything else is asked of the machine: what only looks may be fatal there, too.
+enum status plan_check_guest(const struct machine *machine, const struct problems *problems);
+
 // Decides. `lcpus` is memory for inventory.enabled entries. Everything wrong is told.
 // Returns STATUS_OK, or STATUS_INVALID / STATUS_UNSUPPORTED where nothing may be woken.
 enum status plan_make(const struct machine *machine, const struct options *options,

@@ -33,6 +33,8 @@ void preflight_record(struct console *console, const struct machine *machine)
     record_add_text(&line, "secure_boot", secure_boot_word(platform->secure_boot));
     record_add_decimal(&line, "apic_locked", platform->apic_locked);
     record_add_decimal(&line, "low_pages", platform->low_pages);
+    if (machine->processor.missing_msr != MISSING_MSR_UNKNOWN)
+        record_add_text(&line, "missing_msr", missing_msr_word(machine->processor.missing_msr));
     console_record(console, 0, &line);
 }
 
@@ -147,6 +149,10 @@ void preflight_warn(const struct problems *problems, const struct machine *machi
     if (machine->dmar_x2apic_opt_out && (machine->apic_base & APIC_BASE_EXTD) == 0)
         problems->tell(problems->context, SEVERITY_WARNING, "x2apic-opt-out",
                        "the DMAR table asks to stay out of x2APIC mode: apic=auto does");
+    if (!machine->processor.tsc_invariant && !machine->processor.hypervisor[0])
+        problems->tell(problems->context, SEVERITY_WARNING, "tsc-varies",
+                       "the time-stamp counter may change its rate (CPUID 0x80000007, EDX bit 8): "
+                       "times and waits may be off; raise timeout_us if somebody comes late");
     if (machine->platform.low_pages < LOW_PAGES_FEW)
         problems->tell(problems->context, SEVERITY_WARNING, "low-memory",
                        "hardly any page below 1 MiB is free: a legacy driver or CSM holds it");

@@ -5,6 +5,7 @@
 
 #include "control.h"
 #include "line.h"
+#include "msr.h"
 
 #define FOUR_GIB (1ull << 32)
 
@@ -34,6 +35,8 @@ struct trampoline_parameters prepare_parameters(const struct machine *machine,
         .efer = EFER_LME | (processor->no_execute ? EFER_NXE : 0),
         .x2apic = plan->apic == &apic_x2apic,
         .id_leaf = processor->id_leaf,
+        .misc_enable =
+            processor->vendor == VENDOR_INTEL && processor->family >= 6 ? MSR_IA32_MISC_ENABLE : 0,
     };
 }
 

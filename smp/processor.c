@@ -8,13 +8,14 @@
 
 #define LEAF_HYPERVISOR 0x40000000u
 
-// AMD APM vol. 2, "Secure Encrypted Virtualization": the MSR exists where CPUID 0x8000001F tells of
-// SEV.
+// AMD APM vol. 2, "Secure Encrypted Virtualization": what MSR_SEV_STATUS says is active.
 #define LEAF_SEV       0x8000001fu
 #define SEV_SUPPORTED  (1u << 1)
-#define MSR_SEV_STATUS 0xc0010131u
+#define SEV_ACTIVE     (1u << 0)
+#define SEV_ES_ACTIVE  (1u << 1)
 #define SEV_SNP_ACTIVE (1u << 2)
 #define LEAF_EXTENDED  0x80000000u
+#define EXTENDED_END   0x80010000u // beyond: another leaf's data, and no maximum
 
 static void put_text(char *to, uint32_t a, uint32_t b, uint32_t c)
 {
@@ -54,29 +55,50 @@ static uint64_t tsc_hz_of(uint32_t max_leaf)
     return 0;
 }
 
-static void read_extended(struct processor *processor)
+uint32_t processor_extended_max(void)
 {
     const uint32_t max = hw_cpuid(LEAF_EXTENDED, 0).eax;
+    return max >= LEAF_EXTENDED && max < EXTENDED_END ? max : 0;
+}
+
+// The hypervisor may hide that it is one: the bits of SEV_STATUS are the processor's own.
+static enum guest read_sev(void)
+{
+    uint64_t status;
+
+    if (!(hw_cpuid(LEAF_SEV, 0).eax & SEV_SUPPORTED) ||
+        !hw_read_msr_safely(MSR_SEV_STATUS, &status))
+        return GUEST_NONE;
+    return status & SEV_SNP_ACTIVE  ? GUEST_SEV_SNP
+           : status & SEV_ES_ACTIVE ? GUEST_SEV_ES
+           : status & SEV_ACTIVE    ? GUEST_SEV
+                                    : GUEST_NONE;
+}
+
+static void read_extended(struct processor *processor)
+{
+    const uint32_t max = processor_extended_max();
 
     processor->phys_bits = 36; // SDM vol. 3A: where leaf 0x80000008 is missing
-    if (max >= 0x80000001u && max < 0x80010000u) {
+    if (max >= 0x80000001u) {
         const uint32_t features = hw_cpuid(0x80000001u, 0).edx;
         processor->no_execute = features & 1u << 20;
         processor->gib_pages = features & 1u << 26;
     }
-    if (max >= 0x80000004u && max < 0x80010000u) {
+    if (max >= 0x80000004u) {
         for (uint32_t i = 0; i < 3; i++) {
             const struct cpuid part = hw_cpuid(0x80000002u + i, 0);
             memcpy(processor->brand + 16 * i, &part, sizeof part);
         }
     }
-    if (max >= 0x80000008u && max < 0x80010000u) {
+    if (max >= 0x80000007u)
+        processor->tsc_invariant = hw_cpuid(0x80000007u, 0).edx & 1u << 8;
+    if (max >= 0x80000008u) {
         const uint32_t bits = hw_cpuid(0x80000008u, 0).eax & 0xff;
         processor->phys_bits = bits < 32 ? 32 : bits > 52 ? 52 : bits;
     }
-    if (max >= LEAF_SEV && max < 0x80010000u && processor->hypervisor[0] &&
-        (hw_cpuid(LEAF_SEV, 0).eax & SEV_SUPPORTED))
-        processor->snp_guest = hw_rdmsr(MSR_SEV_STATUS) & SEV_SNP_ACTIVE;
+    if (max >= LEAF_SEV)
+        processor->guest = read_sev();
 }
 
 void processor_read(struct processor *processor)
@@ -104,10 +126,45 @@ void processor_read(struct processor *processor)
     // Leaf 0xB exists if its EBX, the number of logical processors at this level, is not 0.
     processor->id_leaf = base.eax >= 0xb && (hw_cpuid(0xb, 0).ebx & 0xffff) != 0 ? 0xb : 1;
     processor->tsc_hz = tsc_hz_of(base.eax);
+    read_extended(processor);
     if (base.eax >= 0x21) {
         const struct cpuid tdx = hw_cpuid(0x21, 0);
         put_text(name, tdx.ebx, tdx.edx, tdx.ecx);
-        processor->tdx_guest = memcmp(name, "IntelTDX    ", 12) == 0;
+        if (memcmp(name, "IntelTDX    ", 12) == 0)
+            processor->guest = GUEST_TDX;
     }
-    read_extended(processor);
+}
+
+// Intel tells it after a CPUID, behind a 0 that was there before (SDM vol. 3A, "Microcode Update
+// Facilities"); AMD at once.
+uint32_t processor_read_microcode(void)
+{
+    const struct cpuid base = hw_cpuid(0, 0);
+    char name[13];
+    uint64_t value;
+
+    put_text(name, base.ebx, base.edx, base.ecx);
+    const enum vendor vendor = vendor_of(name);
+    if (vendor == VENDOR_OTHER)
+        return 0;
+    if (vendor == VENDOR_INTEL) {
+        if (!hw_write_msr_safely(MSR_IA32_BIOS_SIGN_ID, 0))
+            return 0;
+        (void)hw_cpuid(1, 0);
+    }
+    if (!hw_read_msr_safely(MSR_IA32_BIOS_SIGN_ID, &value))
+        return 0;
+    return (uint32_t)(vendor == VENDOR_INTEL ? value >> 32 : value);
+}
+
+enum missing_msr processor_read_missing_msr(void)
+{
+    uint64_t value;
+    return hw_read_msr_safely(MSR_RESERVED, &value) ? MISSING_MSR_VALUE : MISSING_MSR_FAULT;
+}
+
+const char *missing_msr_word(enum missing_msr missing)
+{
+    static const char *const words[] = {"unknown", "fault", "value"};
+    return words[missing];
 }

@@ -98,6 +98,7 @@ void report_machine(struct console *console, const struct machine *machine, cons
     record_add_decimal(line, "impossible", inventory->impossible);
     record_add_decimal(line, "mp_services", machine->mp_services);
     record_add_decimal(line, "tsc_hz", machine->clock.tsc_hz);
+    record_add_decimal(line, "tsc_invariant", machine->processor.tsc_invariant);
     record_add_text(line, "tsc_check", machine->clock_check);
     record_add_decimal(line, "tsc_check_hz", machine->clock_check_hz);
     record_add_text(line, "processor", machine->processor.brand);
@@ -518,11 +519,30 @@ void report_aswoken(struct console *console, const struct wake *wake)
         record_add_hex(line, "cr4", lcpu->cr4);
         record_add_hex(line, "efer", lcpu->efer);
         record_add_hex(line, "apic_base", lcpu->apic_base);
+        record_add_hex(line, "microcode", lcpu->microcode);
+        record_add_text(line, "missing_msr", missing_msr_word(lcpu->missing_msr));
         record_add_decimal(line, "tsc_real", lcpu->tsc_real);
         record_add_decimal(line, "protected_ns", stage_ns(wake, lcpu, STAGE_PROTECTED));
         record_add_decimal(line, "long_ns", stage_ns(wake, lcpu, STAGE_LONG));
         record_add_decimal(line, "c_ns", stage_ns(wake, lcpu, STAGE_C));
         console_record(console, 0, line);
+    }
+}
+
+void report_flags(const struct wake *wake, const struct problems *problems)
+{
+    struct report_line out;
+
+    for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
+        const struct lcpu *lcpu = &arena_lcpu(wake->arena, slot)->lcpu;
+        if (!(lcpu->apic_base & APIC_BASE_BSP))
+            continue;
+        struct line *line = sentence(&out);
+        line_add_format(line,
+                        "CPU %u is flagged as a BSP, too (IA32_APIC_BASE %x): an INIT to such a "
+                        "processor may restart the machine; leave it out with cpus=",
+                        (uint64_t)lcpu->index, lcpu->apic_base);
+        problems->tell(problems->context, SEVERITY_WARNING, "bsp-flag", line->text);
     }
 }
 
@@ -559,10 +579,10 @@ static void report_unlisted(struct console *console, const struct machine *machi
     struct report_line out;
 
     for (uint32_t i = 0; i < named; i++) {
-        const uint32_t apic_id = rally->unlisted_ids[i];
-        bool told = false;
+        const uint32_t apic_id = rally_unlisted_id(rally, i);
+        bool told = apic_id == RALLY_NO_ID; // it is about to say which it is
         for (uint32_t before = 0; before < i && !told; before++)
-            told = rally->unlisted_ids[before] == apic_id;
+            told = rally_unlisted_id(rally, before) == apic_id;
         for (size_t cpu = 0; cpu < machine->inventory.count && !told; cpu++)
             told = machine->inventory.cpus[cpu].apic_id == apic_id;
         if (told)

@@ -106,5 +106,8 @@ void report_cpus(struct console *console, const struct machine *machine, const s
 // reached each stage. Only with log=debug.
 void report_aswoken(struct console *console, const struct wake *wake);
 
+// Warns of each AP that bears the BSP flag.
+void report_flags(const struct wake *wake, const struct problems *problems);
+
 // The last record.
 void report_end(struct console *console, const struct outcome *outcome);

@@ -5,9 +5,9 @@
 #include "topology.h"
 
 #include "hw.h"
+#include "processor.h"
 
 #define LEAF_CACHE     4u
-#define LEAF_EXTENDED  0x80000000u
 #define LEAF_AMD_SIZES 0x80000008u
 #define LEVEL_INVALID  0u
 #define LEVEL_THREAD   1u
@@ -54,7 +54,7 @@ static struct widths read_sizes(uint32_t max_leaf)
 
     if (max_leaf >= LEAF_CACHE && (hw_cpuid(LEAF_CACHE, 0).eax & 0x1f) != 0) {
         cores = (hw_cpuid(LEAF_CACHE, 0).eax >> 26) + 1;
-    } else if (hw_cpuid(LEAF_EXTENDED, 0).eax >= LEAF_AMD_SIZES) {
+    } else if (processor_extended_max() >= LEAF_AMD_SIZES) {
         const uint32_t sizes = hw_cpuid(LEAF_AMD_SIZES, 0).ecx;
         const uint32_t core_bits = sizes >> 12 & 0xf;
         cores = core_bits != 0 ? 1u << core_bits : (sizes & 0xff) + 1;

@@ -51,6 +51,10 @@ static const struct {
         {"not-run-by-firmware", "firmware did not run our procedure on it",
          "has MP Services disabled it, or lost it? See enabled= and healthy= in ev=mp, and try "
          "wake=parallel"},
+    [CAUSE_NO_NX] =
+        {"no-nx", "it has no NX, or firmware switched it off, and the BSP's page tables use it",
+         "switch \"Execute Disable\" (NX, XD) on for all processors in firmware's setup, or "
+         "leave this one out with cpus="},
     [CAUSE_UNKNOWN] =
         {"unknown", "the evidence does not say",
          "another processor leaves its mark in the same place: wake it alone with cpus="},
@@ -87,7 +91,7 @@ enum cause verdict(const struct evidence *evidence)
     case STAGE_NONE:
         return verdict_by_mark(evidence);
     case STAGE_PROTECTED:
-        return CAUSE_STOPPED_IN_PROTECTED;
+        return evidence->no_nx ? CAUSE_NO_NX : CAUSE_STOPPED_IN_PROTECTED;
     case STAGE_LONG:
         return CAUSE_STOPPED_IN_LONG;
     case STAGE_C:

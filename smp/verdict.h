@@ -25,6 +25,7 @@ struct evidence {
     bool page_damaged; // the trampoline's page is not what it was when it was proved
     bool by_firmware;  // firmware was to start it, by MP Services
     bool stray;        // somebody came under its ID and found no record
+    bool no_nx;        // it stopped by itself: it has no NX, and the page tables use it
     struct fault_evidence fault;
 };
 
@@ -42,6 +43,7 @@ enum cause {
     CAUSE_SILENT,              // checked in in time, its line did not come out
     CAUSE_INTERMITTENT,        // greeted, but missed a round
     CAUSE_NOT_RUN_BY_FIRMWARE, // firmware was to start it, and did not
+    CAUSE_NO_NX,               // it stopped by itself before long mode
     CAUSE_UNKNOWN,
     CAUSE_COUNT,
 };

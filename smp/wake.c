@@ -158,6 +158,7 @@ static void begin_try(const struct wake *wake, uint32_t slot, uint32_t try)
     account->given_up = 0;
     atomic_store_explicit(&lcpu->fault.valid, 0, memory_order_relaxed);
     memset(lcpu->trap, 0, sizeof lcpu->trap);
+    lcpu->no_nx = 0;
 }
 
 // Begins a sequence: INIT to everyone in the group who has not come. Who is late needs none, and

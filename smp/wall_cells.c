@@ -78,10 +78,12 @@ static struct wall_cpu unlisted_cell(uint32_t apic_id)
 // As in the records: each once, and none that has a tile already.
 static bool is_new(const struct inventory *inventory, const struct rally *rally, uint32_t at)
 {
-    const uint32_t apic_id = rally->unlisted_ids[at];
+    const uint32_t apic_id = rally_unlisted_id(rally, at);
 
+    if (apic_id == RALLY_NO_ID)
+        return false;
     for (uint32_t before = 0; before < at; before++) {
-        if (rally->unlisted_ids[before] == apic_id)
+        if (rally_unlisted_id(rally, before) == apic_id)
             return false;
     }
     for (size_t cpu = 0; cpu < inventory->count; cpu++) {
@@ -117,7 +119,7 @@ size_t wall_cells(const struct machine *machine, const struct wake *wake, struct
     for (uint32_t i = 0; i < unlisted && i < RALLY_UNLISTED_MAX && count < room; i++) {
         if (!is_new(inventory, rally, i))
             continue;
-        cells[count++] = unlisted_cell(rally->unlisted_ids[i]);
+        cells[count++] = unlisted_cell(rally_unlisted_id(rally, i));
     }
     return count;
 }

@@ -5,16 +5,18 @@
 
 #include "handoff.h"
 #include "image_layout.h"
+#include "msr.h"
 
 #define OFF(label) (label - x86_start16_begin)
 
-#define MSR_APIC_BASE      0x1b
 #define APIC_BASE_EXTD     (1 << 10)
 #define APIC_BASE_EN       (1 << 11)
-#define MSR_X2APIC_ID      0x802
 #define XAPIC_ID           0x20
-#define MSR_EFER           0xc0000080
 #define TSS_BUSY           2
+#define MISC_ENABLE_XD_DISABLE (1 << 2) // of the high half
+#define CPUID_EXTENDED_FEATURES 0x80000001
+#define CPUID_NX           20           // EDX
+#define EFER_NXE_OF_AH     (1 << (11 - 8))
 #define CR0_PE             (1 << 0)
 #define CR0_MP             (1 << 1)
 #define CR0_ET             (1 << 4)
@@ -123,7 +125,7 @@ lcpu_start32:
 
     // EXTD is each processor's own: set it before any 0x8xx register is touched, the ID's included.
     // Where firmware left it on, it stays on, whatever the BSP uses.
-    mov     $MSR_APIC_BASE, %ecx
+    mov     $MSR_IA32_APIC_BASE, %ecx
     rdmsr
     mov     %eax, %ebx
     test    $APIC_BASE_EXTD, %eax
@@ -131,10 +133,10 @@ lcpu_start32:
     mov     OFF(x2apic), %ecx
     patch_tail x2apic
     jecxz   3f
-    mov     $MSR_APIC_BASE, %cl         // ECX was 1
+    mov     $MSR_IA32_APIC_BASE, %cl         // ECX was 1
     or      $(APIC_BASE_EXTD | APIC_BASE_EN), %eax
     wrmsr
-2:  mov     $MSR_X2APIC_ID, %ecx
+2:  mov     $MSR_X2APIC(XAPIC_ID), %ecx
     rdmsr
     jmp     4f
 3:  and     $0xfffff000, %eax
@@ -195,15 +197,35 @@ lcpu_start32:
     jnz     9f
     ud2
 9:
-    // LA57 and PAE must be as deep as the tables before PG; MCE, or a broadcast machine check shuts
-    // the machine down; NXE before PG, or the tables' NX bits are reserved bits.
-    mov     OFF(efer), %eax
-    patch_tail efer
-    xor     %edx, %edx
-    wrmsr
+    // LA57 and PAE must be as deep as the tables, and PAE before LME (SDM vol. 3A, "Initializing IA-32e
+    // Mode"); MCE, or a broadcast machine check shuts the machine down.
     mov     OFF(cr4), %ecx
     patch_tail cr4
     mov     %ecx, %cr4
+    // NXE before PG, or the tables' NX bits are reserved bits, and no handler can be reached. A processor
+    // may lack NX although the BSP has it: on some, firmware can switch it off, and then so can we on.
+    mov     %ebx, %edi
+    mov     OFF(misc_enable), %esi
+    patch_tail misc_enable
+10: mov     $CPUID_EXTENDED_FEATURES, %eax
+    cpuid
+    mov     OFF(efer), %eax
+    patch_tail efer
+    test    $EFER_NXE_OF_AH, %ah        // wanted?
+    jz      11f
+    bt      $CPUID_NX, %edx
+    jc      11f
+    mov     %esi, %ecx
+    jecxz   no_nx
+    xor     %esi, %esi                  // once
+    rdmsr                               // MSR_IA32_MISC_ENABLE
+    and     $~MISC_ENABLE_XD_DISABLE, %edx
+    wrmsr                               // MSR_IA32_MISC_ENABLE
+    jmp     10b
+11: mov     %edi, %ebx
+    xor     %edx, %edx
+    mov     $MSR_EFER, %ecx
+    wrmsr
     mov     OFF(x86_bpt_pml4_addr), %ecx
     patch_tail x86_bpt_pml4_addr
     add     LCPU_CR3_ERROR(%ebx), %ecx
@@ -215,6 +237,11 @@ lcpu_start32:
     mov     %eax, %cr0
     ljmpl   $SELECTOR_CODE64, $OFF(lcpu_start64)
     patch_tail lcpu_start64, 2
+
+// A processor without NX, which the tables need: told in its record, parked. EDI = struct lcpu.
+no_nx:
+    movb    $1, LCPU_NO_NX(%edi)
+    jmp     8f
 
 // A processor that no table lists: counted, named, parked. EAX = its APIC ID.
 unlisted:
@@ -303,6 +330,8 @@ x2apic:
     .long   0
 id_leaf:
     .long   1
+misc_enable:
+    .long   0
 
 // Flat descriptors with the accessed bit set: no processor writes here under paging.
     .balign 8

@@ -19,6 +19,7 @@ struct trampoline_parameters {
     uint32_t efer;              // LME, and NXE where the tables use it
     uint32_t x2apic;            // 1: set EXTD before the ID is read
     uint32_t id_leaf;           // CPUID leaf of the initial APIC ID: 0xB (EDX) or 1 (EBX[31:24])
+    uint32_t misc_enable; // the MSR in which NX may be switched off (MSR_IA32_MISC_ENABLE); 0: none
 };
 
 struct trampoline {

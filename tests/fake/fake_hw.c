@@ -13,6 +13,7 @@
 #define HOOKS_MAX       64u
 #define CLOCK_MOVES_MAX 100000000ull
 #define CR_COUNT        4u
+#define MISSING_MAX     8u
 
 struct cpuid_entry {
     uint32_t leaf, subleaf;
@@ -50,6 +51,9 @@ static struct {
     void (*on_time)(void *context, uint64_t now);
     void *on_time_context;
     bool halt_armed;
+    uint32_t missing[MISSING_MAX];
+    size_t missing_count;
+    void (*on_flush)(const void *memory, uint64_t bytes);
 } machine;
 
 static jmp_buf halt_target;
@@ -364,10 +368,56 @@ void hw_fence_before_x2apic(void)
     fake_log_event(FAKE_FENCE, 0, 0);
 }
 
-// Memory is always up to date here; that it was asked for is what can be tested.
+void fake_remove_msr(uint32_t msr)
+{
+    if (machine.missing_count == MISSING_MAX) {
+        fake_fail("fake: more than %u MSRs that do not exist", MISSING_MAX);
+    }
+    machine.missing[machine.missing_count++] = msr;
+}
+
+static bool is_missing(uint32_t msr)
+{
+    for (size_t i = 0; i < machine.missing_count; i++) {
+        if (machine.missing[i] == msr) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool hw_read_msr_safely(uint32_t msr, uint64_t *value)
+{
+    *value = is_missing(msr) ? 0 : hw_rdmsr(msr);
+    return !is_missing(msr);
+}
+
+bool hw_write_msr_safely(uint32_t msr, uint64_t value)
+{
+    if (is_missing(msr)) {
+        return false;
+    }
+    hw_wrmsr(msr, value);
+    return true;
+}
+
+void fake_on_flush(void (*hook)(const void *memory, uint64_t bytes))
+{
+    machine.on_flush = hook;
+}
+
+// Memory is always up to date here, unless a test says otherwise.
 void hw_flush(const void *memory, uint64_t bytes)
 {
     fake_log_event(FAKE_FLUSH, (uintptr_t)memory, bytes);
+    if (machine.on_flush != NULL) {
+        machine.on_flush(memory, bytes);
+    }
+}
+
+void hw_drain_writes(void)
+{
+    fake_log_event(FAKE_DRAIN, 0, 0);
 }
 
 uint8_t hw_in8(uint16_t port)

@@ -51,6 +51,13 @@ enum fake_space { FAKE_MSR, FAKE_PORT8, FAKE_PORT16, FAKE_PORT32, FAKE_MMIO };
 // A cell holds a value: reads give it, writes change it. Setting one that exists changes it. Not
 // logged.
 void fake_set_cell(enum fake_space space, uint64_t address, uint64_t value);
+
+// This MSR does not exist: an access is #GP, which only hw_read_msr_safely and hw_write_msr_safely
+// survive. Without this, and without a cell or hook, they fail as every access does.
+void fake_remove_msr(uint32_t msr);
+
+// Called by each hw_flush(): memory that is none forgets there what its cache held.
+void fake_on_flush(void (*hook)(const void *memory, uint64_t bytes));
 uint64_t fake_cell(enum fake_space space, uint64_t address);
 
 typedef uint64_t (*fake_read_fn)(void *context, uint64_t address);

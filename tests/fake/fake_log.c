@@ -146,6 +146,7 @@ const char *fake_kind_name(enum fake_kind kind)
         {FAKE_WRITE8, "write8"},
         {FAKE_JUMP, "jump"},
         {FAKE_ENABLE_INTERRUPTS, "sti"},
+        {FAKE_DRAIN, "drain"},
     };
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {

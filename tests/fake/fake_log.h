@@ -46,6 +46,7 @@ enum fake_kind {
     FAKE_WRITE8 = 1 << 24,
     FAKE_JUMP = 1 << 25, // hw_jump()
     FAKE_ENABLE_INTERRUPTS = 1 << 26,
+    FAKE_DRAIN = 1 << 27, // hw_drain_writes()
 };
 
 // All that changes the machine.
@@ -53,7 +54,7 @@ enum fake_kind {
     ((unsigned)(FAKE_WRMSR | FAKE_FENCE | FAKE_OUT8 | FAKE_OUT16 | FAKE_OUT32 | FAKE_WRITE32 | \
                 FAKE_WRITE8 | FAKE_WRITE_CR3 | FAKE_WRITE_CR4 | FAKE_WRITE_TABLES |            \
                 FAKE_DISABLE_INTERRUPTS | FAKE_HALT | FAKE_UNDEFINED | FAKE_FLUSH |            \
-                FAKE_WRITE_CR0 | FAKE_NOTE | FAKE_JUMP | FAKE_ENABLE_INTERRUPTS))
+                FAKE_WRITE_CR0 | FAKE_NOTE | FAKE_JUMP | FAKE_ENABLE_INTERRUPTS | FAKE_DRAIN))
 
 struct fake_event {
     enum fake_kind kind;

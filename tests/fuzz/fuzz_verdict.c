@@ -26,6 +26,7 @@ static void judge(const uint8_t *data)
         .page_damaged = data[2] & 8,
         .stray = data[2] & 16,
         .fault.valid = data[2] & 32,
+        .no_nx = data[2] & 64,
         .lost = data[3],
     };
     const enum cause cause = verdict(&evidence);

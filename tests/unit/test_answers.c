@@ -151,8 +151,9 @@ static void test_it_came_and_found_no_record(void **state)
 {
     (void)state;
     wake_without_one();
-    arena_rally(&aps.arena)->unlisted_ids[0] = aps.aps[SILENT].apic_id;
     atomic_store(&arena_rally(&aps.arena)->unlisted_count, 1);
+    assert_false(allowed()); // somebody did, and has not said yet which it is
+    arena_rally(&aps.arena)->unlisted_ids[0] = aps.aps[SILENT].apic_id;
     assert_true(allowed());
 }
 

@@ -118,14 +118,77 @@ static void test_the_order(void **state)
 {
     (void)state;
     bsp_read(&run, &run.firmware_bsp);
+    fake_log_reset();
     bsp_take_over(&run);
+    // Our tables before our CR3: our handlers run in both address spaces.
+    const uint64_t gdt = arena_lcpu(&machine.arena, 0)->lcpu.gdtr.base;
+    const uint64_t idt = arena_lcpu(&machine.arena, 0)->lcpu.early_idtr.base;
+    FAKE_EXPECT_LOG({FAKE_DISABLE_INTERRUPTS, 0, 0, 0, 0},
+                    {FAKE_NOTE, RAISED, TPL_HIGH_LEVEL, 0, 0},
+                    {FAKE_DISABLE_INTERRUPTS, 0, 0, 0, 0}, {FAKE_WRITE_CR4, 4, 0x628, 0, 0},
+                    {FAKE_WRITE_CR0, 0, 0x80010033, 0, 0}, {FAKE_WRMSR, 0xc0000080, 0xd00, 0, 0},
+                    {FAKE_WRITE_TABLES, gdt, idt, 0, 0}, {FAKE_WRITE_CR3, 3, 0x5000, 0, 0});
     fake_log_reset();
     bsp_hand_back(&run);
-    FAKE_EXPECT_LOG({FAKE_WRITE_CR3, 3, 0x4000, 0, 0}, {FAKE_WRITE_CR4, 4, 0x6a8, 0, 0},
+    FAKE_EXPECT_LOG({FAKE_WRMSR, 0x277, 0x0007040600070406, 0, 0},
+                    {FAKE_WRITE_CR3, 3, 0x4000, 0, 0}, {FAKE_WRITE_CR4, 4, 0x6a8, 0, 0},
                     {FAKE_WRITE_CR0, 0, 0x80000033, 0, 0}, {FAKE_WRMSR, 0xc0000080, 0x500, 0, 0},
                     {FAKE_WRITE_TABLES, 0x1000, 0x2000, 0, 0},
                     {FAKE_NOTE, RESTORED, TPL_APPLICATION, 0, 0},
                     {FAKE_ENABLE_INTERRUPTS, 0, 0, 0, 0}, {FAKE_ENABLE_INTERRUPTS, 0, 0, 0, 0});
+}
+
+// A far return under a shadow stack is a fault: it is off before the first one, and stays off where
+// firmware is only visited.
+static void test_a_shadow_stack_is_switched_off(void **state)
+{
+    (void)state;
+    run.options.exit = ANSWER_YES;
+    run.firmware.cr0 = 0x80010033;
+    run.firmware.cr3 = 0x4000;
+    run.firmware.cr4 = 0x8006a8;
+    run.firmware.efer = 0x500;
+    run.firmware.tables = firmwares;
+    fake_set_cr(FAKE_CR4, run.firmware.cr4);
+    fake_log_reset();
+    bsp_take_over(&run);
+    assert_int_equal(hw_read_cr4(), 0x628);
+    assert_int_equal(fake_log_at(1)->kind, FAKE_WRITE_CR4); // behind CLI, before the tables
+    return_to_firmware_tables(&run.firmware);
+    assert_int_equal(hw_read_cr4(), 0x6a8);
+}
+
+// For runtime services, everything that the two address spaces differ in, and back.
+static void test_a_visit_to_firmware(void **state)
+{
+    struct bsp_registers ours;
+
+    (void)state;
+    run.options.exit = ANSWER_YES;
+    run.firmware.cr0 = 0x80000033;
+    run.firmware.cr3 = 0x4000;
+    run.firmware.efer = 0x500;
+    run.firmware.pat = 0x0007040600070406;
+    run.firmware.tables = firmwares;
+    arena_rally(&machine.arena)->pat = PAT_WITH_COMBINING;
+    bsp_take_over(&run);
+    assert_int_equal(hw_read_tables().task, SELECTOR_TSS);
+    bsp_read_registers(true, &ours);
+    assert_int_equal(ours.tables.task, 0); // loaded, and busy: never a second time
+    return_to_firmware_tables(&run.firmware);
+    assert_int_equal(hw_read_cr0(), 0x80000033);
+    assert_int_equal(hw_read_cr3(), 0x4000);
+    assert_int_equal(hw_read_cr4(), 0x6a8);
+    assert_int_equal(fake_cell(FAKE_MSR, 0xc0000080), 0x500);
+    assert_int_equal(fake_cell(FAKE_MSR, 0x277), 0x0007040600070406);
+    assert_int_equal(hw_read_tables().gdt.base, firmwares.gdt.base);
+    bsp_enter_ours(&ours);
+    assert_int_equal(hw_read_cr0(), 0x80010033);
+    assert_int_equal(hw_read_cr3(), 0x5000);
+    assert_int_equal(hw_read_cr4(), 0x628);
+    assert_int_equal(fake_cell(FAKE_MSR, 0xc0000080), 0xd00);
+    assert_int_equal(fake_cell(FAKE_MSR, 0x277), PAT_WITH_COMBINING);
+    assert_int_equal(hw_read_tables().gdt.base, arena_lcpu(&machine.arena, 0)->lcpu.gdtr.base);
 }
 
 // Firmware that runs us with interrupts off finds them off, although RestoreTPL switches them on.
@@ -262,6 +325,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_what_is_taken_is_given_back),
         TEST(test_the_order),
+        TEST(test_a_shadow_stack_is_switched_off),
+        TEST(test_a_visit_to_firmware),
         TEST(test_interrupts_that_were_off),
         TEST(test_each_register),
         TEST(test_each_table),

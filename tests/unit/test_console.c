@@ -115,8 +115,8 @@ static void test_start(void **state)
     assert_int_equal(console.log, LOG_DEBUG);
     assert_int_equal(atomic_load(&console.owner), 0);
     assert_int_equal(atomic_load(&console.takeovers), 0);
-    // 511, 2 and 2 characters, each with a load of 16 before it and one time-out of 32 behind, of 10
-    // bits at 1200 baud (8334 us), and 100 ms for each time-out.
+    // 511, 2 and 2 characters, each with a load of 16 before it and one time-out of 32 behind, of
+    // 10 bits at 1200 baud (8334 us), and 100 ms for each time-out.
     assert_int_equal(console.lock_ticks, (659 * 8334ull + 300000) * TICKS_PER_US);
     // No port and no sink: nothing is touched, and that is no error.
     put(console_record, &console, 0, "into the void");
@@ -439,6 +439,26 @@ static void test_goes_on_when_the_port_dies(void **state)
     assert_int_equal(atomic_load(&console.owner), 0);
 }
 
+static void paint(void *context)
+{
+    (void)context;
+    fake_note(1, 0);
+}
+
+// Pixels in write-combining memory wait in the processor: what is shown is drained, behind the
+// last.
+static void test_what_is_painted_is_drained(void **state)
+{
+    struct console console;
+    struct wire wire;
+
+    (void)state;
+    set_up(&console, &wire, LOG_NORMAL);
+    console.sinks[SINK_SCREEN] = (struct console_sink){write_sink, &wire, paint, NULL};
+    console_flush(&console);
+    FAKE_EXPECT_LOG({FAKE_NOTE, 1, 0, 0, 0}, {FAKE_DRAIN, 0, 0, 0, 0});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -458,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_two_do_not_take_over_at_once),
         cmocka_unit_test(test_fault_inside_a_write),
         cmocka_unit_test(test_goes_on_when_the_port_dies),
+        cmocka_unit_test(test_what_is_painted_is_drained),
     };
 
     return cmocka_run_group_tests_name("console", tests, NULL, NULL);

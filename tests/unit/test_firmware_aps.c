@@ -421,8 +421,10 @@ static void test_unlisted(void **state)
     struct rally *rally = arena_rally(&run.arena);
 
     (void)state;
+    atomic_store(&arena_lcpu(&run.arena, 0)->lcpu.back, 1); // somebody whose ID is 0
+    atomic_store(&rally->unlisted_count, 1);                // and it has not said yet which it is
+    assert_false(all_are_back());
     rally->unlisted_ids[0] = 77;
-    atomic_store(&rally->unlisted_count, 1);
     assert_false(all_are_back());
     rally->unlisted_ids[0] = 2;
     assert_true(all_are_back());

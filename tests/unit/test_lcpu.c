@@ -184,6 +184,8 @@ static void test_records(void **state)
     assert_int_equal(atomic_load(&rally->arrived), 0);
     assert_int_equal(atomic_load(&rally->turn), 0);
     assert_int_equal(atomic_load(&rally->unlisted_count), 0);
+    for (uint32_t place = 0; place <= RALLY_UNLISTED_MAX; place++)
+        assert_int_equal(rally_unlisted_id(rally, place), RALLY_NO_ID);
     assert_null(rally->bsp_stopped);
 }
 

@@ -3,6 +3,7 @@
 // memory_take_low_page writes to the page it is given, so low memory is mapped for real
 // (fake_map_low), and a page that the code must not touch is simply not there.
 #include "fake_firmware.h"
+#include "fake_hw.h"
 #include "told.h"
 
 #define MIB        0x100000ull
@@ -19,6 +20,7 @@ static void fail_test(const char *message)
 static int set_up(void **state)
 {
     (void)state;
+    fake_reset();
     fake_on_failure(fail_test);
     return 0;
 }
@@ -422,6 +424,24 @@ static void test_not_writable(void **state)
     }
 }
 
+// No memory behind the cache: what was written is there until the line is flushed.
+static void forget(const void *memory, uint64_t bytes)
+{
+    assert_int_equal(bytes, 1);
+    *(uint8_t *)(uintptr_t)memory = 0xff; // as an open bus reads
+}
+
+static void test_a_cache_without_memory(void **state)
+{
+    (void)state;
+    (void)fake_firmware_start(DESCRIPTOR);
+    fake_map_low(0x50000, 1);
+    fake_on_flush(forget);
+    assert_false(memory_is_writable(0x50000));
+    fake_on_flush(NULL);
+    assert_true(memory_is_writable(0x50000));
+}
+
 // ---- the low page ----
 
 // Takes a page, and says how it ended.
@@ -690,6 +710,7 @@ int main(void)
         TEST(test_view_edges),
         TEST(test_writable),
         TEST(test_not_writable),
+        TEST(test_a_cache_without_memory),
         TEST(test_low_first_answer),
         TEST(test_low_page_zero),
         TEST(test_low_not_writable),

@@ -10,17 +10,22 @@
 
 #include <cmocka.h>
 
+#include "control.h"
 #include "fake_hw.h"
 #include "run.h"
 
-#define OURS_CR3     0x211d000u
-#define OURS_CR4     0x668u
-#define OURS_PAT     0x0007010600070106u
-#define FIRMWARE_CR3 0x1000u
-#define FIRMWARE_CR4 0x20u
-#define FIRMWARE_PAT 0x0007040600070406u
-#define REVISION_2   (2u << 16)
-#define KIB          1024u
+#define OURS_CR0      0x80010033u
+#define OURS_CR3      0x211d000u
+#define OURS_CR4      0x668u
+#define OURS_EFER     0xd00u
+#define OURS_PAT      0x0007010600070106u
+#define FIRMWARE_CR0  0x80000033u
+#define FIRMWARE_CR3  0x1000u
+#define FIRMWARE_CR4  0x20u
+#define FIRMWARE_EFER 0x500u
+#define FIRMWARE_PAT  0x0007040600070406u
+#define REVISION_2    (2u << 16)
+#define KIB           1024u
 
 static struct reveille run;
 static EFI_SYSTEM_TABLE table;
@@ -85,6 +90,8 @@ static EFI_STATUS EFIAPI set(CHAR16 *name, EFI_GUID *guid, UINT32 attributes, UI
         store.deletions++;
         return store.set;
     }
+    assert_int_equal(hw_read_cr0(), FIRMWARE_CR0);
+    assert_int_equal(hw_rdmsr(MSR_EFER), FIRMWARE_EFER);
     assert_int_equal(hw_read_cr3(), FIRMWARE_CR3);
     assert_int_equal(hw_read_cr4(), FIRMWARE_CR4);
     assert_int_equal(hw_read_tables().gdt.base, firmwares.gdt.base);
@@ -125,8 +132,15 @@ static int set_up(void **state)
     run.log = (struct problem_log){.console = &run.console};
     run.problems = (struct problems){report_problem, &run.log};
     fake_set_tables(&ours);
+    run.firmware.cr0 = FIRMWARE_CR0;
+    run.firmware.cr3 = FIRMWARE_CR3;
+    run.firmware.cr4 = FIRMWARE_CR4;
+    run.firmware.efer = FIRMWARE_EFER;
+    run.firmware.tables = firmwares;
+    fake_set_cr(FAKE_CR0, OURS_CR0);
     fake_set_cr(FAKE_CR3, OURS_CR3);
     fake_set_cr(FAKE_CR4, OURS_CR4);
+    fake_set_cell(FAKE_MSR, MSR_EFER, OURS_EFER);
     return 0;
 }
 
@@ -205,6 +219,8 @@ static void test_written_in_firmwares_address_space(void **state)
         fake_set_cell(FAKE_MSR, MSR_IA32_PAT, OURS_PAT);
         nvram_save(&run);
         assert_int_equal(store.sets, 1 + refused);
+        assert_int_equal(hw_read_cr0(), OURS_CR0);
+        assert_int_equal(hw_rdmsr(MSR_EFER), OURS_EFER);
         assert_int_equal(hw_read_cr3(), OURS_CR3);
         assert_int_equal(hw_read_cr4(), OURS_CR4);
         assert_int_equal(hw_rdmsr(MSR_IA32_PAT), OURS_PAT);

@@ -147,6 +147,33 @@ static void test_firmwares_mode_is_kept(void **state)
         "it; use apic=auto, or exit=yes");
 }
 
+// Firmware's code behind save=nvram may run in SMM, and know the mode alone that firmware left.
+static void test_firmwares_mode_is_kept_for_nvram(void **state)
+{
+    (void)state;
+    options.save = SAVE_NVRAM;
+    assert_int_equal(make(), STATUS_OK);
+    assert_ptr_equal(plan.apic, &apic_xapic);
+    cpus[3].apic_id = 0xfe;
+    assert_int_equal(make(), STATUS_OK);
+    assert_ptr_equal(plan.apic, &apic_xapic);
+    cpus[3].apic_id = 0xff; // it must be woken first of all
+    assert_int_equal(make(), STATUS_OK);
+    assert_ptr_equal(plan.apic, &apic_x2apic);
+    cpus[3].apic_id = 6;
+    machine.bsp_apic_id = 0x100;
+    assert_int_equal(make(), STATUS_OK);
+    assert_ptr_equal(plan.apic, &apic_x2apic);
+    machine.bsp_apic_id = 0;
+    machine.apic_base |= APIC_BASE_EXTD;
+    assert_int_equal(make(), STATUS_OK);
+    assert_ptr_equal(plan.apic, &apic_x2apic);
+    machine.apic_base &= ~(uint64_t)APIC_BASE_EXTD;
+    options.apic = APIC_X2APIC; // who asks for it gets it
+    assert_int_equal(make(), STATUS_OK);
+    assert_ptr_equal(plan.apic, &apic_x2apic);
+}
+
 static void test_firmwares_wake(void **state)
 {
     (void)state;
@@ -416,29 +443,75 @@ static void test_full(void **state)
 
 // ---- what INIT cannot wake ----
 
-static void test_a_tdx_guest(void **state)
+// Each by its own name, before the MADT or anything else is looked at.
+static void test_guests(void **state)
 {
+    static const struct {
+        enum guest guest;
+        const char *what, *detail;
+    } known[] = {
+        {GUEST_SEV, "sev-guest",
+         "this is an SEV guest: its memory is encrypted, and our page tables lack the bit that "
+         "says "
+         "so; run Reveille on the host or in a plain guest"},
+        {GUEST_SEV_ES, "sev-es-guest",
+         "this is an SEV-ES guest: its memory and registers are encrypted, so INIT and STARTUP do "
+         "not reach its processors; run Reveille on the host or in a plain guest"},
+        {GUEST_SEV_SNP, "snp-guest",
+         "this is an SEV-SNP guest: INIT and STARTUP do not reach its processors, only its "
+         "hypervisor's own way does; run Reveille on the host or in a plain guest"},
+        {GUEST_TDX, "tdx-guest",
+         "this is a TDX guest: INIT and STARTUP do not reach its processors, only its "
+         "hypervisor's own way does (the MADT's mailbox, type 0x10); run Reveille on the host "
+         "or in a plain guest"},
+    };
+
     (void)state;
-    machine.processor.tdx_guest = true;
-    machine.inventory.wakeup_mailbox = true; // as such a guest has it: one line is enough
-    assert_int_equal(make(), STATUS_UNSUPPORTED);
-    assert_int_equal(told.count, 1);
-    assert_told(
-        0, "tdx-guest",
-        "this is a TDX guest: INIT and STARTUP do not reach its processors, only its "
-        "hypervisor's own way does (the MADT's mailbox, type 0x10); run Reveille on the host "
-        "or in a plain guest");
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        const struct problems problems = told_listen(&told);
+        machine.processor.guest = known[i].guest;
+        assert_int_equal(plan_check_guest(&machine, &problems), STATUS_UNSUPPORTED);
+        assert_int_equal(told.count, 1);
+        assert_told(0, known[i].what, known[i].detail);
+    }
+    machine.processor.guest = GUEST_NONE;
+    const struct problems problems = told_listen(&told);
+    assert_int_equal(plan_check_guest(&machine, &problems), STATUS_OK);
+    assert_int_equal(told.count, 0);
 }
 
-static void test_an_snp_guest(void **state)
+// INIT to the processor that is flagged restarts the machine, so it has to be the one that sends.
+static void test_another_is_flagged_as_the_bsp(void **state)
 {
     (void)state;
-    machine.processor.snp_guest = true;
+    machine.apic_base = 0xfee00800;
+    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
+        options.wake = wake;
+        assert_int_equal(make(), STATUS_UNSUPPORTED);
+        assert_int_equal(told.count, 1);
+        assert_told(
+            0, "bsp-flag",
+            "firmware runs us on a processor that is not flagged as the BSP (IA32_APIC_BASE "
+            "0xfee00800): an INIT to the one that is restarts the machine; choose the BSP "
+            "in firmware's setup, or use exit=no wake=firmware");
+    }
+    options.wake = WAKE_FIRMWARE; // no message of ours
+    options.exit = ANSWER_NO;
+    assert_int_equal(make(), STATUS_OK);
+}
+
+static void test_a_shadow_stack(void **state)
+{
+    (void)state;
+    machine.shadow_stack = true;
+    assert_int_equal(make(), STATUS_OK);
+    assert_int_equal(told.count, 0);
+    options.exit = ANSWER_NO;
     assert_int_equal(make(), STATUS_UNSUPPORTED);
     assert_int_equal(told.count, 1);
-    assert_told(0, "snp-guest",
-                "this is an SEV-SNP guest: INIT and STARTUP do not reach its processors, only its "
-                "hypervisor's own way does; run Reveille on the host or in a plain guest");
+    assert_told(0, "shadow-stack",
+                "firmware runs with a shadow stack (CET), which cannot be given back after a wake: "
+                "exit=no is not possible here; use exit=yes");
 }
 
 // A mailbox in a plain machine: told, and tried all the same.
@@ -458,8 +531,7 @@ static void test_a_mailbox(void **state)
 static void test_everything_wrong_is_told_at_once(void **state)
 {
     (void)state;
-    machine.processor.tdx_guest = true;
-    machine.apic_base = 0xfee00d00;
+    machine.apic_base = 0xfee00c00; // and the BSP's flag is missing
     options.apic = APIC_XAPIC;
     cpus[2].apic_id = 0x100;
     cpus[3].apic_id = 0xff;
@@ -468,8 +540,8 @@ static void test_everything_wrong_is_told_at_once(void **state)
     name_cpus(9, 10);
     assert_int_equal(make(), STATUS_UNSUPPORTED);
     assert_int_equal(told.count, 6);
-    assert_int_equal(told_times(&told, "tdx-guest", ""), 1);
-    assert_int_equal(told_times(&told, "apic-mode", "0xfee00d00"), 1);
+    assert_int_equal(told_times(&told, "bsp-flag", ""), 1);
+    assert_int_equal(told_times(&told, "apic-mode", "0xfee00c00"), 1);
     assert_int_equal(told_times(&told, "no-such-cpu", "CPU 5"), 1);
     assert_int_equal(told_times(&told, "no-such-cpu", "CPU 10"), 1);
     assert_int_equal(told_times(&told, "unreachable-id", "cpu 2 apic 0x100"), 1);
@@ -530,6 +602,7 @@ int main(void)
         cmocka_unit_test_setup(test_every_option_is_kept, set_up),
         cmocka_unit_test_setup(test_the_manuals_sequence, set_up),
         cmocka_unit_test_setup(test_firmwares_mode_is_kept, set_up),
+        cmocka_unit_test_setup(test_firmwares_mode_is_kept_for_nvram, set_up),
         cmocka_unit_test_setup(test_firmwares_wake, set_up),
         cmocka_unit_test_setup(test_init_auto_by_family, set_up),
         cmocka_unit_test_setup(test_init_of_a_retry, set_up),
@@ -545,8 +618,9 @@ int main(void)
         cmocka_unit_test_setup(test_each_bad_range_is_told, set_up),
         cmocka_unit_test_setup(test_nobody_to_wake, set_up),
         cmocka_unit_test_setup(test_full, set_up),
-        cmocka_unit_test_setup(test_a_tdx_guest, set_up),
-        cmocka_unit_test_setup(test_an_snp_guest, set_up),
+        cmocka_unit_test_setup(test_guests, set_up),
+        cmocka_unit_test_setup(test_another_is_flagged_as_the_bsp, set_up),
+        cmocka_unit_test_setup(test_a_shadow_stack, set_up),
         cmocka_unit_test_setup(test_a_mailbox, set_up),
         cmocka_unit_test_setup(test_everything_wrong_is_told_at_once, set_up),
         cmocka_unit_test_setup(test_bound, set_up),

@@ -17,8 +17,11 @@ static struct console console;
 static int set_up(void **state)
 {
     (void)state;
-    machine = (struct machine){
-        .mp_services = 4, .cr3 = 0x1000, .framebuffer_count = 1, .platform.low_pages = 100};
+    machine = (struct machine){.mp_services = 4,
+                               .cr3 = 0x1000,
+                               .framebuffer_count = 1,
+                               .platform.low_pages = 100,
+                               .processor.tsc_invariant = true};
     console = (struct console){.uart.present = true};
     return 0;
 }
@@ -89,10 +92,21 @@ static void test_x2apic(void **state)
     assert_warned("x2apic-locked");
 }
 
+// On hardware. Where a hypervisor counts, it answers for its counter.
+static void test_a_counter_that_varies(void **state)
+{
+    (void)state;
+    machine.processor.tsc_invariant = false;
+    assert_warned("tsc-varies");
+    machine.processor.hypervisor[0] = 'K';
+    assert_warned(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_a_machine_that_is_well, set_up),
+        cmocka_unit_test_setup(test_a_counter_that_varies, set_up),
         cmocka_unit_test_setup(test_nobody_confirms_the_madt, set_up),
         cmocka_unit_test_setup(test_nothing_to_see, set_up),
         cmocka_unit_test_setup(test_little_low_memory, set_up),

@@ -105,6 +105,21 @@ static void test_id_leaf(void **state)
     }
 }
 
+// Where NX may be switched off, and a processor that lacks it may switch it on again.
+static void test_misc_enable(void **state)
+{
+    (void)state;
+    build();
+    for (enum vendor vendor = VENDOR_OTHER; vendor <= VENDOR_HYGON; vendor++) {
+        for (uint32_t family = 5; family <= 0x19; family++) {
+            fake.machine.processor.vendor = vendor;
+            fake.machine.processor.family = family;
+            assert_int_equal(parameters_with(&apic_xapic).misc_enable,
+                             vendor == VENDOR_INTEL && family >= 6 ? 0x1a0 : 0);
+        }
+    }
+}
+
 // ---- the page ----
 
 static enum status prepare(size_t *relocations)
@@ -274,6 +289,7 @@ int main(void)
         TEST(test_addresses),
         TEST(test_modes),
         TEST(test_id_leaf),
+        TEST(test_misc_enable),
         TEST(test_page),
         TEST(test_cr3),
         TEST(test_page_that_is_no_memory),

@@ -65,7 +65,8 @@ static void test_the_smallest(void **state)
     assert_false(processor.no_execute);
     assert_false(processor.gib_pages);
     assert_false(processor.mce);
-    assert_false(processor.tdx_guest);
+    assert_int_equal(processor.guest, GUEST_NONE);
+    assert_false(processor.tsc_invariant);
     assert_int_equal(processor.phys_bits, 36);
     assert_int_equal(processor.id_leaf, 1);
     assert_int_equal(processor.tsc_hz, 0);
@@ -218,17 +219,17 @@ static void test_tdx(void **state)
     leaf(0x16, 0, 0, 0, 0);
     leaf(0x21, 0, word("IntelTDX    ", 0), word("IntelTDX    ", 2), word("IntelTDX    ", 1));
     processor_read(&processor);
-    assert_true(processor.tdx_guest);
+    assert_int_equal(processor.guest, GUEST_TDX);
     assert_int_equal(processor.vendor, VENDOR_INTEL);
 
     leaf(0x21, 0, 0, 0, 0);
     processor_read(&processor);
-    assert_false(processor.tdx_guest);
+    assert_int_equal(processor.guest, GUEST_NONE);
 
     base(0x20, "GenuineIntel"); // beyond the maximum: not read, whatever it holds
     leaf(0x21, 0, word("IntelTDX    ", 0), word("IntelTDX    ", 2), word("IntelTDX    ", 1));
     processor_read(&processor);
-    assert_false(processor.tdx_guest);
+    assert_int_equal(processor.guest, GUEST_NONE);
 }
 
 // ---- extended leaves ----
@@ -303,6 +304,7 @@ static void test_physical_bits(void **state)
     (void)state;
     leaf(0x80000000, 0x80000008, 0, 0, 0);
     leaf(0x80000001, 0, 0, 0, 0);
+    leaf(0x80000007, 0, 0, 0, 0);
     put_brand("                                                ");
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         leaf(0x80000008, known[i][0], 0, 0, 0);
@@ -311,39 +313,114 @@ static void test_physical_bits(void **state)
     }
 }
 
-// SEV_STATUS bit 2, behind a hypervisor, where CPUID tells of SEV: elsewhere the MSR is #GP.
-static void test_snp(void **state)
+// SEV_STATUS tells which it is, where CPUID tells of SEV; its host may hide that it is one.
+static void test_sev(void **state)
 {
-    const char *name = "KVMKVMKVM\0\0\0";
+    static const struct {
+        uint64_t status;
+        enum guest guest;
+    } known[] = {
+        {0x0, GUEST_NONE},    {0x1, GUEST_SEV},     {0x2, GUEST_SEV_ES},   {0x3, GUEST_SEV_ES},
+        {0x4, GUEST_SEV_SNP}, {0x7, GUEST_SEV_SNP}, {0x17, GUEST_SEV_SNP}, {~0x7ull, GUEST_NONE},
+    };
 
     (void)state;
     base(1, "AuthenticAMD");
-    leaf(1, 0x00a20f10, 0, 1u << 31, 0);
-    leaf(0x40000000, 0x40000001, word(name, 0), word(name, 1), word(name, 2));
+    leaf(1, 0x00a20f10, 0, 0, 0);
     leaf(0x80000000, 0x8000001f, 0, 0, 0);
     leaf(0x80000001, 0, 0, 0, 0);
     put_brand("                                                ");
+    leaf(0x80000007, 0, 0, 0, 0);
     leaf(0x80000008, 0x3030, 0, 0, 0);
     leaf(0x8000001f, 0x1, 0, 0, 0); // SME alone: no such MSR
     processor_read(&processor);
-    assert_false(processor.snp_guest);
+    assert_int_equal(processor.guest, GUEST_NONE);
 
     leaf(0x8000001f, 0x1f, 0, 0, 0);
-    fake_set_cell(FAKE_MSR, 0xc0010131, 0x3); // SEV and SEV-ES
-    processor_read(&processor);
-    assert_false(processor.snp_guest);
-    fake_set_cell(FAKE_MSR, 0xc0010131, 0x7);
-    processor_read(&processor);
-    assert_true(processor.snp_guest);
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        fake_set_cell(FAKE_MSR, 0xc0010131, known[i].status);
+        processor_read(&processor);
+        assert_int_equal(processor.guest, known[i].guest);
+    }
 
     leaf(0x80000000, 0x8000001e, 0, 0, 0); // the leaf is not there
+    fake_set_cell(FAKE_MSR, 0xc0010131, 0x7);
     processor_read(&processor);
-    assert_false(processor.snp_guest);
+    assert_int_equal(processor.guest, GUEST_NONE);
 
-    leaf(0x80000000, 0x8000001f, 0, 0, 0); // on the host: the bit is no guest's
-    leaf(1, 0x00a20f10, 0, 0, 0);
+    leaf(0x80000000, 0x8000001f, 0, 0, 0); // CPUID lies, the MSR is #GP
+    fake_remove_msr(0xc0010131);
     processor_read(&processor);
-    assert_false(processor.snp_guest);
+    assert_int_equal(processor.guest, GUEST_NONE);
+}
+
+static void test_invariant_tsc(void **state)
+{
+    (void)state;
+    leaf(0x80000000, 0x80000007, 0, 0, 0);
+    leaf(0x80000001, 0, 0, 0, 0);
+    put_brand("                                                ");
+    leaf(0x80000007, 0, 0, 0, ~(1u << 8));
+    processor_read(&processor);
+    assert_false(processor.tsc_invariant);
+    leaf(0x80000007, 0, 0, 0, 1u << 8);
+    processor_read(&processor);
+    assert_true(processor.tsc_invariant);
+    leaf(0x80000000, 0x80000006, 0, 0, 0);
+    processor_read(&processor);
+    assert_false(processor.tsc_invariant);
+}
+
+// ---- registers that may not exist ----
+
+static void load_microcode(void *context, uint64_t address, uint64_t value)
+{
+    (void)context;
+    fake_set_cell(FAKE_MSR, address, value | 0xb400000000);
+}
+
+static void test_microcode(void **state)
+{
+    (void)state;
+    fake_set_cell(FAKE_MSR, 0x8b, 0x0a201016);
+    base(1, "AuthenticAMD");
+    assert_int_equal(processor_read_microcode(), 0x0a201016);
+    assert_int_equal(fake_log_count(), 0); // nothing is written
+    base(1, "CentaurHauls");
+    assert_int_equal(processor_read_microcode(), 0);
+
+    // Intel: a 0, CPUID, and then it stands in the high half.
+    base(1, "GenuineIntel");
+    fake_log_kinds(FAKE_WRMSR | FAKE_RDMSR | FAKE_CPUID);
+    fake_set_cell(FAKE_MSR, 0x8b, 0x12300000000);
+    fake_hook(FAKE_MSR, 0x8b, 0x8b, NULL, load_microcode, NULL);
+    assert_int_equal(processor_read_microcode(), 0xb4);
+    FAKE_EXPECT_LOG({FAKE_CPUID, 0, 0, 0, 0}, {FAKE_WRMSR, 0x8b, 0, 0, 0}, {FAKE_CPUID, 1, 0, 0, 0},
+                    {FAKE_RDMSR, 0x8b, 0xb400000000, 0, 0});
+}
+
+// By its vendor's name alone it would be read, and that is #GP: the fake ends the test on an access
+// that is not the safe one.
+static void test_no_microcode_register(void **state)
+{
+    static const char *const names[] = {"GenuineIntel", "AuthenticAMD", "HygonGenuine"};
+
+    (void)state;
+    fake_remove_msr(0x8b);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        base(1, names[i]);
+        assert_int_equal(processor_read_microcode(), 0);
+    }
+}
+
+static void test_a_missing_msr(void **state)
+{
+    (void)state;
+    fake_set_cell(FAKE_MSR, 0x8ff, 0); // a hypervisor that answers
+    assert_int_equal(processor_read_missing_msr(), MISSING_MSR_VALUE);
+    fake_remove_msr(0x8ff);
+    assert_int_equal(processor_read_missing_msr(), MISSING_MSR_FAULT);
+    assert_string_equal(missing_msr_word(MISSING_MSR_FAULT), "fault");
 }
 
 int main(void)
@@ -362,7 +439,11 @@ int main(void)
         cmocka_unit_test_setup(test_extended_features, set_up),
         cmocka_unit_test_setup(test_brand, set_up),
         cmocka_unit_test_setup(test_physical_bits, set_up),
-        cmocka_unit_test_setup(test_snp, set_up),
+        cmocka_unit_test_setup(test_sev, set_up),
+        cmocka_unit_test_setup(test_invariant_tsc, set_up),
+        cmocka_unit_test_setup(test_microcode, set_up),
+        cmocka_unit_test_setup(test_no_microcode_register, set_up),
+        cmocka_unit_test_setup(test_a_missing_msr, set_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

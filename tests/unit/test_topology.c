@@ -103,6 +103,21 @@ static void test_single(void **state)
     check(6, 6, 0, 0);
 }
 
+// What is no maximum says nothing of leaves: an old processor answers with its last basic leaf's
+// data. Reading leaf 0x80000008 would end the test.
+static void test_no_extended_maximum(void **state)
+{
+    static const uint32_t answers[] = {0, 0x07280202, 0x7fffffff, 0x80010000, 0xffffffff};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        max_leaf(1);
+        fake_set_cpuid(1, 0, (struct cpuid){.ebx = 16u << 16, .edx = 1u << 28});
+        fake_set_cpuid(0x80000000u, 0, (struct cpuid){.eax = answers[i]});
+        check(0x1b, 1, 0xb, 0);
+    }
+}
+
 // A thread level wider than the package, and levels that never end.
 static void test_nonsense(void **state)
 {
@@ -123,7 +138,7 @@ int main(void)
         cmocka_unit_test(test_leaf_b),        cmocka_unit_test(test_leaf_1f_wins),
         cmocka_unit_test(test_leaf_1f_empty), cmocka_unit_test(test_legacy_leaf_4),
         cmocka_unit_test(test_legacy_amd),    cmocka_unit_test(test_single),
-        cmocka_unit_test(test_nonsense),
+        cmocka_unit_test(test_nonsense),      cmocka_unit_test(test_no_extended_maximum),
     };
     return cmocka_run_group_tests_name("topology", tests, NULL, NULL);
 }

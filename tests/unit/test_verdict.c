@@ -35,7 +35,7 @@ static bool holds(enum cause cause, const struct evidence *e)
     case CAUSE_STOPPED_IN_LONG:
         return by_record && e->stage == STAGE_LONG;
     case CAUSE_STOPPED_IN_PROTECTED:
-        return (by_record && e->stage == STAGE_PROTECTED) ||
+        return (by_record && e->stage == STAGE_PROTECTED && !e->no_nx) ||
                (by_mark && e->mark == STAGE_PROTECTED && !e->mark_shared);
     case CAUSE_STOPPED_IN_REAL:
         return by_mark && e->mark == STAGE_REAL && !e->mark_shared;
@@ -47,6 +47,8 @@ static bool holds(enum cause cause, const struct evidence *e)
         return nothing && e->page_damaged;
     case CAUSE_WRONG_ID:
         return nothing && e->stray && !e->page_damaged;
+    case CAUSE_NO_NX:
+        return by_record && e->stage == STAGE_PROTECTED && e->no_nx;
     case CAUSE_UNKNOWN:
         return (by_mark && e->mark != STAGE_NONE &&
                 (e->mark_shared || e->mark > STAGE_PROTECTED)) ||
@@ -71,7 +73,7 @@ static void test_every_combination(void **state)
     (void)state;
     for (uint32_t stage = 0; stage < STAGES; stage++) {
         for (uint32_t mark = 0; mark <= STAGE_LONG; mark++) {
-            for (unsigned bits = 0; bits < 1u << 8; bits++) {
+            for (unsigned bits = 0; bits < 1u << 9; bits++) {
                 const struct evidence evidence = {
                     .stage = stage,
                     .mark = mark,
@@ -82,6 +84,7 @@ static void test_every_combination(void **state)
                     .page_damaged = bits & 16,
                     .stray = bits & 32,
                     .by_firmware = bits & 128,
+                    .no_nx = bits & 256,
                     .fault = {.valid = bits & 64, .mode = STAGE_LONG, .vector = 14},
                 };
                 judge(&evidence);
@@ -89,7 +92,7 @@ static void test_every_combination(void **state)
             }
         }
     }
-    assert_int_equal(count, STAGES * 4 * 256);
+    assert_int_equal(count, STAGES * 4 * 512);
 }
 
 // A shared mark is no evidence against anybody.

@@ -13,6 +13,10 @@
 
 #include <cmocka.h>
 
+#include "examine.h"
+#include "report.h"
+#include "told.h"
+
 #define MS            1000u // in microseconds
 #define TICKS(us)     ((uint64_t)(us)*FAKE_TICKS_PER_US)
 #define TIMEOUT_US    (5 * MS)
@@ -533,6 +537,46 @@ static void test_a_hidden_processor(void **state)
     assert_int_equal(rally->unlisted_ids[1], 2000);
 }
 
+// INIT takes the BSP flag from nobody: an AP that bears it is named.
+static void test_an_ap_that_is_flagged_as_the_bsp(void **state)
+{
+    struct told told;
+    const struct problems problems = told_listen(&told);
+
+    (void)state;
+    open_aps(4, WAKE_PARALLEL, SIPIS_AUTO);
+    fake_aps_prepare(&aps);
+    wake_round(&aps.wake, &result);
+    report_flags(&aps.wake, &problems);
+    assert_int_equal(told.count, 0);
+    lcpu(2)->apic_base = 0xfee00900;
+    report_flags(&aps.wake, &problems);
+    assert_int_equal(told.count, 1);
+    assert_int_equal(told.lines[0].severity, SEVERITY_WARNING);
+    assert_string_equal(told.lines[0].what, "bsp-flag");
+    assert_non_null(strstr(told.lines[0].detail, "CPU 2 "));
+}
+
+// What an AP without NX left is forgotten before the next try, and tells its cause.
+static void test_an_ap_without_nx(void **state)
+{
+    struct evidence evidence;
+
+    (void)state;
+    open_aps(3, WAKE_PARALLEL, SIPIS_AUTO);
+    aps.aps[2].to_c_ticks = FAKE_NEVER; // it gets as far as protected mode
+    fake_aps_prepare(&aps);
+    fake_aps_fill_page(&aps);
+    wake_round(&aps.wake, &result);
+    evidence = examine(&aps.wake, 2);
+    assert_int_equal(verdict(&evidence), CAUSE_STOPPED_IN_PROTECTED);
+    lcpu(2)->no_nx = 1;
+    evidence = examine(&aps.wake, 2);
+    assert_int_equal(verdict(&evidence), CAUSE_NO_NX);
+    wake_round(&aps.wake, &result);
+    assert_int_equal(lcpu(2)->no_nx, 0);
+}
+
 // xAPIC: each message waits for the one before to leave.
 static void test_a_slow_xapic(void **state)
 {
@@ -677,6 +721,8 @@ int main(void)
         TEST(test_one_hangs_in_c),
         TEST(test_a_tsc_that_is_behind),
         TEST(test_a_hidden_processor),
+        TEST(test_an_ap_that_is_flagged_as_the_bsp),
+        TEST(test_an_ap_without_nx),
         TEST(test_a_slow_xapic),
         TEST(test_a_stuck_xapic),
         TEST(test_unsent_is_of_one_round),

@@ -219,6 +219,22 @@ static void test_who_is_listed_twice(void **state)
     assert_null(strstr(heard, "cpu=6"));
 }
 
+// Counted, and about to say which it is: 0 would be somebody.
+static void test_an_id_that_is_not_written_yet(void **state)
+{
+    struct rally *rally;
+
+    (void)state;
+    prepare();
+    wake();
+    rally = arena_rally(&aps.arena);
+    atomic_store(&rally->unlisted_count, 2);
+    rally->unlisted_ids[1] = 13;
+    aps.machine.inventory.cpus[0].apic_id = 77; // nobody is listed with the ID 0
+    assert_int_equal(wall_cells(&aps.machine, &aps.wake, cells, ROOM), CPUS + 1);
+    assert_int_equal(cells[CPUS].index, 13);
+}
+
 static void test_before_anybody_was_woken(void **state)
 {
     (void)state;
@@ -239,6 +255,7 @@ int main(void)
         TEST(test_who_is_unlisted),
         TEST(test_who_was_plugged_in),
         TEST(test_who_is_listed_twice),
+        TEST(test_an_id_that_is_not_written_yet),
         TEST(test_before_anybody_was_woken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
