@@ -9,6 +9,8 @@ import collections
 import statistics
 import subprocess
 
+import finish_image
+
 ICOUNT_NS = 8  # of an instruction, with shift=3
 
 # (name, numerator, denominator, limit, sizes): at most `limit`, or at least if it is negative.
