@@ -127,12 +127,9 @@ void console_say(struct console *console, uint32_t cpu, const struct line *line)
 
 void console_tell(struct console *console, const char *format, uint64_t number)
 {
-    char buffer[LINE_BYTES];
-    struct line line;
-
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, format, number);
-    console_say(console, 0, &line);
+    if (console->log != LOG_QUIET) {
+        console_ask(console, format, number);
+    }
 }
 
 void console_ask(struct console *console, const char *format, uint64_t number)

@@ -61,8 +61,8 @@ static enum status refuse_unreadable(const struct problems *problems, struct opt
 {
     return refuse(
         problems, "config-unreadable",
-        "reveille.cfg is there, but could not be read: copy it to the volume again, remove "
-        "it, or try another stick",
+        "reveille.cfg exists but cannot be read, so no processor is woken: copy it to the "
+        "volume again, delete it, or try another stick",
         options);
 }
 
@@ -78,13 +78,14 @@ static enum status read_opened(const struct firmware *firmware, EFI_FILE_HANDLE 
         status = refuse_unreadable(problems, options);
     } else if (bytes >= CONFIG_BYTES_MAX) {
         status = refuse(problems, "config-too-long",
-                        "reveille.cfg has 65536 bytes or more: this is no option file; leave only "
-                        "options in it, or remove it",
+                        "reveille.cfg is 64 KiB or longer, too long for an option file, so no "
+                        "processor is woken: leave only options in it, or delete it",
                         options);
     } else if (bytes == 0) {
-        warn(problems, "config-empty",
-             "reveille.cfg is empty: if it should have options, write it again, and eject the "
-             "stick before you pull it out");
+        warn(
+            problems, "config-empty",
+            "reveille.cfg is empty and sets no options: if it should, copy it again, and eject the "
+            "stick before you unplug it");
     } else {
         status = options_parse(text, bytes, "reveille.cfg", problems, options);
     }
@@ -106,8 +107,8 @@ static enum status read_file(const struct firmware *firmware, const struct probl
         return refuse_unreadable(problems, options);
     if (is_directory(file))
         warn(problems, "config-directory",
-             "reveille.cfg is a directory, so no options are read from it: remove it, and put a "
-             "text file of this name in its place");
+             "reveille.cfg is a directory and sets no options: replace it with a text file of that "
+             "name");
     else
         status = read_opened(firmware, file, problems, options);
     file->Close(file);

@@ -67,7 +67,7 @@ static const char *headline(const struct outcome *outcome, struct line *line, ch
 {
     line_start(line, buffer, bytes);
     if (outcome->failed > 0)
-        line_add_format(line, "%u of %u processors did not come", (uint64_t)outcome->failed,
+        line_add_format(line, "%u of %u processors failed to start", (uint64_t)outcome->failed,
                         (uint64_t)outcome->want);
     else if (!outcome->ok)
         line_add_text(line, "The run was cut short");

@@ -73,13 +73,13 @@ static void switch_machine(const struct firmware *firmware, const struct machine
     hw_disable_interrupts(); // whatever firmware did before it gave up
     bsp_enter_ours(&ours);
     if (type != EfiResetShutdown) {
-        say(console, "Firmware did not do it: trying the FADT's reset register");
+        say(console, "Firmware did not reset the machine: trying the FADT's reset register");
         if (!reset_by_register(firmware, machine))
-            say(console, "There is none that can be used");
-        say(console, "Trying the chipset's, at port 0xcf9");
+            say(console, "The FADT has no reset register that can be used");
+        say(console, "Trying the chipset's reset register, port 0xcf9");
         reset_by_chipset(&machine->clock);
     }
-    ask(console, "The machine still runs: switch it off by hand", 0);
+    ask(console, "The machine is still running: switch it off by hand", 0);
     uart_drain(&console->uart);
 }
 
@@ -95,8 +95,8 @@ static EFI_RESET_TYPE reset_for_the_result(const struct machine *machine,
                                            struct console *console)
 {
     ask(console,
-        "The end: neither a keyboard nor a power button can be heard here. In %u s this "
-        "machine resets itself, for the next start to fetch the result",
+        "The end: no key or power button works here. The machine resets in %u s, so that the "
+        "next start can save the result",
         options->linger_s);
     uart_drain(&console->uart);
     person_count_down(&machine->clock, options->linger_s, console);
@@ -113,15 +113,13 @@ static EFI_RESET_TYPE wait_for_person(const struct machine *machine, const struc
 
     person_listen(fadt);
     ask(console,
-        key && button ? "The end: a key on a PS/2 or built-in keyboard restarts this "
-                        "machine, the power button switches it off; a USB keyboard cannot "
-                        "be heard here"
-        : key         ? "The end: a key on a PS/2 or built-in keyboard restarts this "
-                        "machine; a USB keyboard cannot be heard here"
-        : button      ? "The end: the power button switches this machine off; no keyboard can "
-                        "be heard here"
-                      : "The end: neither a keyboard nor a power button can be heard here. This "
-                        "machine is halted; switch it off by hand",
+        key && button ? "The end: press a key to restart, or the power button to switch off. USB "
+                        "keyboards do not work here, PS/2 and built-in ones do"
+        : key         ? "The end: press a key to restart. USB keyboards do not work here, PS/2 and "
+                        "built-in ones do"
+        : button      ? "The end: press the power button to switch off; no key works here"
+                      : "The end: no key or power button works here. The machine is halted: "
+                        "switch it off by hand",
         0);
     uart_drain(&console->uart);
     if (!key && !button)

@@ -113,7 +113,7 @@ static const char *misplaced(const struct machine *machine, const struct framebu
     if ((framebuffer->phys + framebuffer_drawn_bytes(framebuffer) - 1) >>
             machine->processor.phys_bits !=
         0)
-        return "its frame buffer lies beyond the processor's addresses";
+        return "its frame buffer lies beyond what the processor can address";
     if (overlaps(framebuffer, 0, MIB))
         return "its frame buffer lies below 1 MiB";
     for (size_t i = 0; i < machine->ram_count; i++) {
@@ -140,7 +140,7 @@ static const char *read_output(const EFI_GRAPHICS_OUTPUT_PROTOCOL *output,
     if (info->PixelFormat == PixelBltOnly || mode->FrameBufferBase == 0)
         return "it has no frame buffer";
     if (!describe(info, framebuffer))
-        return "its pixels have an unknown format";
+        return "its pixel format is unknown";
     framebuffer->phys = mode->FrameBufferBase;
     framebuffer->bytes = mode->FrameBufferSize;
     if (!framebuffer_is_sane(framebuffer))
@@ -219,13 +219,14 @@ static EFI_HANDLE *find_outputs(const struct firmware *firmware, UINTN *count)
 static void tell_unmet(struct reveille *run, EFI_GRAPHICS_OUTPUT_PROTOCOL *output)
 {
     if (find_mode(run, output) == MODE_NONE)
-        report_problem(&run->log, SEVERITY_WARNING, "no-such-mode",
-                       "this screen has no mode of that size that can be drawn on; it keeps the "
-                       "mode that it has, as with screen=auto");
+        report_problem(
+            &run->log, SEVERITY_WARNING, "no-such-mode",
+            "this screen has no usable mode of the size that screen= names; it keeps the "
+            "mode that it has, as with screen=auto");
     else
         report_problem(&run->log, SEVERITY_WARNING, "mode-refused",
-                       "firmware refuses the mode that screen= names, or sets it so that it cannot "
-                       "be drawn on; the screen keeps the mode that it had: use screen=auto");
+                       "firmware refuses the mode that screen= names, or sets it up unusably; the "
+                       "screen keeps the mode that it had: use screen=auto");
 }
 
 void graphics_gather(struct reveille *run)
@@ -261,9 +262,8 @@ void graphics_gather(struct reveille *run)
     }
     if (count > 0 && machine->framebuffer_count == 0 && run->options.exit == ANSWER_YES)
         report_problem(&run->log, SEVERITY_WARNING, "no-screen",
-                       "no screen can be drawn on without firmware, so nothing is shown there "
-                       "after the exit: read the result at a serial port or on the stick, or use "
-                       "exit=no");
+                       "no screen can be drawn on after the exit: read the result on the serial "
+                       "port or on the stick, or use exit=no");
     if (handles)
         run->firmware.boot->FreePool(handles);
 }

@@ -34,7 +34,8 @@ static void report_harvest(struct reveille *run, const struct journal *found, bo
 static void tell_saving(struct reveille *run)
 {
     if (!run->stick.told && !EFI_ERROR(run->stick.refusal))
-        console_tell(&run->console, "Saving to \\reveille: a broken volume can take a minute", 0);
+        console_tell(&run->console, "Saving to \\reveille: up to a minute if the volume is broken",
+                     0);
     run->stick.told = true;
 }
 
@@ -112,9 +113,10 @@ void run_allow_reset(struct reveille *run)
         !last_run_keeps(run->journal.head))
         return;
     if (run->forgets)
-        report_problem(&run->log, SEVERITY_WARNING, "memory-cleared",
-                       "the reset at the end of the previous run cleared the memory: this run "
-                       "does not reset the machine; save=nvram keeps a summary");
+        report_problem(
+            &run->log, SEVERITY_WARNING, "memory-cleared",
+            "the reset after the previous run cleared its result from memory, so this run "
+            "does not reset the machine: use save=nvram to keep a summary");
     else
         run->resets_itself = stick_set_mark(&run->stick, &run->firmware);
 }

@@ -79,7 +79,7 @@ static void count_by_mp_services(const struct firmware *firmware, const struct p
         return;
     if (count == 0 || count > MP_SERVICES_MAX || enabled > count) {
         tell(problems, SEVERITY_WARNING, "mp-services-count",
-             "MP Services counts %u processors, %u of them enabled: it is not believed", count,
+             "MP Services counts %u processors, %u of them enabled: its counts are ignored", count,
              enabled);
         return;
     }
@@ -175,8 +175,8 @@ static void tell_unhealthy(const struct census *census, const struct problems *p
         const struct census_entry *entry = &census->entries[i];
         if (entry->enabled && !entry->healthy)
             tell(problems, SEVERITY_WARNING, "unhealthy",
-                 "MP Services says that the processor with APIC ID %x failed its self-test, and "
-                 "has it enabled: it is woken",
+                 "MP Services says that the processor with APIC ID %x failed its self-test, but is "
+                 "enabled: it is woken all the same",
                  entry->apic_id, 0);
     }
 }
@@ -217,18 +217,19 @@ static enum status fall_back(const struct firmware *firmware, enum status status
     if (machine->mp_services > 0)
         processors_read_census(firmware, machine->mp_services, &census);
     if (census.count > 0) {
-        problems->tell(problems->context, SEVERITY_WARNING, "no-madt",
-                       status == STATUS_OK
-                           ? "the MADT lists no enabled processor, not even the one that runs: MP "
-                             "Services' list is used, which has no UIDs"
-                           : "there is no MADT that can be used: MP Services' list is used, which "
-                             "has no UIDs");
+        problems->tell(
+            problems->context, SEVERITY_WARNING, "no-madt",
+            status == STATUS_OK
+                ? "the MADT lists no enabled processor, not even this one: MP Services' list "
+                  "is used, which has no UIDs"
+                : "there is no usable MADT: MP Services' list is used, which has no UIDs");
         forget_inventory(firmware, machine);
         status = read_census(firmware, &census, options, problems, machine);
     } else if (status != STATUS_OK) {
-        problems->tell(problems->context, SEVERITY_ERROR, "no-madt",
-                       "there is no MADT that can be used, and MP Services lists nobody either, so "
-                       "no processor's APIC ID is known");
+        problems->tell(
+            problems->context, SEVERITY_ERROR, "no-madt",
+            "there is no usable MADT, and MP Services lists no processor either, so no APIC "
+            "ID is known");
     }
     memory_free(firmware, census.entries, census.pages);
     return status;

@@ -267,7 +267,7 @@ bool stick_save(struct stick *stick, const struct firmware *firmware, const stru
         : status == EFI_UNSUPPORTED   ? "not loaded from a file system: no \\reveille\\last.txt"
         : status == EFI_NO_MEDIA || status == EFI_MEDIA_CHANGED
             ? "the volume is gone: no \\reveille\\last.txt"
-            : "the volume refused it: no \\reveille\\last.txt");
+            : "the volume reported an error: no \\reveille\\last.txt");
     return false;
 }
 

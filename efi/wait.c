@@ -88,9 +88,9 @@ static enum wait_end edit(struct reveille *run)
 
     if (options->words_too_long)
         console_ask(&run->console,
-                    "The options have more than %u characters: write the whole line anew",
+                    "The options have more than %u characters: type the whole line again",
                     OPTION_WORDS_BYTES);
-    console_ask(&run->console, "Edit the options; ENTER starts with them, ESC stops:", 0);
+    console_ask(&run->console, "Edit the options: ENTER starts the run with them, ESC stops it", 0);
     memcpy(typed->text, options->words, options->words_length);
     typed->length = options->words_length;
     typed->given = edit_line(&run->firmware, typed);
@@ -111,7 +111,7 @@ enum wait_end run_wait(struct reveille *run)
     run_stop_watchdog(run);
     drain_keys(&run->firmware);
     console_ask(&run->console,
-                "Leaving firmware in %u s: e edits the options, any other key stops it",
+                "Leaving firmware in %u s: press e to edit the options, any other key to stop",
                 run->options.wait_s);
     if (!wait_for_key(&run->firmware, run->options.wait_s, &key))
         return WAIT_OVER;
@@ -132,6 +132,7 @@ void run_hold_screen(struct reveille *run)
         return;
     run_stop_watchdog(run);
     drain_keys(&run->firmware);
-    console_ask(&run->console, "A key returns to firmware, or %u s without one", LOOKING_S);
+    console_ask(&run->console, "Press a key to return to firmware; it happens by itself after %u s",
+                LOOKING_S);
     (void)wait_for_key(&run->firmware, LOOKING_S, &key);
 }

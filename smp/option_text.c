@@ -6,7 +6,7 @@
 #include "load_options.h"
 #include "option_table.h"
 
-#define ODD_UTF16 "UTF-16 in an odd number of bytes (%u), the last one is ignored"
+#define ODD_UTF16 "UTF-16 in an odd number of bytes (%u): the last one is ignored"
 
 static bool is_line_end(char c)
 {
@@ -164,25 +164,25 @@ static bool tell_load_options(const struct load_options *found, struct option_re
         return false;
     case LOAD_OPTIONS_TOO_LONG:
         tell(report, SEVERITY_WARNING, "bad-text",
-             "%u bytes are more than any boot entry has, and none of them is read: write options "
-             "into reveille.cfg",
+             "%u bytes are too many for a boot entry, and are ignored: put options into "
+             "reveille.cfg",
              found->bytes);
         return false;
     case LOAD_OPTIONS_SWAPPED:
         tell(report, SEVERITY_WARNING, "bad-text",
-             "UTF-16 big-endian is not read: write the boot entry as UTF-16 little-endian, or "
+             "UTF-16 big-endian is ignored: write the boot entry as UTF-16 little-endian, or put "
              "options into reveille.cfg",
              0);
         return false;
     case LOAD_OPTIONS_WINDOWS:
         tell(report, SEVERITY_WARNING, "bad-text",
-             "they are those of Windows' boot manager, made by bcdedit, and are ignored: give this "
-             "program a boot entry of its own, or write options into reveille.cfg",
+             "they were written by Windows' bcdedit, and are ignored: give Reveille a boot entry "
+             "of its own, or put options into reveille.cfg",
              0);
         return false;
     case LOAD_OPTIONS_RUBBISH:
         tell(report, SEVERITY_WARNING, "bad-text",
-             "%u bytes that are no text are ignored: write options into reveille.cfg, or into the "
+             "%u bytes that are not text are ignored: put options into reveille.cfg, or into the "
              "boot entry as UTF-16 text",
              found->bytes);
         return false;
@@ -194,7 +194,7 @@ static bool tell_load_options(const struct load_options *found, struct option_re
              "firmware handed over its whole boot entry; the options in it are read", 0);
     }
     if (found->stray_first) {
-        tell(report, SEVERITY_WARNING, "bad-text", "UTF-16 behind a stray byte, which is ignored",
+        tell(report, SEVERITY_WARNING, "bad-text", "UTF-16 after a stray byte, which is ignored",
              0);
     }
     if (found->stray_last) {
@@ -215,7 +215,7 @@ static void read_pieces(struct text text, struct option_report *report, struct o
     read_words(skip_image_name(text_slice(text, 0, at), report), report, options);
     while (load_options_next_piece(text, &at, &piece)) {
         if (!load_options_has_option(piece)) {
-            tell(report, SEVERITY_WARNING, "bad-text", "%u bytes behind the terminator are ignored",
+            tell(report, SEVERITY_WARNING, "bad-text", "%u bytes after the terminator are ignored",
                  (text.units - at + piece.units) * text.unit_bytes);
             return;
         }

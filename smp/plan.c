@@ -160,12 +160,12 @@ enum status plan_check_guest(const struct machine *machine, const struct problem
              "its processors"},
         [GUEST_SEV_SNP] =
             {"snp-guest", "an SEV-SNP",
-             "INIT and STARTUP do not reach its processors, only its hypervisor's own "
-             "way does"},
+             "INIT and STARTUP do not reach its processors, only its hypervisor can start "
+             "them"},
         [GUEST_TDX] =
             {"tdx-guest", "a TDX",
-             "INIT and STARTUP do not reach its processors, only its hypervisor's own way "
-             "does (the MADT's mailbox, type 0x10)"},
+             "INIT and STARTUP do not reach its processors, only the MADT's mailbox (type "
+             "0x10) does"},
     };
     const enum guest guest = machine->processor.guest;
     char buffer[LINE_BYTES];
@@ -208,9 +208,9 @@ static enum status check_bsp_flag(const struct machine *machine, const struct op
     line_start(&line, buffer, sizeof buffer);
     line_add_format(
         &line,
-        "firmware runs us on a processor that is not flagged as the BSP (IA32_APIC_BASE "
-        "%x): an INIT to the one that is restarts the machine; choose the BSP in "
-        "firmware's setup, or use exit=no wake=firmware",
+        "this processor is not flagged as the BSP (IA32_APIC_BASE %x), and an INIT to the one that "
+        "is restarts the machine: choose the boot processor in firmware's setup, or use exit=no "
+        "wake=firmware",
         machine->apic_base);
     tell(problems, SEVERITY_ERROR, "bsp-flag", &line);
     return STATUS_UNSUPPORTED;
@@ -228,8 +228,8 @@ static enum status check_shadow_stack(const struct machine *machine, const struc
         return STATUS_OK;
     line_start(&line, buffer, sizeof buffer);
     line_add_text(&line,
-                  "firmware runs with a shadow stack (CET), which cannot be given back after a "
-                  "wake: exit=no is not possible here; use exit=yes");
+                  "firmware runs with a shadow stack (CET), which cannot be restored after a wake: "
+                  "use exit=yes");
     tell(problems, SEVERITY_ERROR, "shadow-stack", &line);
     return STATUS_UNSUPPORTED;
 }

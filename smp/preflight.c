@@ -87,7 +87,7 @@ static void say_processors(struct console *console, const struct machine *machin
     say_numbers(console, "MADT",
                 inventory->source == INVENTORY_MADT
                     ? "%u enabled, %u disabled, %u listed twice"
-                    : "none to be used: MP Services lists %u enabled, %u disabled, %u twice",
+                    : "not usable: MP Services lists %u enabled, %u disabled, %u twice",
                 inventory->enabled, inventory->disabled, inventory->duplicate);
     if (machine->mp_services > 0)
         say_numbers(console, "MP Services", "counts %u, %u enabled", machine->mp_services,
@@ -150,9 +150,10 @@ void preflight_warn(const struct problems *problems, const struct machine *machi
         problems->tell(problems->context, SEVERITY_WARNING, "x2apic-opt-out",
                        "the DMAR table asks to stay out of x2APIC mode: apic=auto does");
     if (!machine->processor.tsc_invariant && !machine->processor.hypervisor[0])
-        problems->tell(problems->context, SEVERITY_WARNING, "tsc-varies",
-                       "the time-stamp counter may change its rate (CPUID 0x80000007, EDX bit 8): "
-                       "times and waits may be off; raise timeout_us if somebody comes late");
+        problems->tell(
+            problems->context, SEVERITY_WARNING, "tsc-varies",
+            "the time-stamp counter may change its rate (CPUID 0x80000007, EDX bit 8 is 0), "
+            "so times and waits may be off: raise timeout_us if a processor is late");
     if (machine->platform.low_pages < LOW_PAGES_FEW)
         problems->tell(problems->context, SEVERITY_WARNING, "low-memory",
                        "hardly any page below 1 MiB is free: a legacy driver or CSM holds it");

@@ -538,10 +538,11 @@ void report_flags(const struct wake *wake, const struct problems *problems)
         if (!(lcpu->apic_base & APIC_BASE_BSP))
             continue;
         struct line *line = sentence(&out);
-        line_add_format(line,
-                        "CPU %u is flagged as a BSP, too (IA32_APIC_BASE %x): an INIT to such a "
-                        "processor may restart the machine; leave it out with cpus=",
-                        (uint64_t)lcpu->index, lcpu->apic_base);
+        line_add_format(
+            line,
+            "CPU %u is also flagged as a BSP (IA32_APIC_BASE %x), and an INIT to such a "
+            "processor may restart the machine: leave it out with cpus=",
+            (uint64_t)lcpu->index, lcpu->apic_base);
         problems->tell(problems->context, SEVERITY_WARNING, "bsp-flag", line->text);
     }
 }
@@ -561,11 +562,11 @@ static void report_disabled(struct console *console, const struct machine *machi
     if (!came)
         return;
     line = sentence(&out);
-    line_add_format(line,
-                    "CPU %u (APIC ID %u) came unasked: %s lists it as disabled, so it was plugged "
-                    "in since, or firmware keeps it out; it is parked",
-                    (uint64_t)index, (uint64_t)cpu->apic_id,
-                    inventory_source_name(machine->inventory.source));
+    line_add_format(
+        line,
+        "CPU %u (APIC ID %u) started unasked: %s lists it as disabled, so it was plugged "
+        "in since, or firmware keeps it out; it is parked",
+        (uint64_t)index, (uint64_t)cpu->apic_id, inventory_source_name(machine->inventory.source));
     console_say(console, 0, line);
 }
 

@@ -22,12 +22,19 @@ TEST = re.compile(r"`(tests/\w+/test_\w+\.(?:py|c))::(test_\w+)`")
 
 
 def rows(page):
-    """[(what happens, [(file, test), ...])] of the page's tables."""
+    """[(what happens, [(file, test), ...])] of the page's tables. A row of another shape is an error, so
+    that none is passed over."""
     found = []
     for line in page.splitlines():
+        if not line.startswith("|"):
+            continue
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        if len(cells) == 3 and cells[0] not in ("what happens", "---"):
-            found.append((cells[0].replace("`", ""), TEST.findall(cells[2])))
+        tests = TEST.findall(cells[-1]) if len(cells) == 3 else []
+        if cells[0] in ("what happens", "---"):
+            continue
+        if not tests or len(tests) != len(cells[2].split()):
+            raise ValueError(f"not a case, what is done and its tests: {line}")
+        found.append((cells[0].replace("`", ""), tests))
     return found
 
 

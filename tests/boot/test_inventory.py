@@ -74,7 +74,7 @@ def test_the_pre_flight_page_without_a_madt(boot):
     assert result.one("end")["ok"] == "1", result.tail()
     assert_by_mp_services(result, 4)
     said = {line[2:16].strip(): line[16:] for line in result.lines if line.startswith("  ")}
-    assert said["MADT"] == "none to be used: MP Services lists 4 enabled, 0 disabled, 0 twice"
+    assert said["MADT"] == "not usable: MP Services lists 4 enabled, 0 disabled, 0 twice"
     assert said["MP Services"] == "counts 4, 4 enabled"
 
 
@@ -120,7 +120,7 @@ def test_plugged_in_after_the_tables_were_made(options, at, came):
     assert found == [{"ev": "cpu", "cpu": str(LATE), "apic": hex(LATE), "uid": str(LATE),
                       "state": "disabled", **came}], result.tail()
     assert len(result.all("cpu")) == 4, result.tail()
-    said = [line for line in result.lines if "came unasked" in line]
+    said = [line for line in result.lines if "started unasked" in line]
     assert len(said) == len(came) and all("the MADT lists it as disabled" in line for line in said)
 
 

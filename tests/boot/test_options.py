@@ -134,7 +134,7 @@ def assert_went_on_with(result, cpus, rounds):
 
 @pytest.mark.parametrize("kind, what, words", [
     ("whole-entry", "whole-entry", r"whole boot entry; the options in it are read"),
-    ("stray-byte", "bad-text", r"odd number of bytes \(31\), the last one is ignored"),
+    ("stray-byte", "bad-text", r"odd number of bytes \(31\): the last one is ignored"),
 ])
 def test_load_options_as_firmware_makes_them(boot, kind, what, words):
     """As Dell's firmware hands them over, and as `echo` and a size that is wrong by one leave them."""
@@ -148,5 +148,5 @@ def test_what_is_no_option_is_told_and_the_run_goes_on(boot):
     result = boot(firmware="load-options=windows", config_is_directory=True)
     assert_went_on_with(result, consecutive(4), 1)
     told = {w["what"]: w["detail"] for w in result.all("warning")}
-    assert "Windows' boot manager" in told["bad-text"] and "boot entry of its own" in told["bad-text"]
-    assert "is a directory" in told["config-directory"] and "remove it" in told["config-directory"]
+    assert "Windows' bcdedit" in told["bad-text"] and "boot entry of its own" in told["bad-text"]
+    assert "is a directory" in told["config-directory"] and "text file" in told["config-directory"]

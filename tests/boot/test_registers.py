@@ -82,7 +82,6 @@ def test_the_kind_of_tsc_is_told(boot):
     assert machine["tsc_invariant"] == "0"  # QEMU's own has no such bit
 
 
-
 def test_nvram_keeps_firmwares_apic_mode(boot):
     """SetVariable may end in SMM, which may know the mode alone that firmware left."""
     result = boot(options="save=nvram")

@@ -14,7 +14,7 @@ import records
 from conftest import assert_all_greeted, consecutive
 from picture import ASLEEP, FAILED, GREETED, INK_TEXT, UNKNOWN, Picture
 
-END = "The end: a key on a PS/2 or built-in keyboard"
+END = "The end: press a key to restart"
 LOOK_S = 2  # reading a picture takes the machine's processor from the guest
 
 

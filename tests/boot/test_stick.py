@@ -229,7 +229,7 @@ def test_a_read_only_stick_is_told_and_the_run_goes_on(stick):
 
 
 REFUSED = "preload: a write is refused"
-SAVING = "Saving to \\reveille: a broken volume can take a minute"
+SAVING = "Saving to \\reveille: up to a minute if the volume is broken"
 
 
 @pytest.mark.parametrize("answer, options, status", [
@@ -244,7 +244,7 @@ def test_a_volume_that_refuses_is_asked_once(boot, answer, options, status):
     assert len(attempts) == 1, result.tail()
     assert result.lines[attempts[0] - 1] == SAVING
     told = [r["detail"] for r in result.all("warning") if r["what"] == "not-saved"]
-    why = "the volume refused it" if answer == "device" else "the volume is gone"
+    why = "the volume reported an error" if answer == "device" else "the volume is gone"
     assert told == [why + r": no \reveille\last.txt"], result.tail()
     assert result.status == status, result.tail()
 
@@ -332,7 +332,7 @@ def test_the_screen_stays_until_a_key(options):
     with qemu.Qemu(qemu.Machine(cpu="qemu64", options=f"{options} end=halt", goes_on=True)) as vm:
         for line in vm.lines():
             boots += line.startswith("BdsDxe: starting")
-            if line.startswith("A key returns to firmware"):
+            if line.startswith("Press a key to return to firmware"):
                 held = True
                 assert boots == 1
                 vm.qmp("send-key", keys=[{"type": "qcode", "data": "spc"}])

@@ -1,20 +1,18 @@
 // `fadt=no-button`: the FADT names neither a fixed power button nor an 8042, as one machine in ten
 // has it. `fadt=extended`: PM1a's events stand in their X_ field only. Surprise: the tables are
 // firmware's own, in memory that it has not write-protected, so they are changed where they lie.
-// (ACPI 6.5, "Root System Description Pointer (RSDP) Structure", table 5.9.)
+// (ACPI 6.5, table 5.9.)
 
 #include "preload.h"
 
 #include "mem.h"
 
-#define HEADER_BYTES 36u
-#define LENGTH       4u
-#define CHECKSUM     9u
-#define RSDP_XSDT    24u
-#define PM1A_EVENT   56u
-#define BOOT_ARCH    109u
-#define FLAGS        112u
-#define X_PM1A_PORT  152u
+#define LENGTH      4u
+#define CHECKSUM    9u
+#define PM1A_EVENT  56u
+#define BOOT_ARCH   109u
+#define FLAGS       112u
+#define X_PM1A_PORT 152u
 
 #define BOOT_ARCH_8042  0x02u // in its first byte
 #define NO_FIXED_BUTTON 0x10u // the same
@@ -27,39 +25,22 @@ static uint64_t load(const uint8_t *bytes, uint32_t count)
     return value;
 }
 
-static uint8_t *find_fadt(const struct preload *preload)
-{
-    EFI_GUID guid = ACPI_20_TABLE_GUID;
-    const EFI_SYSTEM_TABLE *system = preload->system;
-
-    for (UINTN i = 0; i < system->NumberOfTableEntries; i++) {
-        const EFI_CONFIGURATION_TABLE *entry = &system->ConfigurationTable[i];
-        if (memcmp(&entry->VendorGuid, &guid, sizeof guid) != 0)
-            continue;
-        const uint8_t *xsdt = (uint8_t *)load((uint8_t *)entry->VendorTable + RSDP_XSDT, 8);
-        for (uint64_t at = HEADER_BYTES; at + 8 <= load(xsdt + LENGTH, 4); at += 8) {
-            uint8_t *table = (uint8_t *)load(xsdt + at, 8);
-            if (memcmp(table, "FACP", 4) == 0)
-                return table;
-        }
-    }
-    return NULL;
-}
-
 static EFI_STATUS start(const struct preload *preload, const char *value)
 {
-    uint8_t *fadt = find_fadt(preload);
+    uint8_t *fadt = preload_table(preload, "FACP");
     uint8_t sum = 0;
 
     if (!fadt)
         return EFI_NOT_FOUND;
-    if (value[0] == 'n') {
+    if (preload_is(value, "no-button")) {
         fadt[FLAGS] |= NO_FIXED_BUTTON;
         fadt[BOOT_ARCH] &= (uint8_t)~BOOT_ARCH_8042;
-    } else {
+    } else if (preload_is(value, "extended")) {
         if (load(fadt + LENGTH, 4) < X_PM1A_PORT + 8 || load(fadt + X_PM1A_PORT, 8) == 0)
             return EFI_UNSUPPORTED;
         memset(fadt + PM1A_EVENT, 0, 4);
+    } else {
+        return EFI_INVALID_PARAMETER;
     }
     fadt[CHECKSUM] = 0;
     for (uint64_t i = 0; i < load(fadt + LENGTH, 4); i++)

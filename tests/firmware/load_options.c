@@ -49,23 +49,14 @@ static void add_windows(void)
     add(object, sizeof object);
 }
 
-static bool is(const char *value, const char *kind)
-{
-    size_t i = 0;
-
-    while (kind[i] && value[i] == kind[i])
-        i++;
-    return !kind[i] && !value[i];
-}
-
 static EFI_STATUS start(const struct preload *preload, const char *value)
 {
-    if (is(value, "whole-entry")) {
+    if (preload_is(value, "whole-entry")) {
         add_whole_entry();
-    } else if (is(value, "stray-byte")) {
+    } else if (preload_is(value, "stray-byte")) {
         add(words, WORDS_BYTES);
         add("\n", 1);
-    } else if (is(value, "windows")) {
+    } else if (preload_is(value, "windows")) {
         add_windows();
     } else {
         return EFI_INVALID_PARAMETER;

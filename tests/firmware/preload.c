@@ -8,6 +8,11 @@
 
 #define CONFIG_BYTES 1024u
 
+// Of ACPI's tables.
+#define RSDP_XSDT    24u
+#define HEADER_BYTES 36u
+#define LENGTH       4u
+
 static const struct behaviour *const behaviours[] = {
     &behaviour_fadt,          &behaviour_framebuffer, &behaviour_grow_map,    &behaviour_idle_uart,
     &behaviour_load_options,  &behaviour_madt,        &behaviour_mp_services, &behaviour_protect,
@@ -35,6 +40,41 @@ uint64_t preload_number(const char *text)
         else
             return value;
     }
+}
+
+bool preload_is(const char *text, const char *word)
+{
+    while (*word && *text == *word)
+        text++, word++;
+    return *text == *word;
+}
+
+static uint64_t number_at(const uint8_t *bytes, size_t count)
+{
+    uint64_t value = 0;
+
+    memcpy(&value, bytes, count);
+    return value;
+}
+
+uint8_t *preload_table(const struct preload *preload, const char *signature)
+{
+    static const EFI_GUID guid = ACPI_20_TABLE_GUID;
+    const EFI_SYSTEM_TABLE *system = preload->system;
+
+    for (UINTN i = 0; i < system->NumberOfTableEntries; i++) {
+        const EFI_CONFIGURATION_TABLE *entry = &system->ConfigurationTable[i];
+        if (memcmp(&entry->VendorGuid, &guid, sizeof guid) != 0)
+            continue;
+        const uint8_t *rsdp = entry->VendorTable;
+        const uint8_t *xsdt = (const uint8_t *)(uintptr_t)number_at(rsdp + RSDP_XSDT, 8);
+        for (uint64_t at = HEADER_BYTES; at + 8 <= number_at(xsdt + LENGTH, 4); at += 8) {
+            uint8_t *table = (uint8_t *)(uintptr_t)number_at(xsdt + at, 8);
+            if (table && memcmp(table, signature, 4) == 0)
+                return table;
+        }
+    }
+    return NULL;
 }
 
 void *preload_hook(const struct preload *preload, void *slot, void *hook)

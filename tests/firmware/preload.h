@@ -40,6 +40,13 @@ extern const struct behaviour behaviour_uefi_2_9;
 // The number at the start of a text, decimal or 0x hex; 0 where there is none.
 uint64_t preload_number(const char *text);
 
+// Is the text this word, wholly?
+bool preload_is(const char *text, const char *word);
+
+// Firmware's ACPI table of this signature, where it lies; NULL if there is none. (ACPI 6.5, "Root
+// System Description Pointer (RSDP) Structure".)
+uint8_t *preload_table(const struct preload *preload, const char *signature);
+
 // Says a line on firmware's console.
 void preload_say(const struct preload *preload, const CHAR16 *text);
 

@@ -35,9 +35,11 @@ static EFI_STATUS start(const struct preload *preload, const char *value)
         return status;
     said_by = preload;
     for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
-        if (answers[i].word[0] == value[0])
+        if (preload_is(value, answers[i].word))
             answer = answers[i].status;
     }
+    if (!EFI_ERROR(answer))
+        return EFI_INVALID_PARAMETER;
     disk->WriteBlocks = refuse_write;
     preload_say(preload, L"preload: the volume refuses writes\r\n");
     return EFI_SUCCESS;

@@ -19,50 +19,19 @@ static uint32_t load32(const uint8_t *bytes)
     return value;
 }
 
-static uint64_t load64(const uint8_t *bytes)
-{
-    return load32(bytes) | (uint64_t)load32(bytes + 4) << 32;
-}
-
-static uint8_t *find_madt(const EFI_SYSTEM_TABLE *system)
-{
-    static const EFI_GUID guid = ACPI_20_TABLE_GUID;
-
-    for (UINTN i = 0; i < system->NumberOfTableEntries; i++) {
-        const EFI_CONFIGURATION_TABLE *table = &system->ConfigurationTable[i];
-        if (memcmp(&table->VendorGuid, &guid, sizeof guid) != 0)
-            continue;
-        const uint8_t *xsdt =
-            (const uint8_t *)(uintptr_t)load64((uint8_t *)table->VendorTable + 24);
-        for (uint32_t at = 36; at + 8 <= load32(xsdt + 4); at += 8) {
-            uint8_t *found = (uint8_t *)(uintptr_t)load64(xsdt + at);
-            if (found && memcmp(found, "APIC", 4) == 0)
-                return found;
-        }
-    }
-    return NULL;
-}
-
-static bool is(const char *value, const char *word)
-{
-    while (*word && *value == *word)
-        value++, word++;
-    return *value == *word;
-}
-
 static EFI_STATUS start_madt(const struct preload *preload, const char *value)
 {
-    uint8_t *madt = find_madt(preload->system);
+    uint8_t *madt = preload_table(preload, "APIC");
 
     if (!madt)
         return EFI_NOT_FOUND;
-    if (is(value, "none"))
+    if (preload_is(value, "none"))
         memcpy(madt, "NONE", 4);
-    else if (is(value, "short"))
+    else if (preload_is(value, "short"))
         madt[4] = MADT_ENTRIES - 4, madt[5] = madt[6] = madt[7] = 0;
-    else if (is(value, "cut"))
+    else if (preload_is(value, "cut"))
         madt[MADT_ENTRIES + 1] = 0xff;
-    else if (is(value, "nobody"))
+    else if (preload_is(value, "nobody"))
         for (uint32_t at = MADT_ENTRIES; at + 8 <= load32(madt + 4) && madt[at + 1] > 0;
              at += madt[at + 1]) {
             if (madt[at] == 0) // a local APIC
@@ -105,12 +74,12 @@ static EFI_STATUS start_mp_services(const struct preload *preload, const char *v
 
     if (!services)
         return EFI_NOT_FOUND;
-    if (is(value, "none"))
+    if (preload_is(value, "none"))
         g_locate = (EFI_LOCATE_PROTOCOL)(uintptr_t)preload_hook(
             preload, &preload->boot->LocateProtocol, (void *)(uintptr_t)locate_none);
-    else if (is(value, "absurd"))
+    else if (preload_is(value, "absurd"))
         services->get_number_of_processors = count_too_many;
-    else if (is(value, "deaf"))
+    else if (preload_is(value, "deaf"))
         services->get_processor_info = tell_nothing;
     else
         return EFI_INVALID_PARAMETER;

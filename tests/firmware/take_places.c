@@ -12,13 +12,17 @@
 static EFI_STATUS start(const struct preload *preload, const char *value)
 {
     const uint64_t step = preload_number(value) * KIB;
+    size_t taken = 0;
 
     if (step == 0)
         return EFI_INVALID_PARAMETER;
     for (EFI_PHYSICAL_ADDRESS at = FROM; at < TO; at += step) {
         EFI_PHYSICAL_ADDRESS place = at;
-        (void)preload->boot->AllocatePages(AllocateAddress, EfiReservedMemoryType, PAGES, &place);
+        taken += !EFI_ERROR(
+            preload->boot->AllocatePages(AllocateAddress, EfiReservedMemoryType, PAGES, &place));
     }
+    if (taken == 0)
+        return EFI_NOT_FOUND;
     preload_say(preload, L"preload: places are taken\r\n");
     return EFI_SUCCESS;
 }

@@ -1,5 +1,6 @@
 // \reveille.cfg on a volume that a test makes up: not there, a directory, empty, too long, not
-// readable, in each step that can fail. Each is told with what to do, and the run goes on.
+// readable, in each step that can fail. Each is told with what to do. What cannot be read stops the
+// run, anything else does not.
 // Surprise: the fake volume counts what is open and what is allocated; every test ends with both at
 // zero.
 #include <setjmp.h>
@@ -141,7 +142,7 @@ static int set_up(void **state)
     return 0;
 }
 
-// Nothing that the file is can stop the run, hide the load options, or stay open.
+// The run goes on, with the load options, and nothing stays open.
 static void assert_configures(uint32_t rounds, enum save_choice save, const char *findings)
 {
     const struct problems problems = {tell, NULL};

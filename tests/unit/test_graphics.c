@@ -343,8 +343,8 @@ static void test_a_frame_buffer_where_none_can_be(void **state)
         {0xfebff000, "over another device"},
         {0xd0000000 - 4, "over another device"}, // the serial port
         {0xe0000000, "over another device"},     // the APIC
-        {1ull << 40, "beyond the processor's addresses"},
-        {(1ull << 40) - 0x1000, "beyond the processor's addresses"},
+        {1ull << 40, "beyond what the processor can address"},
+        {(1ull << 40) - 0x1000, "beyond what the processor can address"},
         {UINT64_MAX - 0xfff, "contradicts itself"},
         {0, "it has no frame buffer"},
     };
@@ -402,7 +402,7 @@ static void test_outputs_that_are_no_screen(void **state)
     assert_heard("gop=0 skipped=\"it has no mode\"");
     assert_heard("gop=1 skipped=\"it has no mode\"");
     assert_heard("gop=2 skipped=\"it has no frame buffer\"");
-    assert_heard("gop=3 skipped=\"its pixels have an unknown format\"");
+    assert_heard("gop=3 skipped=\"its pixel format is unknown\"");
     assert_heard("gop=4 skipped=\"its frame buffer contradicts itself\"");
     assert_heard("ev=warning what=no-screen ");
 }

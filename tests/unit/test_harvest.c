@@ -364,7 +364,7 @@ static void test_another_start(void **state)
     ask(EFI_SUCCESS, SAVE_RAM);
     assert_int_equal(run.options.again, ANSWER_YES);
     assert_true(world.mark);
-    assert_string_equal(heard, "Saving to \\reveille: a broken volume can take a minute");
+    assert_string_equal(heard, "Saving to \\reveille: up to a minute if the volume is broken");
 }
 
 // No mark stays behind where no start follows.

@@ -123,9 +123,6 @@ static int set_up(void **state)
                                      .SetVariable = set};
     table.RuntimeServices = &runtime;
     run.firmware.system = &table;
-    run.firmware.cr3 = FIRMWARE_CR3;
-    run.firmware.cr4 = FIRMWARE_CR4;
-    run.firmware.tables = firmwares;
     run.options.save = SAVE_NVRAM;
     console_start(&run.console, LOG_NORMAL, 1);
     run.console.sinks[0] = (struct console_sink){.write_line = hear};

@@ -474,7 +474,7 @@ static void test_file_encodings(void **state)
         {BYTES("\xff\xfe"), "", ""},
         {BYTES("\xff\xfel\0o\0g\0=\0\x2d\x4e"), "", BAD("log=?", "normal|quiet|debug")},
         {BYTES("\xff\xfer\0o\0u\0n\0d\0s\0=\0\x32\0\n"), "rounds:2 ",
-         "warning bad-text: reveille.cfg: UTF-16 in an odd number of bytes (19), the last one is "
+         "warning bad-text: reveille.cfg: UTF-16 in an odd number of bytes (19): the last one is "
          "ignored\n"},
         {BYTES("\xfe\xff\0r\0o\0u\0n\0d\0s\0=\0\x32"), "",
          "error bad-text: reveille.cfg: UTF-16 big-endian is not read: save it as plain ASCII or "
@@ -563,26 +563,25 @@ static void test_load_options_text(void **state)
     }
 }
 
-#define NO_TEXT(count)                                                                     \
-    "warning bad-text: load options: " count " bytes that are no text are ignored: write " \
+#define NO_TEXT(count)                                                                    \
+    "warning bad-text: load options: " count " bytes that are not text are ignored: put " \
     "options into reveille.cfg, or into the boot entry as UTF-16 text\n"
 #define BEHIND(count) \
-    "warning bad-text: load options: " count " bytes behind the terminator are ignored\n"
+    "warning bad-text: load options: " count " bytes after the terminator are ignored\n"
 #define SEPARATED "warning bad-text: load options: NULs between the words are read as blanks\n"
 #define ODD(count)                                                                            \
-    "warning bad-text: load options: UTF-16 in an odd number of bytes (" count "), the last " \
+    "warning bad-text: load options: UTF-16 in an odd number of bytes (" count "): the last " \
     "one is ignored\n"
-#define STRAY_FIRST "warning bad-text: load options: UTF-16 behind a stray byte, which is ignored\n"
-#define SWAPPED                                                                               \
-    "warning bad-text: load options: UTF-16 big-endian is not read: write the boot entry as " \
-    "UTF-16 little-endian, or options into reveille.cfg\n"
-#define TOO_LONG(count)                                                                      \
-    "warning bad-text: load options: " count " bytes are more than any boot entry has, and " \
-    "none of them is read: write options into reveille.cfg\n"
-#define WINDOWS                                                                              \
-    "warning bad-text: load options: they are those of Windows' boot manager, made by "      \
-    "bcdedit, and are ignored: give this program a boot entry of its own, or write options " \
-    "into reveille.cfg\n"
+#define STRAY_FIRST "warning bad-text: load options: UTF-16 after a stray byte, which is ignored\n"
+#define SWAPPED                                                                              \
+    "warning bad-text: load options: UTF-16 big-endian is ignored: write the boot entry as " \
+    "UTF-16 little-endian, or put options into reveille.cfg\n"
+#define TOO_LONG(count)                                                                   \
+    "warning bad-text: load options: " count " bytes are too many for a boot entry, and " \
+    "are ignored: put options into reveille.cfg\n"
+#define WINDOWS                                                                       \
+    "warning bad-text: load options: they were written by Windows' bcdedit, and are " \
+    "ignored: give Reveille a boot entry of its own, or put options into reveille.cfg\n"
 #define WHOLE_ENTRY                                                                              \
     "warning whole-entry: load options: firmware handed over its whole boot entry; the options " \
     "in it are read\n"

@@ -452,18 +452,16 @@ static void test_guests(void **state)
     } known[] = {
         {GUEST_SEV, "sev-guest",
          "this is an SEV guest: its memory is encrypted, and our page tables lack the bit that "
-         "says "
-         "so; run Reveille on the host or in a plain guest"},
+         "says so; run Reveille on the host or in a plain guest"},
         {GUEST_SEV_ES, "sev-es-guest",
          "this is an SEV-ES guest: its memory and registers are encrypted, so INIT and STARTUP do "
          "not reach its processors; run Reveille on the host or in a plain guest"},
         {GUEST_SEV_SNP, "snp-guest",
          "this is an SEV-SNP guest: INIT and STARTUP do not reach its processors, only its "
-         "hypervisor's own way does; run Reveille on the host or in a plain guest"},
+         "hypervisor can start them; run Reveille on the host or in a plain guest"},
         {GUEST_TDX, "tdx-guest",
-         "this is a TDX guest: INIT and STARTUP do not reach its processors, only its "
-         "hypervisor's own way does (the MADT's mailbox, type 0x10); run Reveille on the host "
-         "or in a plain guest"},
+         "this is a TDX guest: INIT and STARTUP do not reach its processors, only the "
+         "MADT's mailbox (type 0x10) does; run Reveille on the host or in a plain guest"},
     };
 
     (void)state;
@@ -491,9 +489,9 @@ static void test_another_is_flagged_as_the_bsp(void **state)
         assert_int_equal(told.count, 1);
         assert_told(
             0, "bsp-flag",
-            "firmware runs us on a processor that is not flagged as the BSP (IA32_APIC_BASE "
-            "0xfee00800): an INIT to the one that is restarts the machine; choose the BSP "
-            "in firmware's setup, or use exit=no wake=firmware");
+            "this processor is not flagged as the BSP (IA32_APIC_BASE 0xfee00800), and an INIT to "
+            "the one that is restarts the machine: choose the boot processor in firmware's "
+            "setup, or use exit=no wake=firmware");
     }
     options.wake = WAKE_FIRMWARE; // no message of ours
     options.exit = ANSWER_NO;
@@ -510,8 +508,8 @@ static void test_a_shadow_stack(void **state)
     assert_int_equal(make(), STATUS_UNSUPPORTED);
     assert_int_equal(told.count, 1);
     assert_told(0, "shadow-stack",
-                "firmware runs with a shadow stack (CET), which cannot be given back after a wake: "
-                "exit=no is not possible here; use exit=yes");
+                "firmware runs with a shadow stack (CET), which cannot be restored after a wake: "
+                "use exit=yes");
 }
 
 // A mailbox in a plain machine: told, and tried all the same.

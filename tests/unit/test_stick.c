@@ -265,7 +265,7 @@ static void test_a_flush_that_fails(void **state)
     assert_false(save(STICK_BLANK));
     assert_memory_equal(volume.text, "a sentence\r\n", 12);
     assert_int_equal(volume.calls, 9);
-    assert_string_equal(told, "the volume refused it: no \\reveille\\last.txt");
+    assert_string_equal(told, "the volume reported an error: no \\reveille\\last.txt");
 }
 
 // The mark, too, is a first call; what it ran into is told by what is saved after it.
