@@ -66,7 +66,7 @@ PRELOAD_OBJ := $(patsubst %.c,$(B)/image/%.o,$(wildcard tests/firmware/*.c)) \
 HOST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all -fshort-wchar $(WARNINGS) $(INCLUDES) -Itests/fake -Iefi \
                -DVERSION='"$(VERSION)"'
-HOST_EFI_C  := $(patsubst %,efi/%.c,after_exit bsp configure device_path firmware_aps graphics harvest leave memory nvram processors rounds stick)
+HOST_EFI_C  := $(patsubst %,efi/%.c,after_exit bsp configure device_path firmware_aps graphics harvest last_run leave memory nvram processors rounds stick time)
 PURE_C      := $(wildcard smp/*.c console/*.c trampoline/*.c)
 FAKE_C      := $(wildcard tests/fake/*.c)
 HOST_LIB    := $(B)/host/libreveille.a

@@ -159,13 +159,6 @@ void console_rewrite(struct console *console, const char *format, uint64_t numbe
     change_owner(console, BSP, UNOWNED);
 }
 
-void console_debug(struct console *console, uint32_t cpu, const struct line *line)
-{
-    if (console->log == LOG_DEBUG) {
-        write_whole_line(console, cpu, line);
-    }
-}
-
 void console_record(struct console *console, uint32_t cpu, const struct line *line)
 {
     write_whole_line(console, cpu, line);

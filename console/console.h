@@ -67,8 +67,5 @@ void console_ask(struct console *console, const char *format, uint64_t number);
 // each in place of the one before.
 void console_rewrite(struct console *console, const char *format, uint64_t number);
 
-// A sentence for engineers: only with log=debug.
-void console_debug(struct console *console, uint32_t cpu, const struct line *line);
-
 // A record, or anything that must always come out.
 void console_record(struct console *console, uint32_t cpu, const struct line *line);

@@ -51,7 +51,8 @@ void journal_keep(struct journal *journal, void *memory, size_t bytes)
     journal_drop(head);
     journal_move(journal, head + 1, bytes - sizeof *head);
     journal->head = head;
-    journal->seal = (struct journal_seal){.magic = JOURNAL_MAGIC, .phys = (uintptr_t)head};
+    journal->seal = (struct journal_seal){
+        .magic = JOURNAL_MAGIC, .phys = (uintptr_t)head, .born = journal->born};
     seal(journal, journal->length);
 }
 
@@ -119,7 +120,8 @@ bool journal_reopen(struct journal *journal, struct journal_head *head,
 
     if (text[length - 1] != '\0' || crc32_add(0, text, length) != found->text_crc)
         return false;
-    *journal = (struct journal){.text = text, .capacity = length, .length = length};
+    *journal =
+        (struct journal){.text = text, .capacity = length, .length = length, .born = found->born};
     return true;
 }
 

@@ -16,6 +16,7 @@ struct journal_seal {
     uint64_t magic;
     uint64_t phys;     // where it was written: a copy elsewhere is not it
     uint64_t length;   // of the text
+    uint64_t born;     // grows from run to run; 0 where nobody knows the time
     uint32_t text_crc; // CRC-32 of so much text
     uint32_t again;    // 1: the run asked for the start that finds this
     uint32_t turn;     // the later of the two seals has the larger one
@@ -34,6 +35,7 @@ struct journal {
     size_t reserve;            // bytes at the end that only the last lines may take
     uint32_t left_out;         // lines that found no room
     struct journal_head *head; // NULL: not to be found after a reset
+    uint64_t born;             // for its seals; set before journal_keep
     struct journal_seal seal;  // the last one written
 };
 

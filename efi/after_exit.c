@@ -61,17 +61,16 @@ _Noreturn void run_end(struct reveille *run)
     hw_halt();
 }
 
-// Where the BSP goes on after a fault of its own: the account of what is known, once, and the end.
+// Where the BSP goes on after a fault of its own: the account of what is known, from its beginning
+// if the fault broke into it, and the end.
+#define ACCOUNTS_MOST 2u
 static void bsp_stopped(void *context)
 {
     struct reveille *run = context;
 
-    run->outcome.ok = false;
-    if (!run->account_begun) {
-        run->account_begun = true;
+    if (run->accounts++ < ACCOUNTS_MOST)
         report_cpus(&run->console, &run->machine, &run->wake, &run->outcome);
-        run->outcome.ok = false;
-    }
+    run->outcome.ok = false;
     run_end(run);
 }
 
@@ -139,7 +138,7 @@ void run_report(struct reveille *run)
     report_stages(&run->console, &run->wake);
     report_aswoken(&run->console, &run->wake);
     report_flags(&run->wake, &run->problems);
-    run->account_begun = true;
+    run->accounts++;
     report_cpus(&run->console, &run->machine, &run->wake, &run->outcome);
     run->times.reported = hw_tsc();
     report_times(&run->console, &run->machine.clock, &run->times);

@@ -110,8 +110,10 @@ static void grow_journal(struct reveille *run)
         return;
     if (run->options.save == SAVE_NONE)
         journal_move(&run->journal, memory, pages * PAGE_BYTES);
-    else
+    else {
+        run->journal.born = time_of_day(&run->firmware);
         journal_keep(&run->journal, memory, pages * PAGE_BYTES);
+    }
     memory_free(&run->firmware, run->journal_memory, run->journal_pages);
     run->journal_memory = memory;
     run->journal_pages = pages;
@@ -271,6 +273,7 @@ static enum status prepare(struct reveille *run)
         return status;
     if (run->options.screen != SCREEN_OFF)
         graphics_gather(run);
+    nvram_check(run); // before the plan, which keeps firmware's APIC mode for save=nvram
     if ((status = allocate_plan(run)) != STATUS_OK)
         return status;
     display_open(run);
@@ -278,7 +281,6 @@ static enum status prepare(struct reveille *run)
     report_machine(&run->console, &run->machine, &run->plan);
     preflight_record(&run->console, &run->machine);
     preflight_warn(&run->problems, &run->machine, &run->console);
-    nvram_check(run);
     if (run->options.compare == COMPARE_FIRMWARE)
         compare(run);
     if ((status = allocate_arena(run)) != STATUS_OK ||

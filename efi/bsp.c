@@ -72,7 +72,7 @@ static void write_pat(const struct bsp_registers *registers)
 // CR3 changes. CR4 comes before the far return in hw_write_tables, which a shadow stack refuses.
 void bsp_enter_ours(const struct bsp_registers *ours)
 {
-    hw_write_cr4(ours->cr4);
+    hw_write_cr4(ours->cr4 & ~(uint64_t)CR4_CET);
     hw_write_cr0(ours->cr0);
     hw_wrmsr(MSR_EFER, ours->efer);
     hw_write_tables(&ours->tables);
@@ -124,11 +124,17 @@ void bsp_take_over(struct reveille *run)
     ours.pat = arena_rally(&run->arena)->pat;
     ours.tables = (struct hw_tables){
         .gdt = self->gdtr,
-        .idt = inside ? self->early_idtr : self->idtr,
+        .idt = self->early_idtr,
         .segments = {SELECTOR_CODE64, SELECTOR_DATA, SELECTOR_DATA, SELECTOR_DATA},
         .task = inside ? 0 : SELECTOR_TSS,
     };
     bsp_enter_ours(&ours);
+    if (inside)
+        return;
+    // Interrupt stacks of the TSS only once it is loaded: an NMI comes when it likes.
+    ours.tables.idt = self->idtr;
+    ours.tables.task = 0;
+    hw_write_tables(&ours.tables);
 }
 
 // Interrupts last: UEFI forbids them at TPL_HIGH_LEVEL (UEFI 2.10, "EFI_BOOT_SERVICES.RaiseTPL()").

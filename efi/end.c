@@ -95,8 +95,8 @@ static EFI_RESET_TYPE reset_for_the_result(const struct machine *machine,
                                            struct console *console)
 {
     ask(console,
-        "The end: no key or power button works here. The machine resets in %u s, so that the "
-        "next start can save the result",
+        "The end: no key or power button works here. The machine resets in %u s: start it from "
+        "the same stick again to save the result",
         options->linger_s);
     uart_drain(&console->uart);
     person_count_down(&machine->clock, options->linger_s, console);

@@ -138,6 +138,9 @@ void platform_gather(const struct firmware *firmware, struct machine *machine);
 enum status time_calibrate(const struct firmware *firmware, uint16_t pm_timer_port,
                            const struct problems *problems, struct machine *machine);
 
+// Date and time as one number that grows; 0 where firmware has no clock.
+uint64_t time_of_day(const struct firmware *firmware);
+
 // compare.c: StartupAllAPs of an empty procedure, cold and warm. False where MP Services is absent
 // or refuses.
 bool compare_firmware(const struct firmware *firmware, const struct machine *machine,

@@ -85,8 +85,11 @@ void run_harvest(struct reveille *run)
 
     if (run->options.save == SAVE_NONE && !only)
         return;
-    const bool marked = stick_take_mark(&run->stick, &run->firmware);
-    run->fetched = only || (last->head ? last->again : marked && run->options.again == ANSWER_YES);
+    const bool marked = stick_has_mark(&run->stick, &run->firmware);
+    if (marked)
+        tell_saving(run); // to take the mark away is to write
+    const bool taken = marked && stick_take_mark(&run->stick, &run->firmware);
+    run->fetched = only || (last->head ? last->again : taken && run->options.again == ANSWER_YES);
     run->forgets = marked && !last->head;
     if (last->head && fetch_journal(run, &last->journal)) {
         journal_drop(last->head);
@@ -101,9 +104,7 @@ void run_harvest(struct reveille *run)
     }
     // A run that goes on needs the memory; harvest=only leaves what it could not save to another
     // try. The start that was asked for does not: each one after it would do nothing else.
-    if (only)
-        last->head = NULL;
-    else
+    if (!only)
         journal_drop(last->head);
 }
 
@@ -112,13 +113,16 @@ void run_allow_reset(struct reveille *run)
     if (!end_resets_itself(&run->machine, &run->options) || run->options.save == SAVE_NONE ||
         !last_run_keeps(run->journal.head))
         return;
-    if (run->forgets)
+    if (run->forgets) {
         report_problem(
             &run->log, SEVERITY_WARNING, "memory-cleared",
-            "the reset after the previous run cleared its result from memory, so this run "
-            "does not reset the machine: use save=nvram to keep a summary");
-    else
-        run->resets_itself = stick_set_mark(&run->stick, &run->firmware);
+            "the result of the previous run is gone from memory, cleared by its reset or "
+            "switched off before, so this run does not reset the machine: use save=nvram "
+            "to keep a summary");
+        return;
+    }
+    tell_saving(run);
+    run->resets_itself = stick_set_mark(&run->stick, &run->firmware);
 }
 
 static EFI_STATUS set_next(struct reveille *run)
@@ -141,6 +145,7 @@ static EFI_STATUS set_next(struct reveille *run)
 void run_ask_for_another_start(struct reveille *run)
 {
     if (run->options.save != SAVE_NONE) {
+        tell_saving(run);
         tell_saving(run);
         if (stick_set_mark(&run->stick, &run->firmware) && !EFI_ERROR(set_next(run))) {
             journal_ask_again(&run->journal); // not before: else a start by hand would wake nobody

@@ -56,26 +56,54 @@ static void *take(const struct firmware *firmware, uint64_t phys, size_t pages)
     return (void *)(uintptr_t)address;
 }
 
+static void free_journal(const struct firmware *firmware, struct journal_head *head, size_t pages)
+{
+    if (pages > 1)
+        memory_free(firmware, (uint8_t *)head + PAGE_BYTES, pages - 1);
+    memory_free(firmware, head, 1);
+}
+
+// Of two the later one: the other is of a run before it, which found no way to the volume.
+static void keep_later(const struct firmware *firmware, const struct last_run *found,
+                       struct last_run *last)
+{
+    struct journal_head *older = found->head;
+    size_t pages = found->head_pages;
+
+    if (!last->head || last->journal.born < found->journal.born) {
+        older = last->head;
+        pages = last->head_pages;
+        last->head = found->head;
+        last->head_pages = found->head_pages;
+        last->again = found->again;
+        last->journal = found->journal;
+    }
+    if (!older)
+        return;
+    journal_drop(older);
+    free_journal(firmware, older, pages);
+}
+
 // A journal that begins in this page, which is taken: the pages behind it are taken, too.
 static bool open_journal(const struct firmware *firmware, void *page, struct last_run *last)
 {
     struct journal_head *head = page;
+    struct last_run found = {.head = head};
     const struct journal_seal *seal = journal_seal_of(head);
 
-    if (last->head || !seal || seal->length > JOURNAL_BYTES_MAX)
+    if (!seal || seal->length > JOURNAL_BYTES_MAX)
         return false;
-    const size_t pages = (sizeof *head + seal->length - 1) / PAGE_BYTES;
+    found.head_pages = (sizeof *head + seal->length - 1) / PAGE_BYTES + 1;
+    found.again = seal->again != 0;
     uint8_t *rest = (uint8_t *)page + PAGE_BYTES;
-    if (pages > 0 && !take(firmware, (uintptr_t)rest, pages))
+    if (found.head_pages > 1 && !take(firmware, (uintptr_t)rest, found.head_pages - 1))
         return false;
-    if (journal_reopen(&last->journal, head, seal)) {
-        last->head = head;
-        last->head_pages = pages + 1;
-        last->again = seal->again != 0;
+    if (journal_reopen(&found.journal, head, seal)) {
+        keep_later(firmware, &found, last);
         return true;
     }
-    if (pages > 0)
-        memory_free(firmware, rest, pages);
+    if (found.head_pages > 1)
+        memory_free(firmware, rest, found.head_pages - 1);
     return false;
 }
 
@@ -95,7 +123,7 @@ static bool open_note(const struct firmware *firmware, void *page, struct last_r
 void last_run_find(const struct firmware *firmware, struct last_run *last)
 {
     *last = (struct last_run){0};
-    for (size_t i = 0; i < PLACES && !(last->note && last->head); i++) {
+    for (size_t i = 0; i < PLACES; i++) {
         void *page = take(firmware, place_at(i), 1);
         if (page && !open_note(firmware, page, last) && !open_journal(firmware, page, last))
             memory_free(firmware, page, 1);
@@ -106,7 +134,8 @@ void last_run_release(const struct firmware *firmware, struct last_run *last)
 {
     memory_free(firmware, last->records, last->records_pages);
     memory_free(firmware, last->note, 1);
-    memory_free(firmware, last->head, last->head_pages);
+    if (last->head)
+        free_journal(firmware, last->head, last->head_pages);
     *last = (struct last_run){0};
 }
 

@@ -32,8 +32,7 @@ void last_run_find(const struct firmware *firmware, struct last_run *last);
 // Tells a note, and drops it. Returns how many runs in a row ended in a reset; 0 if there is none.
 uint32_t last_run_tell(const struct last_run *last, struct console *console);
 
-// Gives all memory back. A journal that a later start shall find again is taken out before (`head`
-// set to NULL): its memory stays allocated, so that nobody else gets it.
+// Gives all memory back. What was not dropped can be found again, as long as nobody else gets it.
 void last_run_release(const struct firmware *firmware, struct last_run *last);
 
 // Does a journal with this head lie where the next start looks for it? Not if it is NULL.

@@ -2,7 +2,8 @@
 // the room that knows how.
 //
 // What holds, whatever the machine does:
-//   1. until ExitBootServices nothing is changed that is not given back when the run is refused, the
+//   1. until ExitBootServices nothing is changed that is not given back when the run is refused,
+//   the
 //      registers of the serial port among it, of the one that was found and of all others;
 //   2. after it, no firmware is called but for save=nvram, and to switch the machine off;
 //   3. with exit=no all is given back, and what cannot be is told;

@@ -52,6 +52,7 @@ static EFI_STATUS set_variable(const struct firmware *firmware, char *text, UINT
     return_to_firmware_tables(firmware);
     const EFI_STATUS status =
         firmware->system->RuntimeServices->SetVariable(name, &guid, ATTRIBUTES, bytes, text);
+    hw_disable_interrupts(); // whatever firmware did
     bsp_enter_ours(&ours);
     return status;
 }

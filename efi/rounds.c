@@ -51,13 +51,14 @@ static bool same(const char *one, const char *other)
 void run_show_line(void *context, const char *text)
 {
     struct reveille *run = context;
-    const char *line, *last = NULL;
+    const char *line;
+    bool shown = text == NULL;
 
     while ((line = journal_next(&run->journal, &run->shown)) != NULL) {
         text_screens_write(&run->screens, line);
-        last = line;
+        shown = shown || same(line, text);
     }
-    if (text && !(last && same(last, text)))
+    if (!shown)
         text_screens_write(&run->screens, text);
 }
 

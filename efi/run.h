@@ -97,8 +97,9 @@ struct reveille {
     uint32_t resets;   // runs in a row, before this one, that ended in one
     size_t relocations;
     uint32_t low_page_after_exit;
-    bool account_begun, end_told;
-    size_t ending; // steps of the end that were begun
+    bool end_told;
+    uint32_t accounts; // begun: one more after a fault in the first
+    size_t ending;     // steps of the end that were begun
 
     // With exit=no.
     struct bsp_state firmware_bsp; // as firmware had it
@@ -229,6 +230,7 @@ bool stick_save(struct stick *stick, const struct firmware *firmware, const stru
 // A mark on that volume: the next start was asked for. Set before the exit, taken at the next
 // start; false if it could not be set, or was not there.
 bool stick_set_mark(struct stick *stick, const struct firmware *firmware);
+bool stick_has_mark(struct stick *stick, const struct firmware *firmware);
 bool stick_take_mark(struct stick *stick, const struct firmware *firmware);
 
 // harvest.c: this run's own lines to the volume; a summary that they tell is then not kept in NVRAM

@@ -203,7 +203,7 @@ static EFI_STATUS check_room(EFI_FILE_HANDLE root)
     return !EFI_ERROR(status) && info->FreeSpace < FOLDER_ROOM ? EFI_VOLUME_FULL : status;
 }
 
-static EFI_STATUS open_folder(struct stick *stick, const struct firmware *firmware,
+static EFI_STATUS open_folder(struct stick *stick, const struct firmware *firmware, bool create,
                               EFI_FILE_HANDLE *folder)
 {
     const UINT64 old = EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE;
@@ -214,7 +214,7 @@ static EFI_STATUS open_folder(struct stick *stick, const struct firmware *firmwa
     if (EFI_ERROR(status))
         return status;
     status = note(stick, root->Open(root, folder, name, old, 0));
-    if (status == EFI_NOT_FOUND) {
+    if (status == EFI_NOT_FOUND && create) {
         status = note(stick, check_room(root));
         if (!EFI_ERROR(status))
             status = note(stick, root->Open(root, folder, name, old | EFI_FILE_MODE_CREATE,
@@ -230,7 +230,7 @@ static EFI_STATUS save_both(const struct firmware *firmware, const struct journa
     EFI_FILE_HANDLE folder = NULL;
     CHAR16 path[NAME_CHARS];
 
-    EFI_STATUS status = open_folder(writer->stick, firmware, &folder);
+    EFI_STATUS status = open_folder(writer->stick, firmware, true, &folder);
     if (EFI_ERROR(status))
         return status;
     add_suffix(name, L"txt", path);
@@ -277,7 +277,7 @@ static EFI_FILE_HANDLE open_mark(struct stick *stick, const struct firmware *fir
     EFI_FILE_HANDLE folder = NULL, mark = NULL;
     CHAR16 name[] = L"again";
 
-    if (EFI_ERROR(open_folder(stick, firmware, &folder)))
+    if (EFI_ERROR(open_folder(stick, firmware, more != 0, &folder)))
         return NULL;
     if (EFI_ERROR(note(stick, folder->Open(folder, &mark, name, mode | more, 0))))
         mark = NULL;
@@ -293,6 +293,16 @@ bool stick_set_mark(struct stick *stick, const struct firmware *firmware)
     const bool flushed = !EFI_ERROR(note(stick, mark->Flush(mark)));
     close(stick, mark);
     return flushed;
+}
+
+bool stick_has_mark(struct stick *stick, const struct firmware *firmware)
+{
+    EFI_FILE_HANDLE mark = open_mark(stick, firmware, 0);
+
+    if (!mark)
+        return false;
+    close(stick, mark);
+    return true;
 }
 
 bool stick_take_mark(struct stick *stick, const struct firmware *firmware)

@@ -78,3 +78,13 @@ enum status time_calibrate(const struct firmware *firmware, uint16_t pm_port,
     compare(problems, machine);
     return STATUS_OK;
 }
+
+uint64_t time_of_day(const struct firmware *firmware)
+{
+    EFI_TIME time;
+
+    if (EFI_ERROR(firmware->system->RuntimeServices->GetTime(&time, NULL)))
+        return 0;
+    return (uint64_t)time.Year << 40 | (uint64_t)time.Month << 32 | (uint64_t)time.Day << 24 |
+           (uint64_t)time.Hour << 16 | (uint64_t)time.Minute << 8 | time.Second;
+}

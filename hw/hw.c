@@ -43,6 +43,13 @@ void hw_msr_faulted(void);
 // Whoever owns the IDT, this processor takes a copy, and in it the #GP, for a moment; an NMI goes
 // where it would have gone. With shadow stacks on, a handler cannot resume elsewhere, so they are
 // off as well.
+// Inline, whatever the compiler thinks: with CET switched off in a function of its own, the return
+// from it would be one that the shadow stack has not seen.
+static inline __attribute__((always_inline)) void write_cr4(uint64_t value)
+{
+    __asm__ volatile("mov %0, %%cr4" : : "r"(value) : "memory");
+}
+
 static bool access_safely(uint32_t (*access)(const struct pseudo_descriptor *, uint32_t,
                                              uint64_t *),
                           uint32_t msr, uint64_t *value)
@@ -59,10 +66,10 @@ static bool access_safely(uint32_t (*access)(const struct pseudo_descriptor *, u
         gate_to((uintptr_t)hw_msr_faulted, tables.segments.cs, GATE_CURRENT_STACK);
     hw_disable_interrupts();
     if (cr4 & CR4_CET)
-        hw_write_cr4(cr4 & ~(uint64_t)CR4_CET);
+        write_cr4(cr4 & ~(uint64_t)CR4_CET);
     const bool survived = access(&idt, msr, value) != 0;
     if (cr4 & CR4_CET)
-        hw_write_cr4(cr4);
+        write_cr4(cr4);
     if (interrupts)
         hw_enable_interrupts();
     return survived;
@@ -229,7 +236,7 @@ void hw_write_cr3(uint64_t value)
 
 void hw_write_cr4(uint64_t value)
 {
-    __asm__ volatile("mov %0, %%cr4" : : "r"(value) : "memory");
+    write_cr4(value);
 }
 
 bool hw_interrupts_are_on(void)

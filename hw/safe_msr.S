@@ -3,7 +3,7 @@
 // #GP came from, since with this IDT nothing else is executed than what stands here.
 
 // uint32_t (const struct pseudo_descriptor *idt, uint32_t msr, uint64_t *value), interrupts off.
-// R8 and R9: which way the handler goes back, and the stack that it goes back to.
+// R8: where the handler goes back to. R9: 1 once the access has survived.
 .macro access name
     .globl  \name
     .hidden \name

@@ -103,7 +103,7 @@ static void greet_in_turn(struct lcpu *self, uint32_t generation)
     uint32_t turn = self->index;
 
     if (!self->greet)
-        return; // it has, in a round before, and an INIT leaves the PAT as it is
+        return; // it has been asked in a round before, and an INIT leaves the PAT as it is
     const int mine = wait_for_turn(self);
     if (self->rally->pat != 0) // on every processor the same, also on who says nothing
         hw_wrmsr(MSR_IA32_PAT, self->rally->pat);

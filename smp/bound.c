@@ -50,11 +50,11 @@ static uint64_t rounds_of(const struct options *options, const struct plan *plan
     return times(settings_of(options), plan->rounds);
 }
 
-// A round with the pause before it, and its NMIs.
+// A round with the pause before it, and the evidence of injected faults.
 static uint64_t round_us(const struct options *options, const struct plan *plan)
 {
-    const uint64_t nmis = options->inject_count < plan->want ? options->inject_count : plan->want;
-    return plus(plan->sipi_us + times(nmis, GREETING_US), plan_round_bound_us(plan));
+    const uint64_t faults_us = options->inject_count * (uint64_t)GREETING_US;
+    return plus(plan->sipi_us + faults_us, plan_round_bound_us(plan));
 }
 
 // Nobody greets, as often as they are asked.

@@ -106,6 +106,8 @@ uint32_t census_compare(struct census_entry *entries, size_t count, const struct
     sort_entries(entries, count);
     for (uint32_t index = 0; index < inventory->count; index++) {
         const struct cpu *cpu = &inventory->cpus[index];
+        if (cpu->repeated)
+            continue; // no processor of its own
         struct census_entry *entry = find(entries, count, cpu->apic_id);
         if (entry)
             compare_listing(&teller, cpu, index, machine, entry);

@@ -45,7 +45,7 @@ bool examine_came_unasked(const struct wake *wake, uint32_t apic_id)
 {
     const struct rally *rally = arena_rally(wake->arena);
     const uint32_t count = atomic_load_explicit(&rally->unlisted_count, memory_order_acquire);
-    for (uint32_t i = 0; i < count && i < RALLY_UNLISTED_MAX; i++) {
+    for (uint32_t i = 0; apic_id != RALLY_NO_ID && i < count && i < RALLY_UNLISTED_MAX; i++) {
         if (rally_unlisted_id(rally, i) == apic_id)
             return true;
     }

@@ -4,6 +4,7 @@
 #include "person.h"
 
 #include "hw.h"
+#include "watch.h"
 
 // The 8042 and its scan codes, as the IBM PC/AT Technical Reference has them.
 #define KEYBOARD_DATA   0x60u
@@ -57,12 +58,11 @@ enum wish person_asks(const struct fadt *fadt)
 
 void person_count_down(const struct clock *clock, uint32_t seconds, struct console *console)
 {
-    const uint64_t second = clock_ticks(clock, 1000000), start = hw_tsc();
-
     for (uint64_t gone = 0; gone < seconds; gone++) {
+        struct watch watch = watch_delay(hw_tsc(), clock_ticks(clock, 1000000));
         console_rewrite(console, "Resetting in %u s", seconds - gone);
         console_flush(console);
-        while (hw_tsc() - start < (gone + 1) * second)
+        while (!watch_is_over(&watch, hw_tsc()))
             hw_pause();
     }
 }

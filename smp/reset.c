@@ -1,6 +1,7 @@
 #include "reset.h"
 
 #include "hw.h"
+#include "watch.h"
 
 #define RESET_US 1000000u // a machine that still runs a second later was not reset
 
@@ -13,10 +14,9 @@
 
 static void give_time(const struct clock *clock)
 {
-    const uint64_t ticks = clock_ticks(clock, RESET_US);
-    const uint64_t start = hw_tsc();
+    struct watch watch = watch_delay(hw_tsc(), clock_ticks(clock, RESET_US));
 
-    while (hw_tsc() - start < ticks)
+    while (!watch_is_over(&watch, hw_tsc()))
         hw_pause();
 }
 

@@ -37,7 +37,7 @@ def test_where_nobody_can_be_heard_the_machine_resets_itself_for_its_result(log)
             if seen == 2:
                 break
         told = records.parse_records(lines)
-        assert ends(lines) == [f"The end: {NOBODY}. The machine resets in 2 s, so that the next start "
+        assert ends(lines) == [f"The end: {NOBODY}. The machine resets in 2 s, start it from the same "
                                "can save the result"], lines[-30:]
         assert not [line for line in lines if line.startswith("Resetting in")]  # the screen has it
         assert [r["ev"] for r in told if r["ev"] in ("wake", "harvest", "end")] == [

@@ -8,6 +8,14 @@ import qemu
 from conftest import Result, assert_all_greeted, consecutive
 
 
+def test_a_look_at_free_memory_ends_the_machine():
+    """The control for the tests below: what they forbid is noticed."""
+    with qemu.Qemu(qemu.Machine(firmware="protect=probe")) as vm:
+        seen = next((line for line in vm.lines() if "X64 Exception Type - 0E" in line
+                     or line.startswith("REVEILLE ")), None)
+    assert seen and "X64 Exception Type - 0E" in seen
+
+
 @pytest.mark.parametrize("options", ["", "save=none", "save=none rounds=3"])
 def test_free_memory_cannot_be_read(boot, options):
     result = boot(firmware="protect", options=options)

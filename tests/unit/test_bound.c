@@ -34,7 +34,8 @@ static struct {
     uint64_t load_us; // how long it takes for one
     size_t dead;      // how often somebody dies with the console in its hands
     size_t cpu_records, end_records, bounds;
-    uint64_t seconds; // as told
+    uint64_t seconds;     // as told
+    const char *fault_at; // in which line of ours we meet a fault
 } world;
 
 static void fail_test(const char *message)
@@ -179,6 +180,11 @@ static void hear(void *context, const char *text)
     if (sscanf(text, "REVEILLE ev=bound seconds=%llu", &seconds) == 1) {
         world.seconds = seconds;
         world.bounds++;
+    }
+    if (world.fault_at != NULL && strstr(text, world.fault_at) != NULL) {
+        world.fault_at = NULL;
+        console_let_go(&run.console, 0);
+        arena_rally(&run.arena)->bsp_stopped(arena_rally(&run.arena)->bsp_context);
     }
     // Somebody takes the console over from us, and dies.
     if (world.dead > 0)
@@ -425,12 +431,33 @@ static void test_the_largest_plan(void **state)
     assert_true(clock_ticks(&run.machine.clock, us) == UINT64_MAX);
 }
 
+// A fault of the BSP's own in the middle of the account: it begins anew, so that nobody is missing,
+// and the end is told once.
+static void test_a_fault_in_the_account(void **state)
+{
+    (void)state;
+    open_machine(4, WAKE_PARALLEL);
+    build_run(0);
+    world.fault_at = "REVEILLE ev=cpu cpu=2 ";
+    if (setjmp(ended) == 0) {
+        run_leave(&run);
+        run_wake(&run);
+        run_report(&run);
+        run_end(&run);
+    }
+    assert_int_equal(world.cpu_records, 3 + 4); // CPUs 0 to 2, and all of them
+    assert_int_equal(world.end_records, 1);
+    assert_false(run.outcome.ok);
+    assert_int_equal(run.outcome.want, 3);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
 
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_fault_in_the_account, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nobody_comes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_all_keep_silent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_busy_apic, set_up, tear_down),

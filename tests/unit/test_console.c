@@ -130,7 +130,6 @@ static void check_levels(enum log_level log, const char *expected, const char *e
     set_up(&console, &wire, log);
     console.sinks[SINK_SCREEN] = (struct console_sink){write_sink, &wire, NULL, NULL};
     put(console_say, &console, 0, "say");
-    put(console_debug, &console, 0, "debug");
     put(console_record, &console, 0, "record");
     console_ask(&console, "press %u", 1);
     assert_string_equal(wire.text, expected);
@@ -144,7 +143,7 @@ static void test_levels(void **state)
     (void)state;
     check_levels(LOG_QUIET, "record\r\npress 1\r\n", "record|press 1|");
     check_levels(LOG_NORMAL, "say\r\nrecord\r\npress 1\r\n", "say|record|press 1|");
-    check_levels(LOG_DEBUG, "say\r\ndebug\r\nrecord\r\npress 1\r\n", "say|debug|record|press 1|");
+    check_levels(LOG_DEBUG, "say\r\nrecord\r\npress 1\r\n", "say|record|press 1|");
 }
 
 // The wire and the journal get no line that is written anew.
