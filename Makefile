@@ -171,7 +171,7 @@ clang:
 
 ## make setup      install what the other commands need
 setup:
-	@tools/setup build run test debug iso sign bench
+	@tools/setup build run test debug iso sign bench distributions
 
 ## make clean      remove build/
 clean:
