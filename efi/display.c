@@ -72,9 +72,9 @@ static const char *headline(const struct outcome *outcome, struct line *line, ch
     else if (!outcome->ok)
         line_add_text(line, "The run was cut short");
     else if (outcome->want == 1)
-        line_add_text(line, "The processor came");
+        line_add_text(line, "The processor started");
     else
-        line_add_format(line, "All %u processors came", (uint64_t)outcome->want);
+        line_add_format(line, "All %u processors started", (uint64_t)outcome->want);
     return line->text;
 }
 
