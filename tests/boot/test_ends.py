@@ -37,8 +37,8 @@ def test_where_nobody_can_be_heard_the_machine_resets_itself_for_its_result(log)
             if seen == 2:
                 break
         told = records.parse_records(lines)
-        assert ends(lines) == [f"The end: {NOBODY}. The machine resets in 2 s, start it from the same "
-                               "can save the result"], lines[-30:]
+        assert ends(lines) == [f"The end: {NOBODY}. The machine resets in 2 s: start it from the same "
+                               "stick again to save the result"], lines[-30:]
         assert not [line for line in lines if line.startswith("Resetting in")]  # the screen has it
         assert [r["ev"] for r in told if r["ev"] in ("wake", "harvest", "end")] == [
             "wake", "end", "harvest", "end"], lines[-30:]
