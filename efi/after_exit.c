@@ -104,14 +104,15 @@ void run_leave(struct reveille *run)
 
     CHAR16 name[] = L"last";
 
+    tell_bound(run);
+    console_tell(&run->console, "Leaving firmware", 0);
+    // A run that dies leaves at least this. And where this finds no room, the result will not
+    // either: then no reset takes it from the screen.
+    run->saved = run->options.save != SAVE_NONE && run_save(run, name, STICK_BLANK, &run->problems);
     if (run->options.again == ANSWER_YES)
         run_ask_for_another_start(run);
     if (run->options.again == ANSWER_NO)
         run_allow_reset(run);
-    tell_bound(run);
-    console_tell(&run->console, "Leaving firmware", 0);
-    if (run->options.save != SAVE_NONE) // a run that dies leaves at least this
-        (void)run_save(run, name, STICK_BLANK, &run->problems);
     uart_drain(&run->console.uart);
     run_stop_watchdog(run);
     run->console.firmware.write_line = NULL;

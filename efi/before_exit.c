@@ -203,7 +203,7 @@ static enum status allocate_arena(struct reveille *run)
     line_start(&line, buffer, sizeof buffer);
     line_add_format(
         &line,
-        "%u processors need %u bytes in one piece below 4 GiB, and there are none; wake "
+        "%u processors need %u bytes in one piece below 4 GiB, and there is no such piece; wake "
         "fewer with cpus=",
         (uint64_t)count, (uint64_t)run->arena.bytes);
     report_problem(&run->log, SEVERITY_ERROR, "no-memory", line.text);
@@ -316,7 +316,9 @@ enum status run_prepare(struct reveille *run)
                        "volume at once");
     const enum status status = prepare(run);
     run->times.prepared = hw_tsc();
-    return status == STATUS_OK && run->options.exit == ANSWER_NO ? run_check_return(run) : status;
+    return status == STATUS_OK && !run->fetched && run->options.exit == ANSWER_NO
+               ? run_check_return(run)
+               : status;
 }
 
 static EFI_STATUS efi_status_of(enum status status)
@@ -410,10 +412,11 @@ EFI_STATUS run_start_over(struct reveille *run)
 
 EFI_STATUS run_fetched(struct reveille *run)
 {
-    run->outcome.ok = true;
+    run->outcome.ok = !run->unsaved;
     report_end(&run->console, &run->outcome);
     run_free(run, KEEP_NOTHING);
-    end_fetched(&run->firmware, &run->machine, &run->options);
+    end_fetched(&run->firmware, &run->machine, &run->options,
+                run->outcome.ok ? EXIT_OK : EXIT_FAILED);
     return EFI_SUCCESS;
 }
 

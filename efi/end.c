@@ -162,10 +162,10 @@ void end_inside(const struct options *options, enum exit_code code)
 }
 
 void end_fetched(const struct firmware *firmware, const struct machine *machine,
-                 const struct options *options)
+                 const struct options *options, enum exit_code code)
 {
     if (uses_debug_exit(machine, options))
-        hw_out32(DEBUG_EXIT_PORT, EXIT_OK);
+        hw_out32(DEBUG_EXIT_PORT, code);
     if (options->end == END_POWEROFF)
         firmware->system->RuntimeServices->ResetSystem(EfiResetShutdown, EFI_SUCCESS, 0, NULL);
 }

@@ -152,11 +152,6 @@ bool compare_firmware(const struct firmware *firmware, const struct machine *mac
 // time; boot services must not be used in either case. `attempts` tells how many it took.
 enum status leave_firmware(struct firmware *firmware, uint32_t *attempts);
 
-// After a start that only fetched the previous run's result: leaves QEMU, or powers off where
-// end=poweroff; else it returns, and firmware goes on.
-void end_fetched(const struct firmware *firmware, const struct machine *machine,
-                 const struct options *options);
-
 // bsp.c. What the BSP's address spaces differ in, firmware's and ours.
 struct bsp_registers {
     uint64_t cr0, cr3, cr4, efer;
@@ -182,5 +177,9 @@ bool end_resets_itself(const struct machine *machine, const struct options *opti
 bool end_waits(const struct machine *machine, const struct options *options);
 // With exit=no or check=yes: tells QEMU's debug port if end=debug-exit asks for it; returns.
 void end_inside(const struct options *options, enum exit_code code);
+// After a start that only fetched the previous run's result: leaves QEMU, or powers off where
+// end=poweroff; else it returns, and firmware goes on.
+void end_fetched(const struct firmware *firmware, const struct machine *machine,
+                 const struct options *options, enum exit_code code);
 // Before the exit: tells QEMU's debug port, where one is to be used; returns where there is none.
 void end_refused(const struct machine *machine, const struct options *options);

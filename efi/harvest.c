@@ -59,7 +59,8 @@ static void fetch_summary(struct reveille *run)
 
     if (!run->summary_told)
         report_problem(&run->log, SEVERITY_WARNING, "nothing-to-harvest",
-                       "no result of a previous run is in memory: a cold start clears it");
+                       "no result of a previous run is in memory: a cold start clears it, and some "
+                       "firmware clears it at every start");
     else if (run_save(run, older, STICK_BLANK, &run->problems))
         console_tell(&run->console,
                      "The previous run's summary is saved: \\reveille\\previous.txt and .rec", 0);
@@ -96,6 +97,7 @@ void run_harvest(struct reveille *run)
         nvram_forget(run); // what is saved says more than a summary, or tells it
         return;
     }
+    run->unsaved = last->head != NULL;
     run->summary_told = nvram_tell(run);
     if (!last->head) {
         if (run->fetched)
@@ -110,7 +112,7 @@ void run_harvest(struct reveille *run)
 
 void run_allow_reset(struct reveille *run)
 {
-    if (!end_resets_itself(&run->machine, &run->options) || run->options.save == SAVE_NONE ||
+    if (!end_resets_itself(&run->machine, &run->options) || !run->saved ||
         !last_run_keeps(run->journal.head))
         return;
     if (run->forgets) {
@@ -144,8 +146,7 @@ static EFI_STATUS set_next(struct reveille *run)
 
 void run_ask_for_another_start(struct reveille *run)
 {
-    if (run->options.save != SAVE_NONE) {
-        tell_saving(run);
+    if (run->saved && last_run_keeps(run->journal.head)) {
         tell_saving(run);
         if (stick_set_mark(&run->stick, &run->firmware) && !EFI_ERROR(set_next(run))) {
             journal_ask_again(&run->journal); // not before: else a start by hand would wake nobody
@@ -154,7 +155,8 @@ void run_ask_for_another_start(struct reveille *run)
         (void)stick_take_mark(&run->stick, &run->firmware);
     }
     run->options.again = ANSWER_NO;
-    report_problem(&run->log, SEVERITY_WARNING, "no-next-start",
-                   "again=yes needs save=ram, a volume that can be written, and a firmware that "
-                   "takes BootNext: this run ends without another start");
+    report_problem(
+        &run->log, SEVERITY_WARNING, "no-next-start",
+        "again=yes needs save=ram, memory that outlives a reset, room on the volume, and "
+        "a firmware that takes BootNext: this run ends without another start");
 }

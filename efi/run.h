@@ -110,6 +110,8 @@ struct reveille {
     bool stopped;       // by a key
     bool start_over;    // with what was typed
     bool fetched;       // the previous run's result was what this start was for
+    bool saved;         // this run's beginning, on the volume
+    bool unsaved;       // the previous run's result was found, and could not be saved
     bool summary_told;  // of save=nvram: it stays there until what was told is saved
     bool forgets;       // the previous run reset the machine for its result, and none is in memory
     bool resets_itself; // at its end, for the next start to fetch the result

@@ -42,7 +42,8 @@ def main():
         for line in vm.lines():
             print(line, flush=True)
             record = records.parse_record(line)
-            if record and record["ev"] == "end":
+            # A start that fetches the result of a run in which somebody failed does not make up for it.
+            if record and record["ev"] == "end" and not (end and end.get("ok") != "1"):
                 end = record
         why = verdict(end, vm.status, vm.timed_out, machine.options)
         if why and vm.stderr():

@@ -206,8 +206,10 @@ def test_again_that_fell_back_does_not_disable_the_next_start(stick):
     assert told == ["wake", "end", "harvest", "wake", "end"], lines[-20:]
 
 
-def test_harvest_only_wakes_nobody(stick):
-    result = start(stick, "harvest=only")
+@pytest.mark.parametrize("more", ["", " exit=no"])
+def test_harvest_only_wakes_nobody(stick, more):
+    result = start(stick, "harvest=only" + more)
+    assert not result.all("error"), result.tail()
     assert "nothing-to-harvest" in warnings(result)
     assert result.one("end")["ok"] == "1"
     assert not result.all("wake")

@@ -289,18 +289,19 @@ static void assert_resets(bool resets)
 static void test_a_reset_of_its_own(void **state)
 {
     (void)state;
-    world.placed = true;
+    run.saved = world.placed = true;
     assert_resets(false);
     world.deaf = true;
     assert_resets(true);
+    run.saved = false; // its beginning found no room, and the result will find none
+    assert_resets(false);
+    run.saved = true;
     world.placed = false; // nobody would find the result
     assert_resets(false);
     world.placed = true;
     world.writable = false; // nobody could save it
     assert_resets(false);
     world.writable = true;
-    run.options.save = SAVE_NONE; // nobody wants it
-    assert_resets(false);
     // The mark is written to the stick, which may be broken: that is said before, once.
     assert_string_equal(heard, "Saving to \\reveille: up to a minute if the volume is broken");
 }
@@ -309,7 +310,7 @@ static void test_a_reset_of_its_own(void **state)
 static void test_a_reset_of_its_own_that_was_in_vain(void **state)
 {
     (void)state;
-    world.deaf = world.placed = world.mark = true;
+    run.saved = world.deaf = world.placed = world.mark = true;
     assert_harvests(false, "", false, false); // a run of its own follows
     assert_resets(false);
     assert_non_null(strstr(heard, "what=memory-cleared"));
@@ -361,6 +362,7 @@ static void ask(EFI_STATUS status, enum save_choice save)
     table.RuntimeServices = &runtime;
     run.firmware.system = &table;
     run.options.save = save;
+    run.saved = save != SAVE_NONE;
     run.options.again = ANSWER_YES;
     run_ask_for_another_start(&run);
 }
@@ -368,6 +370,11 @@ static void ask(EFI_STATUS status, enum save_choice save)
 static void test_another_start(void **state)
 {
     (void)state;
+    ask(EFI_SUCCESS, SAVE_RAM); // where no start would find the result
+    assert_int_equal(run.options.again, ANSWER_NO);
+    assert_non_null(strstr(heard, "what=no-next-start"));
+    heard[0] = '\0';
+    world.placed = true;
     ask(EFI_SUCCESS, SAVE_RAM);
     assert_int_equal(run.options.again, ANSWER_YES);
     assert_true(world.mark);
@@ -378,6 +385,7 @@ static void test_another_start(void **state)
 static void test_no_other_start(void **state)
 {
     (void)state;
+    world.placed = true;
     ask(EFI_SECURITY_VIOLATION, SAVE_RAM);
     assert_int_equal(run.options.again, ANSWER_NO);
     assert_false(world.mark);
