@@ -363,7 +363,7 @@ def test_a_fault_between_two_windows():
 def test_a_reset_is_told_by_the_next_start():
     """Wrong page tables reset the machine; the Shell comes again, and Reveille says what was."""
     script = ["if exist once.txt then", f"{IMAGE} exit=no", "reset -s", "endif",
-              "echo once > once.txt", f"{IMAGE} exit=no inject=bad-cr3:2"]
+              "echo once > once.txt", f"{IMAGE} exit=no wake=one-by-one inject=bad-cr3:2"]
     result = shell(script, cpu="qemu64", reset_ends=False)
     assert result.one("previous")["ended"] == "reset", result.tail()
     assert result.one("end")["ok"] == "1"

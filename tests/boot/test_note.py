@@ -15,7 +15,8 @@ def boots(options, starts):
 
 
 def test_a_reset_is_told_by_the_next_start():
-    result = boots("inject=bad-cr3:2", 2)
+    # One by one: nobody else is under way when it dies.
+    result = boots("inject=bad-cr3:2 wake=one-by-one", 2)
     assert len(result.all("start")) == 2, result.tail()
     previous = result.one("previous")
     assert previous["step"] == "waking" and previous["cpu"] == "2", previous
