@@ -34,7 +34,10 @@ OPTIONS ?=
 OVMF    ?=
 export SMP CPU MEM MACHINE ACCEL OPTIONS OVMF SUITES
 
-INCLUDES   := -Iinclude -Ihw -Iconsole -Itrampoline -Ismp
+# The rooms, each with its sub-rooms; a header's name is its own throughout the tree. Only efi/ has UEFI's headers.
+PURE_ROOMS := hw hw/lib machine smp trampoline trial trial/options report report/console report/screen
+EFI_ROOMS  := efi efi/firmware efi/keep efi/mp
+INCLUDES   := -Iinclude $(PURE_ROOMS:%=-I%)
 
 # WERROR=1: a warning stops the build, as it does in `make test`. Not by default, so that what only a newer
 # compiler or linker warns of stops nobody who wants to try the image.
@@ -47,32 +50,33 @@ IMAGE_CFLAGS := -std=gnu17 $(if $(filter $(CLANG),$(CC)),-Oz,-Os) -g -ffreestand
                 -fno-stack-protector -mno-red-zone -mgeneral-regs-only -fcf-protection=none \
                 -fno-asynchronous-unwind-tables -fno-ident -ffunction-sections -fdata-sections \
                 $(call quote,-ffile-prefix-map=$(CURDIR)=.) $(WARNINGS) $(INCLUDES) -DVERSION='"$(VERSION)"'
-EFI_CFLAGS   := -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 -DGNU_EFI_USE_MS_ABI
+EFI_CFLAGS   := $(EFI_ROOMS:%=-I%) -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 -DGNU_EFI_USE_MS_ABI
 LDFLAGS      := -nostdlib -shared -Bsymbolic -znocombreloc -zpack-relative-relocs -zmax-page-size=4096 --no-undefined \
-                --gc-sections --build-id=none $(if $(WERROR),--fatal-warnings) --orphan-handling=error -ztext -T efi/image.lds
+                --gc-sections --build-id=none $(if $(WERROR),--fatal-warnings) --orphan-handling=error -ztext -T efi/firmware/image.lds
 
-IMAGE_C   := $(wildcard efi/*.c smp/*.c console/*.c trampoline/*.c hw/*.c)
-IMAGE_S   := $(wildcard smp/*.S)
+IMAGE_C   := $(wildcard $(patsubst %,%/*.c,$(EFI_ROOMS) $(PURE_ROOMS)))
+IMAGE_S   := $(wildcard smp/*.S trial/*.S)
 HW_S      := $(wildcard hw/*.S)
 FONTS     := $(wildcard $(foreach size,8x16 12x24 16x32,/usr/share/consolefonts/spleen-$(size).psfu.gz))
-IMAGE_OBJ := $(B)/image/console/font_data.o $(IMAGE_C:%.c=$(B)/image/%.o) $(IMAGE_S:%.S=$(B)/image/%.o) $(HW_S:%.S=$(B)/image/%.o) $(B)/image/trampoline/blob.o
+IMAGE_OBJ := $(B)/image/report/screen/font_data.o $(IMAGE_C:%.c=$(B)/image/%.o) $(IMAGE_S:%.S=$(B)/image/%.o) $(HW_S:%.S=$(B)/image/%.o) $(B)/image/trampoline/blob.o
 
 # Firmware that does not forgive, for the boot tests: an application that starts the image.
 PRELOAD_OBJ := $(patsubst %.c,$(B)/image/%.o,$(wildcard tests/firmware/*.c)) \
-               $(patsubst %,$(B)/image/%.o,efi/relocate efi/sbat hw/mem)
+               $(patsubst %,$(B)/image/%.o,efi/firmware/relocate efi/firmware/sbat hw/lib/mem)
 
 # The host: the same sources under ASan and UBSan, with a fake machine behind the seam. Of efi/ what can be
 # tried against a fake firmware.
 HOST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
-               -fno-sanitize-recover=all -fshort-wchar $(WARNINGS) $(INCLUDES) -Itests/fake -Iefi \
+               -fno-sanitize-recover=all -fshort-wchar $(WARNINGS) $(INCLUDES) -Itests/fake \
                -DVERSION='"$(VERSION)"'
-HOST_EFI_C  := $(patsubst %,efi/%.c,after_exit bsp configure device_path firmware_aps graphics harvest last_run leave memory nvram processors rounds stick time)
-PURE_C      := $(wildcard smp/*.c console/*.c trampoline/*.c)
+HOST_EFI_C  := $(patsubst %,efi/%.c,after_exit bsp configure rounds \
+               firmware/device_path firmware/graphics firmware/leave firmware/memory firmware/time keep/harvest keep/last_run keep/note keep/nvram keep/stick mp/firmware_aps mp/processors)
+PURE_C      := $(filter-out hw/hw.c hw/lib/mem.c,$(wildcard $(PURE_ROOMS:%=%/*.c)))
 FAKE_C      := $(wildcard tests/fake/*.c)
 HOST_LIB    := $(B)/host/libreveille.a
 HOST_OBJ    := $(patsubst %.c,$(B)/host/%.o,$(PURE_C) $(FAKE_C) $(HOST_EFI_C)) \
-               $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/host/console/font_data.o $(B)/image/trampoline/blob.o
-UNIT        := $(patsubst tests/unit/%.c,$(B)/host/unit/%,$(wildcard tests/unit/test_*.c))
+               $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/host/report/screen/font_data.o $(B)/image/trampoline/blob.o
+UNIT        := $(patsubst tests/unit/%.c,$(B)/host/unit/%,$(wildcard tests/unit/*/test_*.c))
 FUZZ        := $(patsubst tests/fuzz/%.c,$(B)/host/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 20
 
@@ -107,7 +111,7 @@ hostile:
 ## make bench      wakes side by side: null, Reveille, firmware, Linux; SIZES= RUNS= BENCH=long BASE= RESUME=1
 bench:
 	@tools/setup build bench
-	@$(BUILD) all $(B)/host/unit/test_scale
+	@$(BUILD) all $(B)/host/unit/smp/test_scale
 	@$(PYTHON) tools/bench.py
 
 ## make distributions   `make run` as a new user, in chroots of Debian 13, 12 and testing; as root; SUITES=
@@ -183,9 +187,9 @@ help:
 
 # ---- the trampoline: assembled alone, linked flat at 0, proved to be plain bytes ----
 
-$(B)/trampoline/ap_start.o: trampoline/ap_start.S include/handoff.h trampoline/image_layout.h
+$(B)/trampoline/ap_start.o: trampoline/ap_start.S smp/handoff.h trampoline/image_layout.h
 	@mkdir -p $(@D)
-	$(Q)$(CC) -c -g -Iinclude -Itrampoline -o $@ $<
+	$(Q)$(CC) -c -g -Iinclude -Ismp -Itrampoline -o $@ $<
 	$(Q)$(PYTHON) tools/check_trampoline.py $@
 
 $(B)/trampoline/ap_start.elf: $(B)/trampoline/ap_start.o
@@ -207,11 +211,11 @@ $(B)/font_data.c: tools/font.py Makefile
 	@mkdir -p $(@D)
 	$(Q)$(PYTHON) tools/font.py $(FONTS) > $@
 
-$(B)/image/console/font_data.o: $(B)/font_data.c
+$(B)/image/report/screen/font_data.o: $(B)/font_data.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(IMAGE_CFLAGS) -c -o $@ $<
 
-$(B)/host/console/font_data.o: $(B)/font_data.c
+$(B)/host/report/screen/font_data.o: $(B)/font_data.c
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(HOST_CFLAGS) -c -o $@ $<
 
@@ -223,7 +227,7 @@ $(B)/image/efi/%.o: efi/%.c Makefile
 
 $(B)/image/tests/firmware/%.o: tests/firmware/%.c Makefile
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(IMAGE_CFLAGS) $(EFI_CFLAGS) -Iefi -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(IMAGE_CFLAGS) $(EFI_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/image/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -231,9 +235,9 @@ $(B)/image/%.o: %.c Makefile
 
 $(B)/image/%.o: %.S
 	@mkdir -p $(@D)
-	$(Q)$(CC) -c -g -Iinclude -Ismp -MMD -MP -o $@ $<
+	$(Q)$(CC) -c -g -Iinclude -Ismp -Itrial -MMD -MP -o $@ $<
 
-$(B)/msrs.checked: tools/check_msrs.py $(IMAGE_C) $(IMAGE_S) $(HW_S) trampoline/ap_start.S $(wildcard */*.h)
+$(B)/msrs.checked: tools/check_msrs.py $(IMAGE_C) $(IMAGE_S) $(HW_S) trampoline/ap_start.S $(wildcard */*.h */*/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(PYTHON) tools/check_msrs.py
 	@touch $@
@@ -241,7 +245,7 @@ $(B)/msrs.checked: tools/check_msrs.py $(IMAGE_C) $(IMAGE_S) $(HW_S) trampoline/
 $(B)/BOOTX64.so: $(B)/msrs.checked
 
 # An EFI application: the ELF file that keeps its symbols, of the objects it depends on, and the image.
-$(B)/%.so: efi/image.lds
+$(B)/%.so: efi/firmware/image.lds
 	@mkdir -p $(@D)
 	$(Q)$(LD) $(LDFLAGS) -o $@ $(filter %.o,$^)
 
@@ -286,15 +290,15 @@ $(B)/host/%.o: %.c Makefile
 
 $(B)/host/%.o: %.S
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) -c -g -Iinclude -Ismp -MMD -MP -o $@ $<
+	$(Q)$(HOSTCC) -c -g -Iinclude -Ismp -Itrial -MMD -MP -o $@ $<
 
 $(HOST_LIB): $(HOST_OBJ)
 	$(Q)rm -f $@
 	$(Q)ar rcs $@ $^
 
 # Apart from the others: ThreadSanitizer does not go with ASan.
-RACES_C := tests/unit/test_races.c console/journal.c console/crc32.c
-$(B)/host/unit/test_races: $(RACES_C) console/journal.h console/crc32.h hw/hw.h Makefile
+RACES_C := tests/unit/report/test_races.c report/console/journal.c hw/lib/crc32.c
+$(B)/host/unit/report/test_races: $(RACES_C) report/console/journal.h hw/lib/crc32.h hw/hw.h Makefile
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(HOST_CFLAGS)) -fsanitize=thread -no-pie -o $@ $(RACES_C) -lcmocka
 

@@ -157,7 +157,7 @@ def sizes_of_image():
 def host_ms():
     """Milliseconds of this machine in which 4,096 fake processors are planned, woken and accounted for."""
     start = time.monotonic()
-    told = subprocess.run([qemu.BUILD / "host/unit/test_scale", "test_nearly_all_come_by_parallel"], check=True,
+    told = subprocess.run([qemu.BUILD / "host/unit/smp/test_scale", "test_nearly_all_come_by_parallel"], check=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
     ms = round((time.monotonic() - start) * 1000)
     if "PASSED  ] 1 test" not in told:

@@ -1,6 +1,6 @@
 """make hostile: runs the tests that docs/hostile.md names and prints a line for each of its rows.
 
-A row's last cell names its tests, as `tests/boot/test_x.py::test_y` or `tests/unit/test_x.c::test_y`.
+A row's last cell names its tests, as `tests/boot/test_x.py::test_y` or `tests/unit/ROOM/test_x.c::test_y`.
 Surprise: a row passes only if each of its tests ran and passed; a test that was skipped, renamed or
 never started is a failure, so the page cannot promise what nothing shows.
 """
@@ -18,7 +18,7 @@ BUILD = ROOT / B
 PAGE = ROOT / "docs/hostile.md"
 BOOTS_AT_A_TIME = "2"  # two-core machines; a boot under one-thread TCG fills a core
 MINUTE = 60
-TEST = re.compile(r"`(tests/\w+/test_\w+\.(?:py|c))::(test_\w+)`")
+TEST = re.compile(r"`(tests/[\w/]+/test_\w+\.(?:py|c))::(test_\w+)`")
 
 
 def rows(page):
@@ -60,12 +60,12 @@ def run_units(tests):
     """{(file, test): passed} of the cmocka tests, from their programs' TAP."""
     passed = {}
     for file in sorted({file for file, _ in tests}):
-        program = BUILD / "host/unit" / pathlib.Path(file).stem
-        subprocess.run(["make", "--no-print-directory", f"B={B}", f"{B}/host/unit/{program.name}"],
+        program = f"host/{pathlib.Path(file).relative_to('tests').with_suffix('')}"
+        subprocess.run(["make", "--no-print-directory", f"B={B}", f"{B}/{program}"],
                        cwd=ROOT, timeout=5 * MINUTE, check=False)
-        if not program.exists():
+        if not (BUILD / program).exists():
             continue
-        done = subprocess.run([program], cwd=ROOT, timeout=2 * MINUTE, text=True, errors="replace",
+        done = subprocess.run([BUILD / program], cwd=ROOT, timeout=2 * MINUTE, text=True, errors="replace",
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
                               env={**os.environ, "CMOCKA_MESSAGE_OUTPUT": "TAP"})
         outcomes = re.findall(r"^(not ok|ok) \d+ - (\w+)(.*)$", done.stdout, re.M)

@@ -1,5 +1,5 @@
 // render WIDTH HEIGHT ROTATE CPUS FAILED TEXT > picture.ppm: the last screen as it would look, on
-// this machine, with TEXT as its code. For whoever changes console/wall.c or console/screen.c and
+// this machine, with TEXT as its code. For whoever changes report/screen/wall.c or report/screen/screen.c and
 // wants to see it.
 
 #include <stdio.h>

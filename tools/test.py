@@ -82,8 +82,9 @@ def make(*words, build=B):
 
 def programs(kind, build=B):
     """The programs of tests/KIND as paths below the host/ of a build."""
-    sources = (ROOT / "tests" / kind).glob(f"{PREFIX[kind]}_*.c")
-    return sorted(f"{build}/host/{kind}/{source.stem}" for source in sources)
+    folder = ROOT / "tests" / kind
+    sources = folder.rglob(f"{PREFIX[kind]}_*.c")
+    return sorted(f"{build}/host/{kind}/{source.relative_to(folder).with_suffix('')}" for source in sources)
 
 
 def test_builds(counts):

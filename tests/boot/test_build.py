@@ -81,7 +81,7 @@ def test_a_build_folder_that_make_cannot_name_is_refused(folder):
 
 def test_a_warning_stops_make_test_alone(tmp_path):
     tree = copy_tree(tmp_path / "reveille")
-    with open(tree / "smp/sort.c", "a", encoding="ascii") as source:
+    with open(tree / "hw/lib/sort.c", "a", encoding="ascii") as source:
         source.write("\nstatic int unused(void)\n{\n    return 1;\n}\n")
     plain = make("build/image/smp/sort.o", "build/host/smp/sort.o", cwd=tree)
     assert plain.returncode == 0 and plain.stderr.count("[-Wunused-function]") == 2, plain.stderr

@@ -1,4 +1,4 @@
-// The fake firmware: boot services that a test scripts, for efi/leave.c and efi/memory.c. Owns one
+// The fake firmware: boot services that a test scripts, for efi/firmware/leave.c and efi/firmware/memory.c. Owns one
 // memory map, one model of page allocation, and the log of every call. A service that is not
 // modelled ends the program, and so does any service but GetMemoryMap and ExitBootServices once
 // ExitBootServices was tried; by UEFI 2.9 (fake_firmware.system.Hdr.Revision) pages may be

@@ -11,7 +11,7 @@
 #define memmove image_memmove
 #define memset  image_memset
 #define memcmp  image_memcmp
-#include "../../hw/mem.c"
+#include "../../../hw/lib/mem.c"
 #undef memcpy
 #undef memmove
 #undef memset

@@ -165,7 +165,7 @@ struct lcpu {
     uint32_t package, core, thread;
     _Atomic uint32_t back; // 1: firmware had it run again after the wake (exit=no)
     uint32_t microcode;    // its revision; 0: not asked (log=debug does), or not told
-    uint32_t missing_msr;  // enum missing_msr (smp/processor.h), by log=debug too
+    uint32_t missing_msr;  // enum missing_msr (machine/processor.h), by log=debug too
     uint8_t line6_pad[36];
 };
 

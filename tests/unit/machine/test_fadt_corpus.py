@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 FADT = ROOT / os.environ.get("REVEILLE_BUILD", "build") / "host" / "fadt"
 CORPUS = ROOT / "tests" / "data" / "fadt"
 READING = "revision pm1a_event pm_timer power_button i8042 reset".split()

@@ -1,5 +1,5 @@
 // Options: what a user can ask for, after parsing. Plain values; owned by whoever declares the
-// struct. The keys, their defaults and their meaning are listed once, in smp/option_table.c; `help`
+// struct. The keys, their defaults and their meaning are listed once, in trial/options/option_table.c; `help`
 // prints that list.
 #pragma once
 

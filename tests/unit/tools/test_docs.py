@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import hostile  # noqa: E402
@@ -29,7 +29,7 @@ def test_the_table_of_causes_is_the_images_own():
 
 def test_every_fault_is_explained():
     page = (ROOT / "docs/faults.md").read_text(encoding="utf-8")
-    source = (ROOT / "smp/option_faults.c").read_text(encoding="ascii")
+    source = (ROOT / "trial/options/option_faults.c").read_text(encoding="ascii")
     words = [line.split('"')[1] for line in source.splitlines() if line.strip().startswith("[FAULT_")]
     assert len(words) > 20
     assert [word for word in words if f"`{word}`" not in page] == []
@@ -42,8 +42,8 @@ def test_one_cause_and_an_unknown_one():
 
 
 def options():
-    """[(key, default)] as smp/option_table.c has them."""
-    source = (ROOT / "smp/option_table.c").read_text(encoding="ascii")
+    """[(key, default)] as trial/options/option_table.c has them."""
+    source = (ROOT / "trial/options/option_table.c").read_text(encoding="ascii")
     found = re.findall(r'\{\.name = "([^"]+)",\s*\.initial = "([^"]*)"', source)
     assert len(found) > 25
     return found

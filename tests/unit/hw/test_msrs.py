@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import check_msrs  # noqa: E402
@@ -67,7 +67,7 @@ def line_of(lines, pattern, after=0):
     return next(at for at in range(after, len(lines)) if re.search(pattern, lines[at]))
 
 
-@pytest.mark.parametrize("file", ["trampoline/ap_start.S", "smp/null_code.S"])
+@pytest.mark.parametrize("file", ["trampoline/ap_start.S", "trial/null_code.S"])
 def test_the_order_into_long_mode(file):
     """PAE, then CR3 and LME in either order, then PG (SDM vol. 3A, "Initializing IA-32e Mode"); and NX is
     asked for before NXE is set."""

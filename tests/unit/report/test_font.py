@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "tools"))
 
 import font  # noqa: E402
 
@@ -80,7 +80,7 @@ def test_the_c_table_counts_and_sorts():
 
 
 def unpack(changes, kept, height, row_bytes):
-    """What console/font.c makes of a packed glyph."""
+    """What report/screen/font.c makes of a packed glyph."""
     rows, above, at = b"", bytes(row_bytes), 0
     for y in range(height):
         if changes >> y & 1:

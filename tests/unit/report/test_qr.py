@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 RENDER = pathlib.Path(os.environ.get("REVEILLE_BUILD", ROOT / "build")) / "host/render"
 LONGEST = 230
 # The longest text of each version, and one more.

@@ -16,7 +16,7 @@ struct framebuffer {
     uint32_t pixel_bytes; // 1 to 4
 };
 
-// Bytes of all its lines, of one that is sane (console/canvas.h).
+// Bytes of all its lines, of one that is sane (report/screen/canvas.h).
 static inline uint64_t framebuffer_drawn_bytes(const struct framebuffer *framebuffer)
 {
     return (uint64_t)framebuffer->pitch_pixels * framebuffer->height * framebuffer->pixel_bytes;

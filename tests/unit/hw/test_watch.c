@@ -1,6 +1,6 @@
 // Time that nobody watched: the BSP is stopped, by an SMI or a hypervisor, alone or with all
 // others, at every moment of a wake, and whoever is alive is neither lost nor woken a second time.
-// And the measure itself (include/watch.h): its bound, and a counter that stands still or goes
+// And the measure itself (hw/lib/watch.h): its bound, and a counter that stands still or goes
 // back.
 #include "fake_aps.h"
 

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 BUILD = ROOT / os.environ.get("REVEILLE_BUILD", "build")
 MADT = BUILD / "host" / "madt"
 CORPUS = ROOT.parent / "shared" / "madt"
