@@ -235,7 +235,7 @@ static bool find_defect(enum fault_kind kind, enum smp_defect *defect)
     return false;
 }
 
-void inject_arm(const struct injector *injector, struct smp *smp)
+void inject_arm(struct smp *smp, const struct injector *injector)
 {
     for (size_t i = 0; i < injector->count; i++) {
         const struct injection *fault = &injector->faults[i];
@@ -313,7 +313,7 @@ bool inject_silences(const struct injector *injector, uint32_t slot)
     return false;
 }
 
-void inject_send_nmis(const struct injector *injector, uint64_t us, struct smp *smp)
+void inject_send_nmis(struct smp *smp, const struct injector *injector, uint64_t us)
 {
     for (uint32_t slot = 1; slot <= injector->plan->want; slot++) {
         if (!slot_has(injector, slot, FAULT_NMI) || !smp_examine(smp, slot).arrived)
@@ -323,7 +323,7 @@ void inject_send_nmis(const struct injector *injector, uint64_t us, struct smp *
     }
 }
 
-void inject_await_idle_faults(const struct injector *injector, uint64_t us, const struct smp *smp)
+void inject_await_idle_faults(const struct smp *smp, const struct injector *injector, uint64_t us)
 {
     for (uint32_t slot = 1; slot <= injector->plan->want; slot++) {
         if (slot_has(injector, slot, FAULT_UD_IDLE) && smp_examine(smp, slot).arrived)

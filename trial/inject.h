@@ -37,7 +37,7 @@ bool inject_edit_madt(const struct acpi_table *madt, const struct inventory *inv
                       const struct options *options, uint8_t *copy, struct acpi_table *edited);
 
 // Faults that APs commit by themselves, and the page's: once, after smp_fill_page has proved it.
-void inject_arm(const struct injector *injector, struct smp *smp);
+void inject_arm(struct smp *smp, const struct injector *injector);
 
 // Is one of the faults a message's? Then inject_filter is to be smp_host.filter, with the injector
 // as its context.
@@ -51,7 +51,7 @@ bool inject_is_mute(const struct injector *injector, uint32_t slot);
 bool inject_silences(const struct injector *injector, uint32_t slot);
 
 // Between smp_wake and the turns, each AP has `us` to leave its evidence: sends the NMIs.
-void inject_send_nmis(const struct injector *injector, uint64_t us, struct smp *smp);
+void inject_send_nmis(struct smp *smp, const struct injector *injector, uint64_t us);
 
 // After the turns: waits for the faults of those who are done.
-void inject_await_idle_faults(const struct injector *injector, uint64_t us, const struct smp *smp);
+void inject_await_idle_faults(const struct smp *smp, const struct injector *injector, uint64_t us);
