@@ -332,7 +332,6 @@ void fake_aps_open(struct fake_aps *aps, size_t count)
                       .id_leaf = 0xb},
         .apic_base = FAKE_MMIO_APIC | 0x900,
         .clock = {.tsc_hz = 1000000ull * FAKE_TICKS_PER_US},
-        .low_page = FAKE_PAGE,
     };
     aps->host.problems.tell = tell;
     options_set_defaults(&aps->options);
