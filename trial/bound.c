@@ -4,7 +4,7 @@
 #include "bound.h"
 
 #include "null.h"
-#include "option_sweep.h"
+#include "options.h"
 #include "wake.h"
 
 // A line, its end, and the end of one that was broken into.

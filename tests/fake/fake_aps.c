@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "option_text.h"
+#include "options.h"
 
 #define ICR_MSR  0x830u
 #define ICR_LOW  (FAKE_MMIO_APIC + 0x300u)

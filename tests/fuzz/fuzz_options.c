@@ -12,7 +12,7 @@
 
 #include "line.h"
 #include "load_options.h"
-#include "option_text.h"
+#include "options.h"
 
 #define FINDINGS_MAX 101 // 100 one by one, and one that counts the rest
 

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "option_text.h"
+#include "options.h"
 #include "told.h"
 
 #define CPUS_MAX 512u

@@ -13,8 +13,7 @@
 #include <cmocka.h>
 
 #include "inject.h"
-#include "option_faults.h"
-#include "option_text.h"
+#include "options.h"
 #include "told.h"
 
 #define CPUS 4u
