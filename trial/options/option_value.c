@@ -162,7 +162,7 @@ static void read_size(const struct assignment *typed, struct option_report *repo
 // ---- lists ----
 
 // Gives each item between commas to `take`, which returns NULL or what is wrong with it, and tells
-// that. Returns whether nothing was. `list` lies in the value and reaches to its end.
+// that. Returns true if nothing was wrong.
 static bool read_list(const struct assignment *typed, struct text list,
                       const char *(*take)(struct text item, void *context), void *context,
                       struct option_report *report)
