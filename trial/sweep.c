@@ -37,7 +37,7 @@ bool sweep_is_auto(const struct sweep *sweep, size_t setting)
 {
     const uint32_t value = sweep->values[setting];
     return (sweep->key == SWEEP_INIT_US && value == INIT_US_AUTO) ||
-           (sweep->key == SWEEP_SIPIS && value == SIPIS_AUTO);
+           (sweep->key == SWEEP_SIPIS && value == SMP_SIPIS_AUTO);
 }
 
 static bool is_better(const struct sweep *sweep, const struct sweep_result *results, size_t left,

@@ -13,8 +13,7 @@
 #include <cmocka.h>
 
 #include "inject.h"
-#include "option_faults.h"
-#include "option_text.h"
+#include "options.h"
 #include "told.h"
 
 #define CPUS 4u
@@ -35,7 +34,7 @@ static int set_up(void **state)
     (void)state;
     memset(&told, 0, sizeof told);
     options_set_defaults(&options);
-    plan = (struct plan){.wake = WAKE_PARALLEL, .want = CPUS - 1, .lcpus = lcpus};
+    plan = (struct plan){.wake = SMP_PARALLEL, .want = CPUS - 1, .lcpus = lcpus};
     arena_plan(CPUS, 16, &arena);
     void *memory = mmap(NULL, arena.bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
@@ -126,7 +125,7 @@ static void test_refusals(void **state)
     assert_int_equal(check("inject=late:9"), STATUS_INVALID);
     assert_int_equal(told.lines[0].severity, SEVERITY_ERROR);
     assert_int_equal(check("inject=unlisted:9"), STATUS_OK); // the table's, not an AP's
-    plan.wake = WAKE_BROADCAST;
+    plan.wake = SMP_BROADCAST;
     assert_int_equal(check("inject=no-init:1"), STATUS_INVALID);
     assert_int_equal(check("inject=no-sipi:1"), STATUS_INVALID);
     assert_int_equal(check("inject=lost-sipi"), STATUS_INVALID);

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "option_text.h"
+#include "options.h"
 #include "told.h"
 
 #define CPUS_MAX 512u
@@ -73,12 +73,12 @@ static void test_defaults(void **state)
     (void)state;
     assert_int_equal(make(), STATUS_OK);
     assert_int_equal(told.count, 0);
-    assert_int_equal(plan.wake, WAKE_PARALLEL);
+    assert_int_equal(plan.wake, SMP_PARALLEL);
     assert_ptr_equal(plan.apic, &apic_x2apic);
     assert_int_equal(plan.init_us, 10);
     assert_int_equal(plan.init_retry_us, 10000);
     assert_int_equal(plan.sipi_us, 200);
-    assert_int_equal(plan.sipis, SIPIS_AUTO);
+    assert_int_equal(plan.sipis, SMP_SIPIS_AUTO);
     assert_int_equal(plan.timeout_us, 1000000);
     assert_int_equal(plan.retries, 1);
     assert_int_equal(plan.rounds, 1);
@@ -93,7 +93,7 @@ static void test_defaults(void **state)
 static void test_every_option_is_kept(void **state)
 {
     (void)state;
-    options.wake = WAKE_BROADCAST;
+    options.wake = SMP_BROADCAST;
     options.init_us = 4711;
     options.sipi_us = 17;
     options.sipis = 3;
@@ -101,7 +101,7 @@ static void test_every_option_is_kept(void **state)
     options.retries = 5;
     options.rounds = 200;
     assert_int_equal(make(), STATUS_OK);
-    assert_int_equal(plan.wake, WAKE_BROADCAST);
+    assert_int_equal(plan.wake, SMP_BROADCAST);
     assert_int_equal(plan.init_us, 4711);
     assert_int_equal(plan.sipi_us, 17);
     assert_int_equal(plan.sipis, 3);
@@ -119,7 +119,7 @@ static void test_the_manuals_sequence(void **state)
     (void)state;
     assert_int_equal(options_parse(text, sizeof text - 1, "test", &problems, &options), STATUS_OK);
     assert_int_equal(make(), STATUS_OK);
-    assert_int_equal(plan.wake, WAKE_ONE_BY_ONE);
+    assert_int_equal(plan.wake, SMP_ONE_BY_ONE);
     assert_int_equal(plan.init_us, 10000);
     assert_int_equal(plan.init_retry_us, 10000);
     assert_int_equal(plan.sipi_us, 200);
@@ -177,7 +177,7 @@ static void test_firmwares_mode_is_kept_for_nvram(void **state)
 static void test_firmwares_wake(void **state)
 {
     (void)state;
-    options.wake = WAKE_FIRMWARE;
+    options.wake = SMP_FIRMWARE;
     assert_int_equal(make(), STATUS_INVALID);
     assert_told(0, "firmware-wake", "wake=firmware works while firmware lives: add exit=no");
     options.exit = ANSWER_NO;
@@ -185,7 +185,7 @@ static void test_firmwares_wake(void **state)
     options.inject_count = 1;
     assert_int_equal(make(), STATUS_INVALID);
     options.inject_count = 0;
-    options.sweep = (struct sweep){.key = SWEEP_WAKE, .count = 1, .values = {WAKE_PARALLEL}};
+    options.sweep = (struct sweep){.key = SWEEP_WAKE, .count = 1, .values = {SMP_PARALLEL}};
     assert_int_equal(make(), STATUS_INVALID);
     assert_told(0, "firmware-wake",
                 "wake=firmware sends no message of ours: leave out inject=, bench= and sweep=");
@@ -414,7 +414,7 @@ static void test_nobody_to_wake(void **state)
 {
     (void)state;
     machine.inventory.count = machine.inventory.enabled = 1;
-    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
+    for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
         options.wake = wake;
         assert_int_equal(make(), STATUS_OK);
         assert_int_equal(told.count, 0);
@@ -483,7 +483,7 @@ static void test_another_is_flagged_as_the_bsp(void **state)
 {
     (void)state;
     machine.apic_base = 0xfee00800;
-    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
+    for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
         options.wake = wake;
         assert_int_equal(make(), STATUS_UNSUPPORTED);
         assert_int_equal(told.count, 1);
@@ -493,7 +493,7 @@ static void test_another_is_flagged_as_the_bsp(void **state)
             "the one that is restarts the machine: choose the boot processor in firmware's "
             "setup, or use exit=no wake=firmware");
     }
-    options.wake = WAKE_FIRMWARE; // no message of ours
+    options.wake = SMP_FIRMWARE; // no message of ours
     options.exit = ANSWER_NO;
     assert_int_equal(make(), STATUS_OK);
 }
@@ -550,7 +550,7 @@ static void test_everything_wrong_is_told_at_once(void **state)
 
 // ---- the bound ----
 
-static uint64_t bound(enum wake_strategy wake, uint32_t sipis, uint32_t init_us, uint32_t retries)
+static uint64_t bound(enum smp_strategy wake, uint32_t sipis, uint32_t init_us, uint32_t retries)
 {
     options.apic = APIC_X2APIC;
     options.wake = wake;
@@ -567,13 +567,13 @@ static uint64_t bound(enum wake_strategy wake, uint32_t sipis, uint32_t init_us,
 static void test_bound(void **state)
 {
     (void)state;
-    assert_in_range(bound(WAKE_PARALLEL, 1, 10000, 0), 15000, 30000);
-    assert_in_range(bound(WAKE_PARALLEL, 2, 10000, 0), 15300, 30600);
-    assert_in_range(bound(WAKE_PARALLEL, 4, 0, 1), 5900 + 15900, 2 * (5900 + 15900));
-    assert_in_range(bound(WAKE_BROADCAST, 2, 10000, 0), 15300, 30600);
-    assert_in_range(bound(WAKE_ONE_BY_ONE, 2, 10000, 0), 3 * 15300, 6 * 15300);
-    assert_in_range(bound(WAKE_ONE_BY_ONE, 2, 20000, 2), 9 * 25300, 18 * 25300);
-    assert_in_range(bound(WAKE_PARALLEL, SIPIS_AUTO, INIT_US_AUTO, 1), 5310 + 15300, 42000);
+    assert_in_range(bound(SMP_PARALLEL, 1, 10000, 0), 15000, 30000);
+    assert_in_range(bound(SMP_PARALLEL, 2, 10000, 0), 15300, 30600);
+    assert_in_range(bound(SMP_PARALLEL, 4, 0, 1), 5900 + 15900, 2 * (5900 + 15900));
+    assert_in_range(bound(SMP_BROADCAST, 2, 10000, 0), 15300, 30600);
+    assert_in_range(bound(SMP_ONE_BY_ONE, 2, 10000, 0), 3 * 15300, 6 * 15300);
+    assert_in_range(bound(SMP_ONE_BY_ONE, 2, 20000, 2), 9 * 25300, 18 * 25300);
+    assert_in_range(bound(SMP_PARALLEL, SMP_SIPIS_AUTO, INIT_US_AUTO, 1), 5310 + 15300, 42000);
 }
 
 // The largest values that options can have: no overflow.
@@ -584,7 +584,7 @@ static void test_bound_of_the_largest(void **state)
         cpus[cpu] = (struct cpu){cpu, cpu, cpu == 0 ? CPU_BSP : CPU_LISTED, false};
     machine.inventory.count = CPUS_MAX;
     machine.inventory.enabled = CPUS_MAX;
-    options.wake = WAKE_ONE_BY_ONE;
+    options.wake = SMP_ONE_BY_ONE;
     options.init_us = options.sipi_us = 10000000;
     options.sipis = 4;
     options.timeout_us = 60000000;
