@@ -1,54 +1,11 @@
-// Inventory: owns the walk through the MADT and the one list of processors made of it (ACPI
-// specification, "Multiple APIC Description Table (MADT)"). Surprise: Online Capable is never
-// looked at. It says that a processor could be plugged in one day; only Enabled says that one is
-// there.
+// The one list of processors made of the MADT. Surprise: the BSP is in it even where no entry lists
+// it, since it is there and runs this; it is the only processor that the table need not name.
 #include "inventory.h"
 
 #include "line.h"
+#include "madt.h"
 #include "mem.h"
 #include "sort.h"
-
-#define MADT_ENTRIES 44u // header, local APIC address, flags
-
-#define TYPE_LOCAL_APIC        0x00
-#define LOCAL_APIC_BYTES       8u
-#define LOCAL_APIC_UID         2
-#define LOCAL_APIC_ID          3
-#define LOCAL_APIC_FLAGS       4
-#define LOCAL_APIC_BROADCAST   0xffu
-#define TYPE_LOCAL_X2APIC      0x09
-#define LOCAL_X2APIC_BYTES     16u
-#define LOCAL_X2APIC_ID        4
-#define LOCAL_X2APIC_FLAGS     8
-#define LOCAL_X2APIC_UID       12
-#define LOCAL_X2APIC_BROADCAST UINT32_MAX
-#define TYPE_WAKEUP            0x10
-#define ENTRY_HEADER_BYTES     2u // type, length
-
-#define FLAG_ENABLED 1u
-
-enum entry_kind {
-    ENTRY_OTHER,
-    ENTRY_ENABLED,
-    ENTRY_DISABLED,
-    ENTRY_IMPOSSIBLE, // enabled, with the ID that addresses everyone
-    ENTRY_WAKEUP,
-};
-
-struct entry {
-    size_t offset;
-    enum entry_kind kind;
-    struct cpu cpu; // of ENABLED, DISABLED and IMPOSSIBLE
-};
-
-// A walk over the entries. It stops for good at an entry whose length cannot be true: behind it
-// nobody knows where the next one begins.
-struct walk {
-    const uint8_t *bytes;
-    size_t end; // as the table says, or as far as it could be read
-    size_t next;
-    bool broken; // `next` is the offset of the entry that broke it
-};
 
 const char *inventory_source_name(enum inventory_source source)
 {
@@ -77,102 +34,30 @@ static void tell_of_list(const struct problems *problems, const struct inventory
     problems->tell(problems->context, SEVERITY_WARNING, what, text);
 }
 
-static bool has_madt_header(const struct acpi_table *madt)
+static struct cpu cpu_of(const struct madt_entry *entry)
 {
-    return madt->length >= MADT_ENTRIES && memcmp(madt->bytes, "APIC", 4) == 0;
+    return (struct cpu){.apic_id = entry->apic_id,
+                        .uid = entry->uid,
+                        .listing = entry->kind == MADT_DISABLED ? CPU_DISABLED : CPU_LISTED};
 }
 
-static bool is_madt(const struct acpi_table *madt)
-{
-    return has_madt_header(madt) && acpi_load32(madt->bytes + ACPI_HEADER_LENGTH) >= MADT_ENTRIES;
-}
-
-static struct walk walk_start(const struct acpi_table *madt)
-{
-    uint32_t claimed = acpi_load32(madt->bytes + ACPI_HEADER_LENGTH);
-    size_t end = claimed < madt->length ? claimed : madt->length;
-    return (struct walk){.bytes = madt->bytes, .end = end, .next = MADT_ENTRIES};
-}
-
-static size_t least_bytes(uint8_t type)
-{
-    switch (type) {
-    case TYPE_LOCAL_APIC:
-        return LOCAL_APIC_BYTES;
-    case TYPE_LOCAL_X2APIC:
-        return LOCAL_X2APIC_BYTES;
-    default:
-        return ENTRY_HEADER_BYTES;
-    }
-}
-
-static enum entry_kind processor_kind(uint32_t flags, uint32_t apic_id, uint32_t broadcast)
-{
-    if ((flags & FLAG_ENABLED) == 0)
-        return ENTRY_DISABLED;
-    return apic_id == broadcast ? ENTRY_IMPOSSIBLE : ENTRY_ENABLED;
-}
-
-// Reads an entry that is as long as its type needs.
-static struct entry read_entry(const uint8_t *bytes, size_t offset)
-{
-    struct entry entry = {.offset = offset, .kind = ENTRY_OTHER};
-    switch (bytes[0]) {
-    case TYPE_LOCAL_APIC:
-        entry.cpu.uid = bytes[LOCAL_APIC_UID];
-        entry.cpu.apic_id = bytes[LOCAL_APIC_ID];
-        entry.kind = processor_kind(acpi_load32(bytes + LOCAL_APIC_FLAGS), entry.cpu.apic_id,
-                                    LOCAL_APIC_BROADCAST);
-        break;
-    case TYPE_LOCAL_X2APIC:
-        entry.cpu.uid = acpi_load32(bytes + LOCAL_X2APIC_UID);
-        entry.cpu.apic_id = acpi_load32(bytes + LOCAL_X2APIC_ID);
-        entry.kind = processor_kind(acpi_load32(bytes + LOCAL_X2APIC_FLAGS), entry.cpu.apic_id,
-                                    LOCAL_X2APIC_BROADCAST);
-        break;
-    case TYPE_WAKEUP:
-        entry.kind = ENTRY_WAKEUP;
-        break;
-    default:
-        break;
-    }
-    entry.cpu.listing = entry.kind == ENTRY_DISABLED ? CPU_DISABLED : CPU_LISTED;
-    return entry;
-}
-
-// Steps to the next entry. Returns false at the end, and where the walk is broken.
-static bool walk_next(struct walk *walk, struct entry *entry)
-{
-    size_t left = walk->end - walk->next;
-    if (left == 0 || walk->broken)
-        return false;
-    const uint8_t *bytes = walk->bytes + walk->next;
-    if (left < ENTRY_HEADER_BYTES || bytes[1] > left || bytes[1] < least_bytes(bytes[0])) {
-        walk->broken = true;
-        return false;
-    }
-    *entry = read_entry(bytes, walk->next);
-    walk->next += bytes[1];
-    return true;
-}
-
-static void tell_broken(const struct walk *walk, const struct problems *problems)
+static void tell_broken(const struct madt_walk *walk, const struct problems *problems)
 {
     const uint8_t *bytes = walk->bytes + walk->next;
     size_t left = walk->end - walk->next;
-    if (left < ENTRY_HEADER_BYTES)
+    if (left < MADT_ENTRY_HEADER_BYTES)
         tell(problems, SEVERITY_ERROR, "madt-entry",
              "the MADT ends at byte %u, inside the entry at byte %u", walk->end, walk->next, 0);
-    else if (bytes[1] > left)
+    else if (bytes[MADT_LENGTH] > left)
         tell(problems, SEVERITY_ERROR, "madt-entry",
-             "the MADT's entry at byte %u has %u bytes, but only %u are left", walk->next, bytes[1],
-             left);
+             "the MADT's entry at byte %u has %u bytes, but only %u are left", walk->next,
+             bytes[MADT_LENGTH], left);
     else
         tell(
             problems, SEVERITY_ERROR, "madt-entry",
             "the MADT's entry at byte %u, of type %u, has an impossible length of %u; what follows "
             "is lost",
-            walk->next, bytes[0], bytes[1]);
+            walk->next, bytes[MADT_TYPE], bytes[MADT_LENGTH]);
 }
 
 static void read_header(const struct acpi_table *madt, const struct problems *problems,
@@ -197,23 +82,23 @@ static void read_header(const struct acpi_table *madt, const struct problems *pr
 static void collect_enabled(const struct acpi_table *madt, const struct problems *problems,
                             struct inventory *inventory)
 {
-    struct walk walk = walk_start(madt);
-    struct entry entry;
+    struct madt_walk walk = madt_walk_start(madt);
+    struct madt_entry entry;
     size_t first_impossible = 0;
-    while (walk_next(&walk, &entry)) {
+    while (madt_walk_next(&walk, &entry)) {
         switch (entry.kind) {
-        case ENTRY_ENABLED:
-            inventory->cpus[inventory->enabled++] = entry.cpu;
+        case MADT_ENABLED:
+            inventory->cpus[inventory->enabled++] = cpu_of(&entry);
             break;
-        case ENTRY_IMPOSSIBLE:
+        case MADT_IMPOSSIBLE:
             if (inventory->impossible++ == 0)
                 first_impossible = entry.offset;
             break;
-        case ENTRY_WAKEUP:
+        case MADT_MAILBOX:
             inventory->wakeup_mailbox = true;
             break;
-        case ENTRY_DISABLED:
-        case ENTRY_OTHER:
+        case MADT_DISABLED:
+        case MADT_OTHER:
             break;
         }
     }
@@ -327,12 +212,12 @@ static void append_disabled(const struct acpi_table *madt, uint64_t *keys,
                             struct inventory *inventory)
 {
     struct cpu *cpus = inventory->cpus;
-    struct walk walk = walk_start(madt);
-    struct entry entry;
+    struct madt_walk walk = madt_walk_start(madt);
+    struct madt_entry entry;
     inventory->count = inventory->enabled;
-    while (walk_next(&walk, &entry)) {
-        if (entry.kind == ENTRY_DISABLED)
-            inventory->cpus[inventory->count++] = entry.cpu;
+    while (madt_walk_next(&walk, &entry)) {
+        if (entry.kind == MADT_DISABLED)
+            inventory->cpus[inventory->count++] = cpu_of(&entry);
     }
     inventory->disabled = (uint32_t)(inventory->count - inventory->enabled);
     sort_by_apic_id(cpus, inventory->count, keys);
@@ -343,12 +228,12 @@ static void append_disabled(const struct acpi_table *madt, uint64_t *keys,
 size_t inventory_capacity(const struct acpi_table *madt)
 {
     size_t capacity = 1; // the BSP, listed or not
-    if (!is_madt(madt))
+    if (!madt_can_be_walked(madt))
         return capacity;
-    struct walk walk = walk_start(madt);
-    struct entry entry;
-    while (walk_next(&walk, &entry)) {
-        if (entry.kind == ENTRY_ENABLED || entry.kind == ENTRY_DISABLED)
+    struct madt_walk walk = madt_walk_start(madt);
+    struct madt_entry entry;
+    while (madt_walk_next(&walk, &entry)) {
+        if (entry.kind == MADT_ENABLED || entry.kind == MADT_DISABLED)
             capacity++;
     }
     return capacity;
@@ -359,16 +244,16 @@ enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, 
 {
     *inventory = (struct inventory){
         .cpus = inventory->cpus, .capacity = inventory->capacity, .source = inventory->source};
-    if (!has_madt_header(madt)) {
+    if (!madt_has_header(madt)) {
         tell(problems, SEVERITY_ERROR, "no-madt",
              "this is no MADT: one begins with 'APIC' and has %u bytes or more; here are %u",
-             MADT_ENTRIES, madt->length, 0);
+             MADT_HEADER_BYTES, madt->length, 0);
         return STATUS_INVALID;
     }
-    if (!is_madt(madt)) {
+    if (!madt_can_be_walked(madt)) {
         tell(problems, SEVERITY_ERROR, "no-madt",
              "this is no MADT: it claims %u bytes, but its header alone takes %u",
-             acpi_load32(madt->bytes + ACPI_HEADER_LENGTH), MADT_ENTRIES, 0);
+             acpi_load32(madt->bytes + ACPI_HEADER_LENGTH), MADT_HEADER_BYTES, 0);
         return STATUS_INVALID;
     }
     // The bound holds for every write below: an entry is written once, the BSP at most once more.
@@ -381,34 +266,4 @@ enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, 
     place_bsp(bsp_apic_id, problems, inventory);
     append_disabled(madt, keys, inventory);
     return inventory->truncated ? STATUS_TRUNCATED : STATUS_OK;
-}
-
-static void store32(uint8_t *bytes, uint32_t value)
-{
-    for (size_t i = 0; i < sizeof value; i++)
-        bytes[i] = (uint8_t)(value >> 8 * i);
-}
-
-size_t inventory_madt_bytes(size_t count)
-{
-    return MADT_ENTRIES + count * LOCAL_X2APIC_BYTES;
-}
-
-struct acpi_table inventory_make_madt(const struct cpu *cpus, size_t count, uint8_t *bytes)
-{
-    const size_t length = inventory_madt_bytes(count);
-    uint8_t *entry = bytes + MADT_ENTRIES;
-
-    memset(bytes, 0, length);
-    memcpy(bytes, "APIC", 4);
-    store32(bytes + ACPI_HEADER_LENGTH, (uint32_t)length);
-    for (size_t i = 0; i < count; i++, entry += LOCAL_X2APIC_BYTES) {
-        entry[0] = TYPE_LOCAL_X2APIC;
-        entry[1] = LOCAL_X2APIC_BYTES;
-        store32(entry + LOCAL_X2APIC_ID, cpus[i].apic_id);
-        store32(entry + LOCAL_X2APIC_FLAGS, cpus[i].listing == CPU_DISABLED ? 0 : FLAG_ENABLED);
-        store32(entry + LOCAL_X2APIC_UID, cpus[i].uid);
-    }
-    bytes[ACPI_HEADER_CHECKSUM] = (uint8_t)-acpi_sum(bytes, length);
-    return (struct acpi_table){bytes, length};
 }

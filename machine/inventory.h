@@ -67,10 +67,5 @@ size_t inventory_capacity(const struct acpi_table *madt);
 enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, uint64_t *keys,
                            const struct problems *problems, struct inventory *inventory);
 
-// A sound MADT in `bytes`, of inventory_madt_bytes(count) bytes, that lists these processors in
-// this order: disabled where `listing` says so, else enabled.
-size_t inventory_madt_bytes(size_t count);
-struct acpi_table inventory_make_madt(const struct cpu *cpus, size_t count, uint8_t *bytes);
-
 // "the MADT", "MP Services": for a sentence.
 const char *inventory_source_name(enum inventory_source source);

@@ -8,6 +8,7 @@
 #include "apic.h"
 #include "inject.h"
 #include "line.h"
+#include "madt_edit.h"
 #include "mp_services.h"
 #include "page.h"
 
@@ -187,7 +188,7 @@ static enum status read_census(const struct firmware *firmware, const struct cen
 {
     const struct apic apic = apic_of(machine->apic_base);
     const size_t list_bytes = census->count * sizeof(struct cpu);
-    const size_t pages = (list_bytes + inventory_madt_bytes(census->count)) / PAGE_BYTES + 1;
+    const size_t pages = (list_bytes + madt_bytes_for(census->count)) / PAGE_BYTES + 1;
     struct cpu *cpus = memory_allocate(firmware, pages);
 
     if (!cpus) {
@@ -197,8 +198,7 @@ static enum status read_census(const struct firmware *firmware, const struct cen
     }
     for (size_t i = 0; i < census->count; i++)
         cpus[i] = cpu_of(&census->entries[i], apic.operations);
-    const struct acpi_table made =
-        inventory_make_madt(cpus, census->count, (uint8_t *)cpus + list_bytes);
+    const struct acpi_table made = madt_make(cpus, census->count, (uint8_t *)cpus + list_bytes);
     const enum status status =
         read_table(firmware, &made, INVENTORY_MP_SERVICES, options, problems, problems, machine);
     memory_free(firmware, cpus, pages);
