@@ -4,7 +4,6 @@
 #include "bound.h"
 
 #include "null.h"
-#include "option_sweep.h"
 #include "smp.h"
 
 // Said once in a run: the late page's four lines, two null trampolines, a sweep's end, rounds,

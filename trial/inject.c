@@ -7,7 +7,6 @@
 #include "lapic.h"
 #include "line.h"
 #include "mem.h"
-#include "option_faults.h"
 #include "page.h"
 
 #define MADT_ENTRIES     44u // ACPI 6.5, "Multiple APIC Description Table": the first entry
