@@ -16,10 +16,6 @@
 #include "options.h"
 #include "plan.h"
 
-// How long the BSP watches for one greeting: the line at the slowest rate, twice over: 2 * 80
-// characters * 10 bits / 1200 baud, rounded up.
-#define GREETING_US 2000000u
-
 // The longest line, its end, and the end of one that was broken into.
 #define BOUND_LINE_CHARACTERS (LINE_BYTES - 1 + 2 + 2)
 

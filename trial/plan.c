@@ -288,6 +288,7 @@ struct smp_plan plan_messages(const struct machine *machine, const struct option
         .sipis = options->sipis,
         .timeout_us = options->timeout_us,
         .retries = options->retries,
+        .turn_us = GREETING_US,
     };
 }
 
