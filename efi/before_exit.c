@@ -7,7 +7,7 @@
 #include "firmware_aps.h"
 #include "inject.h"
 #include "mem.h"
-#include "option_text.h"
+#include "options.h"
 #include "preflight.h"
 #include "prepare.h"
 

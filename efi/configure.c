@@ -5,7 +5,7 @@
 
 #include "firmware.h"
 
-#include "option_text.h"
+#include "options.h"
 
 // A longer file is no option file: told, and not read.
 #define CONFIG_BYTES_MAX 65536u

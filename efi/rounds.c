@@ -7,7 +7,7 @@
 #include "bound.h"
 #include "hw.h"
 #include "inject.h"
-#include "option_sweep.h"
+#include "options.h"
 #include "prepare.h"
 #include "shell.h"
 

@@ -4,7 +4,7 @@
 
 #include "examine.h"
 #include "fault.h"
-#include "option_sweep.h"
+#include "options.h"
 #include "sort.h"
 
 struct report_line {
@@ -22,12 +22,6 @@ static struct line *sentence(struct report_line *out)
 {
     line_start(&out->line, out->buffer, sizeof out->buffer);
     return &out->line;
-}
-
-static const char *wake_word(enum wake_strategy wake)
-{
-    static const char *const words[] = {"parallel", "one-by-one", "broadcast", "firmware"};
-    return words[wake];
 }
 
 void report_problem(void *context, enum severity severity, const char *what, const char *detail)
@@ -225,28 +219,10 @@ void report_null(struct console *console, const struct wake *wake, enum null_mod
     console_record(console, 0, line);
 }
 
-// A value as the user would type it.
-static const char *sweep_value(const struct sweep *sweep, size_t setting, char digits[11])
-{
-    uint32_t value = sweep->values[setting];
-    size_t at = 10;
-
-    if (sweep->key == SWEEP_WAKE)
-        return wake_word((enum wake_strategy)value);
-    if ((sweep->key == SWEEP_INIT_US && value == INIT_US_AUTO) ||
-        (sweep->key == SWEEP_SIPIS && value == SIPIS_AUTO))
-        return "auto";
-    digits[at] = '\0';
-    do {
-        digits[--at] = (char)('0' + value % 10);
-    } while ((value /= 10) > 0);
-    return digits + at;
-}
-
 void report_sweep(struct console *console, const struct wake *wake, const struct sweep *sweep,
                   size_t setting, const struct sweep_result *result)
 {
-    char digits[11];
+    char digits[SWEEP_DIGITS];
     struct report_line out;
 
     struct line *line = record(&out, "sweep");
@@ -277,9 +253,8 @@ static bool is_better(const struct sweep *sweep, const struct sweep_result *resu
 static bool is_candidate(const struct sweep *sweep, const struct sweep_result *result,
                          size_t setting)
 {
-    const bool word = (sweep->key == SWEEP_INIT_US && sweep->values[setting] == INIT_US_AUTO) ||
-                      (sweep->key == SWEEP_SIPIS && sweep->values[setting] == SIPIS_AUTO);
-    return !word && result->lost == 0;
+    const bool comparable = sweep->key == SWEEP_WAKE || sweep_is_number(sweep, setting);
+    return comparable && result->lost == 0;
 }
 
 void report_sweep_end(struct console *console, const struct sweep *sweep,
@@ -288,7 +263,7 @@ void report_sweep_end(struct console *console, const struct sweep *sweep,
     const bool of_words = sweep->key == SWEEP_WAKE;
     const char *best_word = of_words ? "fastest" : "smallest";
     size_t best = SWEEP_MAX;
-    char digits[11];
+    char digits[SWEEP_DIGITS];
     struct report_line out;
 
     for (size_t i = 0; i < sweep->count; i++) {

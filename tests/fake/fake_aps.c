@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "option_text.h"
+#include "options.h"
 #include "line.h"
 
 #define ICR_MSR  0x830u
