@@ -4,7 +4,6 @@
 #include "bound.h"
 
 #include "null.h"
-#include "options.h"
 #include "smp.h"
 
 // Said once in a run: the late page's four lines, two null trampolines, a sweep's end, rounds,
@@ -58,7 +57,7 @@ static uint64_t round_us(const struct plan *plan, size_t faults)
 static uint64_t greetings_us(const struct options *options, const struct plan *plan)
 {
     const uint64_t rounds = rounds_of(options, plan);
-    return times(plan->want, (rounds < SMP_TURNS ? rounds : SMP_TURNS) * GREETING_US);
+    return times(plan->want, (rounds < SMP_TURNS ? rounds : SMP_TURNS) * plan->messages.turn_us);
 }
 
 static uint64_t all_rounds_us(const struct options *options, const struct machine *machine,
@@ -95,7 +94,7 @@ static uint64_t tries_of(const struct options *options, const struct plan *plan)
 // A broadcast wakes who is in no table; a message to one can wake one under another ID.
 static uint64_t unlisted_lines(const struct options *options, const struct plan *plan)
 {
-    const bool broadcast = plan->messages.strategy == SMP_BROADCAST ||
+    const bool broadcast = smp_strategy_reaches_all(plan->messages.strategy) ||
                            options->bench != BENCH_NONE ||
                            (options->sweep.count > 0 && options->sweep.key == SWEEP_WAKE);
     return broadcast || plan->want > SMP_UNLISTED_MAX ? SMP_UNLISTED_MAX + 1 : plan->want;

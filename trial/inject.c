@@ -7,7 +7,6 @@
 #include "lapic.h"
 #include "line.h"
 #include "madt_edit.h"
-#include "options.h"
 #include "page.h"
 
 #define XAPIC_ID_MAX 0xfeu
@@ -66,14 +65,25 @@ static uint32_t slot_of(const struct injector *injector, const struct injection 
     return 0;
 }
 
-static const char *refusal(const struct injector *injector, const struct injection *fault)
+// Adds what becomes of this fault; false: it cannot be injected.
+static bool add_verdict(struct line *line, const struct injector *injector,
+                        const struct injection *fault)
 {
-    if (injector->plan->messages.strategy == SMP_BROADCAST && is_of_messages(fault->kind))
-        return "cannot be injected with wake=broadcast: one message reaches everybody; use "
-               "parallel";
-    if (!is_of_machine(fault->kind) && slot_of(injector, fault) == 0)
-        return "is for a CPU that is not woken in this run";
-    return NULL;
+    const enum smp_strategy strategy = injector->plan->messages.strategy;
+
+    if (smp_strategy_reaches_all(strategy) && is_of_messages(fault->kind)) {
+        line_add_format(line,
+                        " cannot be injected with wake=%s: one message reaches everybody; use "
+                        "parallel",
+                        smp_strategy_word(strategy));
+        return false;
+    }
+    if (!is_of_machine(fault->kind) && slot_of(injector, fault) == 0) {
+        line_add_text(line, " is for a CPU that is not woken in this run");
+        return false;
+    }
+    line_add_text(line, " IS INJECTED ON PURPOSE: this run is a trial");
+    return true;
 }
 
 enum status inject_check(const struct injector *injector, const struct problems *problems)
@@ -84,16 +94,14 @@ enum status inject_check(const struct injector *injector, const struct problems 
 
     for (size_t i = 0; i < injector->count; i++) {
         const struct injection *fault = &injector->faults[i];
-        const char *wrong = refusal(injector, fault);
         line_start(&line, buffer, sizeof buffer);
         line_add_text(&line, fault_word(fault->kind));
         if (fault->cpu != FAULT_ANY_CPU)
             line_add_format(&line, ":%u", (uint64_t)fault->cpu);
-        line_add_format(&line, " %s",
-                        wrong ? wrong : "IS INJECTED ON PURPOSE: this run is a trial");
-        problems->tell(problems->context, wrong ? SEVERITY_ERROR : SEVERITY_WARNING, "inject",
+        const bool can_be = add_verdict(&line, injector, fault);
+        problems->tell(problems->context, can_be ? SEVERITY_WARNING : SEVERITY_ERROR, "inject",
                        line.text);
-        if (wrong)
+        if (!can_be)
             status = STATUS_INVALID;
     }
     return status;

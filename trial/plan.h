@@ -11,8 +11,8 @@
 #include "smp.h"
 #include "status.h"
 
-// An AP's turn to greet: its line at the slowest rate, twice over: 2 * 80 characters * 10 bits / 1200
-// baud, rounded up.
+// An AP's turn to greet: its line at the slowest rate, twice over: 2 * 80 characters * 10 bits /
+// 1200 baud, rounded up.
 #define GREETING_US 2000000u
 
 struct plan {

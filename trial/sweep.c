@@ -3,6 +3,8 @@
 
 #include "sweep.h"
 
+#include <stdbool.h>
+
 static uint32_t least_of(uint32_t left, uint32_t right)
 {
     return left < right ? left : right;
@@ -33,11 +35,11 @@ void sweep_finish(uint32_t *medians_us, uint32_t *lasts_us, size_t rounds,
     result->last_us = spread_of(lasts_us, rounds);
 }
 
-bool sweep_is_auto(const struct sweep *sweep, size_t setting)
+// Words among numbers (auto) are no answer to which number is the smallest.
+static bool can_be_best(const struct sweep *sweep, const struct sweep_result *result,
+                        size_t setting)
 {
-    const uint32_t value = sweep->values[setting];
-    return (sweep->key == SWEEP_INIT_US && value == INIT_US_AUTO) ||
-           (sweep->key == SWEEP_SIPIS && value == SMP_SIPIS_AUTO);
+    return result->lost == 0 && (sweep->key == SWEEP_WAKE || sweep_is_number(sweep, setting));
 }
 
 static bool is_better(const struct sweep *sweep, const struct sweep_result *results, size_t left,
@@ -53,7 +55,7 @@ size_t sweep_best(const struct sweep *sweep, const struct sweep_result *results,
     size_t best = count;
 
     for (size_t i = 0; i < count; i++) {
-        if (results[i].lost == 0 && !sweep_is_auto(sweep, i) &&
+        if (can_be_best(sweep, &results[i], i) &&
             (best == count || is_better(sweep, results, i, best)))
             best = i;
     }

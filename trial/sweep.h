@@ -1,7 +1,6 @@
 // A sweep's settings, each over all its rounds, and which one is best. Pure.
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,9 +27,6 @@ void sweep_add(const struct smp_round *round, uint32_t want, struct sweep_result
 // After its last: the rounds' medians and last arrivals, which are sorted in place.
 void sweep_finish(uint32_t *medians_us, uint32_t *lasts_us, size_t rounds,
                   struct sweep_result *result);
-
-// Is the value of this setting `auto`, and no number?
-bool sweep_is_auto(const struct sweep *sweep, size_t setting);
 
 // Of the first `count` settings, which were run to their end: the one with the smallest number, or
 // the fastest strategy, at which nobody was ever lost. `count`: there is none.

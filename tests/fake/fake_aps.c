@@ -11,8 +11,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "line.h"
 #include "options.h"
+#include "line.h"
 
 #define ICR_MSR  0x830u
 #define ICR_LOW  (FAKE_MMIO_APIC + 0x300u)
