@@ -232,52 +232,49 @@ static void collect_enabled(const struct acpi_table *madt, const struct problems
             inventory->impossible, first_impossible);
 }
 
-// Whether cpus[left] comes before cpus[right]: by APIC ID, equal ones as they stand in the MADT.
-static bool comes_before(const struct cpu *cpus, uint32_t left, uint32_t right)
+// An APIC ID above a place in the list: sorted, equal IDs stand as in the MADT.
+static uint64_t key_of(uint32_t apic_id, size_t place)
 {
-    if (cpus[left].apic_id != cpus[right].apic_id)
-        return cpus[left].apic_id < cpus[right].apic_id;
-    return left < right;
+    return (uint64_t)apic_id << 32 | (uint32_t)place;
 }
 
-static bool order_before(const struct sortable *sortable, size_t left, size_t right)
+static uint32_t place_of(uint64_t key)
 {
-    const uint32_t *order = sortable->elements;
-    return comes_before(sortable->context, order[left], order[right]);
+    return (uint32_t)key;
 }
 
-static void order_swap(const struct sortable *sortable, size_t left, size_t right)
+static bool same_id(uint64_t left, uint64_t right)
 {
-    uint32_t *order = sortable->elements;
-    const uint32_t moved = order[left];
-    order[left] = order[right];
-    order[right] = moved;
+    return left >> 32 == right >> 32;
 }
 
-// Writes the indices of cpus[0..count-1] into `order`, sorted by comes_before.
-static void sort_by_apic_id(const struct cpu *cpus, size_t count, uint32_t *order)
+static bool key_before(const void *left, const void *right)
 {
-    const struct sortable sortable = {order, cpus, order_before, order_swap};
+    return *(const uint64_t *)left < *(const uint64_t *)right;
+}
 
+static void sort_by_apic_id(const struct cpu *cpus, size_t count, uint64_t *keys)
+{
     for (size_t i = 0; i < count; i++)
-        order[i] = (uint32_t)i;
-    sort(&sortable, count);
+        keys[i] = key_of(cpus[i].apic_id, i);
+    sort(keys, count, sizeof keys[0], key_before);
 }
 
 // Keeps the first entry of each APIC ID, in MADT order.
-static void drop_repeats(uint32_t *scratch, const struct problems *problems,
+static void drop_repeats(uint64_t *keys, const struct problems *problems,
                          struct inventory *inventory)
 {
     struct cpu *cpus = inventory->cpus;
     uint32_t read = inventory->enabled;
     uint32_t first_repeated = 0;
-    sort_by_apic_id(cpus, read, scratch);
+    sort_by_apic_id(cpus, read, keys);
     for (size_t i = 1; i < read; i++) {
-        if (cpus[scratch[i]].apic_id != cpus[scratch[i - 1]].apic_id)
+        if (!same_id(keys[i], keys[i - 1]))
             continue;
-        cpus[scratch[i]].listing = CPU_DISABLED; // the mark of a repeat, until the loop below
+        struct cpu *repeat = &cpus[place_of(keys[i])];
+        repeat->listing = CPU_DISABLED; // the mark of a repeat, until the loop below
         if (inventory->duplicate++ == 0)
-            first_repeated = cpus[scratch[i]].apic_id;
+            first_repeated = repeat->apic_id;
     }
     if (inventory->duplicate == 0)
         return;
@@ -326,7 +323,7 @@ static void place_bsp(uint32_t bsp_apic_id, const struct problems *problems,
     cpus[0] = bsp;
 }
 
-static void append_disabled(const struct acpi_table *madt, uint32_t *scratch,
+static void append_disabled(const struct acpi_table *madt, uint64_t *keys,
                             struct inventory *inventory)
 {
     struct cpu *cpus = inventory->cpus;
@@ -338,9 +335,9 @@ static void append_disabled(const struct acpi_table *madt, uint32_t *scratch,
             inventory->cpus[inventory->count++] = entry.cpu;
     }
     inventory->disabled = (uint32_t)(inventory->count - inventory->enabled);
-    sort_by_apic_id(cpus, inventory->count, scratch);
+    sort_by_apic_id(cpus, inventory->count, keys);
     for (size_t i = 1; i < inventory->count; i++)
-        cpus[scratch[i]].repeated = cpus[scratch[i]].apic_id == cpus[scratch[i - 1]].apic_id;
+        cpus[place_of(keys[i])].repeated = same_id(keys[i], keys[i - 1]);
 }
 
 size_t inventory_capacity(const struct acpi_table *madt)
@@ -357,7 +354,7 @@ size_t inventory_capacity(const struct acpi_table *madt)
     return capacity;
 }
 
-enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, uint32_t *scratch,
+enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, uint64_t *keys,
                            const struct problems *problems, struct inventory *inventory)
 {
     *inventory = (struct inventory){
@@ -380,9 +377,9 @@ enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, 
 
     read_header(madt, problems, inventory);
     collect_enabled(madt, problems, inventory);
-    drop_repeats(scratch, problems, inventory);
+    drop_repeats(keys, problems, inventory);
     place_bsp(bsp_apic_id, problems, inventory);
-    append_disabled(madt, scratch, inventory);
+    append_disabled(madt, keys, inventory);
     return inventory->truncated ? STATUS_TRUNCATED : STATUS_OK;
 }
 

@@ -119,7 +119,7 @@ static enum status read_table(const struct firmware *firmware, const struct acpi
 {
     const size_t capacity = inventory_capacity(madt) + INJECTIONS_MAX;
     const size_t bytes =
-        capacity * (sizeof(struct cpu) + sizeof(uint32_t)) + inject_madt_bytes(madt);
+        capacity * (sizeof(struct cpu) + sizeof(uint64_t)) + inject_madt_bytes(madt);
     struct inventory *inventory = &machine->inventory;
     struct acpi_table edited;
 
@@ -131,12 +131,12 @@ static enum status read_table(const struct firmware *firmware, const struct acpi
                        "no memory below 4 GiB for the list of processors");
         return STATUS_NO_SPACE;
     }
-    uint32_t *scratch = (uint32_t *)(void *)(inventory->cpus + capacity);
-    uint8_t *copy = (uint8_t *)(scratch + capacity);
+    uint64_t *keys = (uint64_t *)(void *)(inventory->cpus + capacity);
+    uint8_t *copy = (uint8_t *)(keys + capacity);
     // A table that is cut short is refused: half of a machine is no machine to account for.
-    enum status status = inventory_read(madt, machine->bsp_apic_id, scratch, of_table, inventory);
+    enum status status = inventory_read(madt, machine->bsp_apic_id, keys, of_table, inventory);
     if (status == STATUS_OK && inject_edit_madt(madt, inventory, options, copy, &edited))
-        status = inventory_read(&edited, machine->bsp_apic_id, scratch, of_table, inventory);
+        status = inventory_read(&edited, machine->bsp_apic_id, keys, of_table, inventory);
     return status;
 }
 

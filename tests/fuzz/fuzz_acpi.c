@@ -105,14 +105,14 @@ static void read_inventory(const struct acpi_table *madt, uint32_t bsp_apic_id)
     struct problems problems = {tell, &told};
     struct inventory inventory = {.capacity = inventory_capacity(madt)};
     inventory.cpus = calloc(inventory.capacity, sizeof *inventory.cpus);
-    uint32_t *scratch = calloc(inventory.capacity, sizeof *scratch);
-    require(inventory.cpus != NULL && scratch != NULL);
-    enum status status = inventory_read(madt, bsp_apic_id, scratch, &problems, &inventory);
+    uint64_t *keys = calloc(inventory.capacity, sizeof *keys);
+    require(inventory.cpus != NULL && keys != NULL);
+    enum status status = inventory_read(madt, bsp_apic_id, keys, &problems, &inventory);
     if (status == STATUS_INVALID)
         require(told.errors == 1 && inventory.count == 0);
     else
         check_inventory(&inventory, status, bsp_apic_id, &told);
-    free(scratch);
+    free(keys);
     free(inventory.cpus);
 }
 

@@ -209,7 +209,7 @@ static void test_lost_sipi_goes_round(void **state)
 
 static uint8_t madt[44 + CPUS * 8];
 static struct cpu cpus[CPUS + 2 * INJECTIONS_MAX];
-static uint32_t scratch[CPUS + 2 * INJECTIONS_MAX];
+static uint64_t keys[CPUS + 2 * INJECTIONS_MAX];
 
 static struct acpi_table make_madt(void)
 {
@@ -229,7 +229,7 @@ static struct inventory read_inventory(const struct acpi_table *table)
 {
     const struct problems nobody = {problems_ignore, NULL};
     struct inventory inventory = {.cpus = cpus, .capacity = sizeof cpus / sizeof cpus[0]};
-    assert_int_equal(inventory_read(table, 0, scratch, &nobody, &inventory), STATUS_OK);
+    assert_int_equal(inventory_read(table, 0, keys, &nobody, &inventory), STATUS_OK);
     assert_true(inventory.checksum_ok);
     return inventory;
 }
