@@ -8,11 +8,11 @@
 #include <stdint.h>
 
 #include "injection.h"
+#include "log_level.h"
 
 enum wake_strategy { WAKE_PARALLEL, WAKE_ONE_BY_ONE, WAKE_BROADCAST, WAKE_FIRMWARE };
 enum apic_choice { APIC_AUTO, APIC_X2APIC, APIC_XAPIC };
 enum serial_choice { SERIAL_AUTO, SERIAL_OFF, SERIAL_PORT };
-enum log_level { LOG_NORMAL, LOG_QUIET, LOG_DEBUG };
 enum compare_choice { COMPARE_NONE, COMPARE_FIRMWARE };
 enum bench_choice { BENCH_NONE, BENCH_NULL, BENCH_NULL_LONG };
 enum sweep_key { SWEEP_INIT_US, SWEEP_SIPI_US, SWEEP_SIPIS, SWEEP_WAKE };
