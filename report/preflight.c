@@ -1,7 +1,10 @@
+// The page before the wake. Surprise: nothing here looks at the machine; whatever is said was
+// gathered before, so it can be said again.
+
 #include "preflight.h"
 
-#include "apic.h"
 #include "control.h"
+#include "lapic.h"
 
 #define LOW_PAGES_FEW 8u // firmware's own resume vectors and option ROMs want some, too
 #define REACHABLE     0x100000000ull
@@ -79,7 +82,8 @@ static void say_processors(struct console *console, const struct machine *machin
                 processor->family, machine->platform.microcode, processor->phys_bits);
     say(console, "hypervisor", "%s%s", processor->hypervisor[0] ? processor->hypervisor : "none",
         "");
-    say(console, "APIC", "%s now, %s in the run", x2apic ? "x2apic" : "xapic", plan->apic->name);
+    say(console, "APIC", "%s now, %s in the run", x2apic ? "x2apic" : "xapic",
+        smp_apic_word(plan->apic_mode));
     if (machine->platform.apic_locked)
         say(console, "", "%s%s", "locked: x2APIC mode cannot be left", "");
     if (machine->dmar_x2apic_opt_out)

@@ -4,20 +4,21 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "verdict.h"
+#include "advice.h"
+#include "smp.h"
 
 int main(int count, char **words)
 {
     const int markdown = count > 1 && strcmp(words[1], "--markdown") == 0;
     int found = 0;
 
-    for (enum cause cause = CAUSE_NEVER_FETCHED; cause < CAUSE_COUNT; cause++) {
+    for (enum smp_cause cause = SMP_CAUSE_NONE + 1; cause < SMP_CAUSES; cause++) {
+        const char *word = smp_cause_word(cause), *story = smp_cause_story(cause);
+        const char *advice = cause_advice(cause);
         if (markdown)
-            printf("| `%s` | %s | %s |\n", cause_word(cause), cause_story(cause),
-                   cause_advice(cause));
-        else if (count < 2 || strcmp(words[1], cause_word(cause)) == 0)
-            printf("%s: %s.\n  Look next: %s\n", cause_word(cause), cause_story(cause),
-                   cause_advice(cause));
+            printf("| `%s` | %s | %s |\n", word, story, advice);
+        else if (count < 2 || strcmp(words[1], word) == 0)
+            printf("%s: %s.\n  Look next: %s\n", word, story, advice);
         else
             continue;
         found = 1;
