@@ -34,7 +34,7 @@
 //         return;                                         // problems has said why
 //     smp_start(smp, &plan);
 //     smp_wake(smp, &round);                              // interrupts off
-//     smp_take_turns(smp, 100000);                        // now each runs hello()
+//     smp_take_turns(smp);                                // now each runs hello()
 //     smp_close_turns(smp);
 //     for (uint32_t slot = 1; slot < n; slot++) {
 //         struct smp_account account = smp_examine(smp, slot);
@@ -146,7 +146,7 @@ struct smp_host {
     void *context;
     // On each AP, one AP after another, in its turn: the caller's function. Interrupts are off, the
     // stack has SMP_STACK_BYTES, no FPU or SSE is set up. False: it did not do what it was to do,
-    // and is not counted. It should return within the time that smp_take_turns gives it.
+    // and is not counted. It should return within the plan's turn_us.
     bool (*run)(void *context, const struct smp_self *self);
     // On the caller's processor, inside smp_wake: false withholds the message; `command` may be
     // changed.
@@ -253,13 +253,14 @@ struct smp_plan {
     uint32_t sipis;         // STARTUPs of a sequence: SMP_SIPIS_AUTO or 1..4
     uint32_t timeout_us;    // after the last STARTUP; not 0
     uint32_t retries;       // further sequences for those who are missing
+    uint32_t turn_us;       // for the caller's function on one AP
 };
 
 // SDM vol. 3A, "MP Initialization Protocol Algorithm for MP Systems": 10 ms between INIT and
 // STARTUP.
 #define SMP_INIT_MANUAL_US 10000u
 
-// 10 ms, STARTUP, 200 us, STARTUP, 100 ms; no retry.
+// 10 ms, STARTUP, 200 us, STARTUP, 100 ms; no retry; 100 ms for a turn.
 struct smp_plan smp_plan_by_the_manual(enum smp_strategy strategy);
 
 // The longest that smp_wake can take, in microseconds, for `count` processors, if no AP ever
@@ -302,9 +303,9 @@ void smp_wake(struct smp *smp, struct smp_round *round);
 #define SMP_TURNS 2u
 
 // Lets every AP that has arrived and has not run the caller's function yet run it, one after
-// another in the order of slots. Who takes longer than `turn_us` loses its turn. Returns how many
-// ran it.
-uint32_t smp_take_turns(struct smp *smp, uint64_t turn_us);
+// another in the order of slots. Who takes longer than the plan's turn_us loses its turn. Returns
+// how many ran it.
+uint32_t smp_take_turns(struct smp *smp);
 
 // Every AP that still waits for its turn halts. No turn afterwards.
 void smp_close_turns(struct smp *smp);
@@ -330,7 +331,7 @@ void smp_seal(struct smp *smp);
 void smp_begin_round(struct smp *smp);
 void smp_end_round(struct smp *smp, uint64_t start, struct smp_round *round);
 uint32_t smp_open_turns(struct smp *smp);
-uint32_t smp_follow_turns(struct smp *smp, uint32_t first, uint64_t turn_us);
+uint32_t smp_follow_turns(struct smp *smp, uint32_t first);
 
 // On an AP that somebody else has started and wants back, on whatever stack and tables: checks in,
 // and runs the caller's function in its turn. They return; an AP with no slot does nothing.

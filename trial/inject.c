@@ -1,9 +1,10 @@
-// Committing faults. The mirror of verdict.c: each fault here has one right cause there, and a test
-// for each pair. Surprise: an injected fault must not be caught by the proofs, so it comes after
-// them.
+// Committing faults. The mirror of the engine's verdict: each fault here has one right cause there,
+// and a test for each pair. Surprise: an injected fault must not be caught by the proofs, so it
+// comes after them.
 
 #include "inject.h"
 
+#include "lapic.h"
 #include "line.h"
 #include "mem.h"
 #include "option_faults.h"
@@ -16,15 +17,6 @@
 #define X2APIC_BYTES     16u
 #define ENABLED          1u
 #define XAPIC_ID_MAX     0xfeu
-
-bool inject_has(const struct options *options, enum fault_kind kind)
-{
-    for (size_t i = 0; i < options->inject_count; i++) {
-        if (options->inject[i].kind == kind)
-            return true;
-    }
-    return false;
-}
 
 static bool is_of_madt(enum fault_kind kind)
 {
@@ -43,42 +35,65 @@ static bool is_of_messages(enum fault_kind kind)
            kind == FAULT_BAD_VECTOR;
 }
 
-// The slot that a fault is for; 0 if that CPU is not woken. Without a CPU it is the last one.
-static uint32_t slot_of(const struct injection *injection, const struct plan *plan)
+bool inject_has(const struct injector *injector, enum fault_kind kind)
 {
-    if (injection->cpu == FAULT_ANY_CPU)
-        return (uint32_t)plan->want;
-    for (uint32_t slot = 1; slot <= plan->want; slot++) {
-        if (plan->lcpus[slot].cpu == injection->cpu)
+    for (size_t i = 0; i < injector->count; i++) {
+        if (injector->faults[i].kind == kind)
+            return true;
+    }
+    return false;
+}
+
+// Is this fault for the AP in this slot? Without a CPU it is for the last one.
+static bool is_for(const struct injector *injector, const struct injection *fault, uint32_t slot)
+{
+    return fault->cpu == FAULT_ANY_CPU ? slot == injector->plan->want
+                                       : fault->cpu == injector->plan->cpus[slot].cpu;
+}
+
+static bool slot_has(const struct injector *injector, uint32_t slot, enum fault_kind kind)
+{
+    for (size_t i = 0; i < injector->count; i++) {
+        const struct injection *fault = &injector->faults[i];
+        if (fault->kind == kind && is_for(injector, fault, slot))
+            return true;
+    }
+    return false;
+}
+
+// The slot that a fault is for; 0 if that CPU is not woken.
+static uint32_t slot_of(const struct injector *injector, const struct injection *fault)
+{
+    for (uint32_t slot = (uint32_t)injector->plan->want; slot >= 1; slot--) {
+        if (is_for(injector, fault, slot))
             return slot;
     }
     return 0;
 }
 
-static const char *refusal(const struct injection *injection, const struct plan *plan)
+static const char *refusal(const struct injector *injector, const struct injection *fault)
 {
-    if (plan->wake == WAKE_BROADCAST && is_of_messages(injection->kind))
+    if (injector->plan->messages.strategy == SMP_BROADCAST && is_of_messages(fault->kind))
         return "cannot be injected with wake=broadcast: one message reaches everybody; use "
                "parallel";
-    if (!is_of_machine(injection->kind) && slot_of(injection, plan) == 0)
+    if (!is_of_machine(fault->kind) && slot_of(injector, fault) == 0)
         return "is for a CPU that is not woken in this run";
     return NULL;
 }
 
-enum status inject_check(const struct options *options, const struct plan *plan,
-                         const struct problems *problems)
+enum status inject_check(const struct injector *injector, const struct problems *problems)
 {
     enum status status = STATUS_OK;
     char buffer[LINE_BYTES];
     struct line line;
 
-    for (size_t i = 0; i < options->inject_count; i++) {
-        const struct injection *injection = &options->inject[i];
-        const char *wrong = refusal(injection, plan);
+    for (size_t i = 0; i < injector->count; i++) {
+        const struct injection *fault = &injector->faults[i];
+        const char *wrong = refusal(injector, fault);
         line_start(&line, buffer, sizeof buffer);
-        line_add_text(&line, fault_word(injection->kind));
-        if (injection->cpu != FAULT_ANY_CPU)
-            line_add_format(&line, ":%u", (uint64_t)injection->cpu);
+        line_add_text(&line, fault_word(fault->kind));
+        if (fault->cpu != FAULT_ANY_CPU)
+            line_add_format(&line, ":%u", (uint64_t)fault->cpu);
         line_add_format(&line, " %s",
                         wrong ? wrong : "IS INJECTED ON PURPOSE: this run is a trial");
         problems->tell(problems->context, wrong ? SEVERITY_ERROR : SEVERITY_WARNING, "inject",
@@ -194,80 +209,124 @@ bool inject_edit_madt(const struct acpi_table *madt, const struct inventory *inv
 
 // ---- the APs ----
 
-static uint8_t code_of(enum fault_kind kind)
+// What the engine calls those that an AP commits by itself, and the page's.
+static bool find_defect(enum fault_kind kind, enum smp_defect *defect)
 {
-    switch (kind) {
-    case FAULT_HANG_PROTECTED:
-        return INJECT_HANG_PROTECTED;
-    case FAULT_UD_PROTECTED:
-        return INJECT_UD_PROTECTED;
-    case FAULT_HANG_LONG:
-        return INJECT_HANG_LONG;
-    case FAULT_UD_LONG:
-        return INJECT_UD_LONG;
-    case FAULT_HANG_C:
-        return INJECT_HANG_C;
-    case FAULT_UD_C:
-        return INJECT_UD_C;
-    case FAULT_LATE:
-        return INJECT_LATE;
-    case FAULT_MUTE:
-        return INJECT_MUTE;
-    case FAULT_UD_IDLE:
-        return INJECT_UD_IDLE;
-    default:
-        return INJECT_NONE;
-    }
-}
+    static const struct {
+        enum fault_kind kind;
+        enum smp_defect defect;
+    } known[] = {
+        {FAULT_HANG_REAL, SMP_HANG_IN_REAL}, {FAULT_HANG_PROTECTED, SMP_HANG_IN_PROTECTED},
+        {FAULT_HANG_LONG, SMP_HANG_IN_LONG}, {FAULT_HANG_C, SMP_HANG_IN_C},
+        {FAULT_UD_REAL, SMP_UD_IN_REAL},     {FAULT_UD_PROTECTED, SMP_UD_IN_PROTECTED},
+        {FAULT_UD_LONG, SMP_UD_IN_LONG},     {FAULT_UD_C, SMP_UD_IN_C},
+        {FAULT_UD_IDLE, SMP_UD_WHEN_DONE},   {FAULT_LATE, SMP_LATE},
+        {FAULT_BAD_STACK, SMP_BAD_STACK},    {FAULT_BAD_ENTRY, SMP_BAD_ENTRY},
+        {FAULT_BAD_CR3, SMP_BAD_CR3},        {FAULT_WRONG_ID, SMP_WRONG_ID},
+        {FAULT_BAD_COPY, SMP_BAD_PAGE},
+    };
 
-static void arm_one(enum fault_kind kind, uint32_t slot, const struct arena *arena, uint32_t pml4)
-{
-    struct lcpu *lcpu = &arena_lcpu(arena, slot)->lcpu;
-
-    if (code_of(kind) != INJECT_NONE)
-        lcpu->inject = code_of(kind);
-    if (kind == FAULT_BAD_STACK)
-        lcpu->stack = arena_stack(arena, slot) - GUARD_BYTES / 2; // in the guard page
-    if (kind == FAULT_BAD_ENTRY)
-        lcpu->entry = 0;       // the null page
-    if (kind == FAULT_BAD_CR3) // the page behind the window is empty: nothing is mapped
-        lcpu->cr3_error = (uint32_t)(arena->phys + arena->window_offset) - pml4;
-    if (kind == FAULT_WRONG_ID)
-        arena_falsify_id(arena, lcpu->apic_id);
-}
-
-void inject_arm(const struct options *options, const struct plan *plan, const struct arena *arena,
-                uint32_t pml4)
-{
-    if (plan->want == 0)
-        return;
-    for (size_t i = 0; i < options->inject_count; i++) {
-        const struct injection *injection = &options->inject[i];
-        const uint32_t slot = slot_of(injection, plan);
-        if (is_of_machine(injection->kind) || slot == 0)
-            continue;
-        if (injection->kind == FAULT_LOST_SIPI && injection->cpu == FAULT_ANY_CPU) {
-            arena_account(arena, 0)->faults |= 1u << FAULT_LOST_SIPI; // the BSP's: each in turn
-            continue;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (known[i].kind == kind) {
+            *defect = known[i].defect;
+            return true;
         }
-        // The page is everybody's: that it is damaged stands in the BSP's account.
-        arena_account(arena, injection->kind == FAULT_BAD_COPY ? 0 : slot)->faults |=
-            1u << injection->kind;
-        arm_one(injection->kind, slot, arena, pml4);
+    }
+    return false;
+}
+
+void inject_arm(struct smp *smp, const struct injector *injector)
+{
+    for (size_t i = 0; i < injector->count; i++) {
+        const struct injection *fault = &injector->faults[i];
+        const uint32_t slot = slot_of(injector, fault);
+        enum smp_defect defect;
+        if (slot != 0 && find_defect(fault->kind, &defect))
+            smp_break(smp, slot, defect);
     }
 }
 
-bool inject_message(uint32_t faults, uint32_t try, uint32_t decoy_page, uint32_t *command)
+bool inject_is_mute(const struct injector *injector, uint32_t slot)
 {
-    const uint32_t delivery = *command & ICR_DELIVERY_MASK;
-    const bool no_sipi =
-        fault_is_set(faults, FAULT_NO_SIPI) || fault_is_set(faults, FAULT_LOST_SIPI);
+    return slot_has(injector, slot, FAULT_MUTE);
+}
 
-    if (try == 1 && delivery == ICR_DELIVERY_INIT && fault_is_set(faults, FAULT_NO_INIT))
+// ---- the messages ----
+
+bool inject_has_messages(const struct injector *injector)
+{
+    for (size_t i = 0; i < injector->count; i++) {
+        if (is_of_messages(injector->faults[i].kind))
+            return true;
+    }
+    return false;
+}
+
+// Is this fault for this message? A lost STARTUP without a CPU goes round, from AP to AP.
+static bool is_for_message(const struct injector *injector, const struct injection *fault,
+                           const struct smp_message *message)
+{
+    if (fault->kind == FAULT_LOST_SIPI && fault->cpu == FAULT_ANY_CPU)
+        return message->slot == (message->round - 1) % (uint32_t)injector->plan->want + 1;
+    return is_for(injector, fault, message->slot);
+}
+
+// The first try of a round alone: a further one is to make up for it.
+static bool is_withheld(enum fault_kind kind, uint32_t delivery, uint32_t try)
+{
+    if (try > 1 || kind == FAULT_BAD_VECTOR)
         return false;
-    if (try == 1 && delivery == ICR_DELIVERY_STARTUP && no_sipi)
-        return false;
-    if (delivery == ICR_DELIVERY_STARTUP && fault_is_set(faults, FAULT_BAD_VECTOR))
-        *command = (*command & ~ICR_VECTOR(0xff)) | ICR_VECTOR(decoy_page / PAGE_BYTES);
+    return delivery == (kind == FAULT_NO_INIT ? ICR_DELIVERY_INIT : ICR_DELIVERY_STARTUP);
+}
+
+bool inject_filter(void *context, struct smp_message *message)
+{
+    const struct injector *injector = context;
+    const uint32_t delivery = message->command & ICR_DELIVERY_MASK;
+
+    if (message->slot == 0) // what reaches everybody can be withheld from nobody
+        return true;
+    for (size_t i = 0; i < injector->count; i++) {
+        const struct injection *fault = &injector->faults[i];
+        if (!is_of_messages(fault->kind) || !is_for_message(injector, fault, message))
+            continue;
+        if (is_withheld(fault->kind, delivery, message->try))
+            return false;
+        if (fault->kind == FAULT_BAD_VECTOR && delivery == ICR_DELIVERY_STARTUP)
+            message->command = (message->command & ~ICR_VECTOR(0xff)) |
+                               ICR_VECTOR(injector->decoy_page / PAGE_BYTES);
+    }
     return true;
+}
+
+// ---- what became of them ----
+
+bool inject_silences(const struct injector *injector, uint32_t slot)
+{
+    for (size_t i = 0; i < injector->count; i++) {
+        const struct injection *fault = &injector->faults[i];
+        const bool everybodys = fault->kind == FAULT_BAD_COPY || // the page is
+                                (fault->kind == FAULT_LOST_SIPI && fault->cpu == FAULT_ANY_CPU);
+        if (everybodys || (is_of_messages(fault->kind) && is_for(injector, fault, slot)))
+            return true;
+    }
+    return false;
+}
+
+void inject_send_nmis(struct smp *smp, const struct injector *injector, uint64_t us)
+{
+    for (uint32_t slot = 1; slot <= injector->plan->want; slot++) {
+        if (!slot_has(injector, slot, FAULT_NMI) || !smp_examine(smp, slot).arrived)
+            continue;
+        (void)smp_send(smp, slot, ICR_NMI);
+        (void)smp_await_fault(smp, slot, us);
+    }
+}
+
+void inject_await_idle_faults(const struct smp *smp, const struct injector *injector, uint64_t us)
+{
+    for (uint32_t slot = 1; slot <= injector->plan->want; slot++) {
+        if (slot_has(injector, slot, FAULT_UD_IDLE) && smp_examine(smp, slot).arrived)
+            (void)smp_await_fault(smp, slot, us);
+    }
 }

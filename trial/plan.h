@@ -11,6 +11,10 @@
 #include "smp.h"
 #include "status.h"
 
+// An AP's turn to greet: its line at the slowest rate, twice over: 2 * 80 characters * 10 bits / 1200
+// baud, rounded up.
+#define GREETING_US 2000000u
+
 struct plan {
     struct smp_plan messages;
     enum smp_apic_mode apic_mode;

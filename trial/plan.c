@@ -1,13 +1,24 @@
-// Deciding what will be sent to whom. Every rule that came from a manual or from another's bug
-// stands here, in one line each, and nowhere in the code that sends.
+// Deciding, before anything is sent: may this machine's processors be woken at all, which of them,
+// in which mode of the local APIC, with which delays. Which machine or wish wants what stands here;
+// how long a sender waits while others still arrive is the engine's (smp/). Surprise: one refusal
+// does not hide the next, so that one run tells everything that is wrong.
 
 #include "plan.h"
 
+#include "control.h"
+#include "lapic.h"
 #include "line.h"
 
 // Processors since the P6, K8 and the first Hygon are ready at once; 0 us has been seen to hang on
 // some.
 #define INIT_MODERN_US 10u
+
+// What an option holds is what the engine is given.
+_Static_assert((int)WAKE_PARALLEL == (int)SMP_PARALLEL &&
+                   (int)WAKE_ONE_BY_ONE == (int)SMP_ONE_BY_ONE &&
+                   (int)WAKE_BROADCAST == (int)SMP_BROADCAST &&
+                   (int)WAKE_FIRMWARE == (int)SMP_FIRMWARE && SIPIS_AUTO == SMP_SIPIS_AUTO,
+               "options and engine count alike");
 
 static void tell(const struct problems *problems, enum severity severity, const char *what,
                  const struct line *line)
@@ -34,10 +45,10 @@ static bool init_is_quick(const struct processor *processor)
 static bool all_fit_xapic(const struct machine *machine)
 {
     const struct inventory *inventory = &machine->inventory;
-    bool fit = apic_xapic.can_address(machine->bsp_apic_id);
+    bool fit = smp_can_address(SMP_XAPIC, machine->bsp_apic_id);
 
     for (size_t cpu = 0; cpu < inventory->enabled && fit; cpu++)
-        fit = apic_xapic.can_address(inventory->cpus[cpu].apic_id);
+        fit = smp_can_address(SMP_XAPIC, inventory->cpus[cpu].apic_id);
     return fit;
 }
 
@@ -54,7 +65,7 @@ static bool is_x2apic_better(const struct machine *machine, const struct options
 }
 
 static enum status choose_apic(const struct machine *machine, const struct options *options,
-                               const struct problems *problems, const struct apic_operations **apic)
+                               const struct problems *problems, enum smp_apic_mode *mode)
 {
     const bool on = machine->apic_base & APIC_BASE_EXTD;
     char buffer[LINE_BYTES];
@@ -63,10 +74,10 @@ static enum status choose_apic(const struct machine *machine, const struct optio
     line_start(&line, buffer, sizeof buffer);
     switch (options->apic) {
     case APIC_AUTO:
-        *apic = is_x2apic_better(machine, options) ? &apic_x2apic : &apic_xapic;
+        *mode = is_x2apic_better(machine, options) ? SMP_X2APIC : SMP_XAPIC;
         return STATUS_OK;
     case APIC_X2APIC:
-        *apic = &apic_x2apic;
+        *mode = SMP_X2APIC;
         if (on || (machine->processor.x2apic && options->exit == ANSWER_YES))
             return STATUS_OK;
         if (machine->processor.x2apic) {
@@ -79,7 +90,7 @@ static enum status choose_apic(const struct machine *machine, const struct optio
                              "use apic=auto");
         break;
     case APIC_XAPIC:
-        *apic = &apic_xapic;
+        *mode = SMP_XAPIC;
         if (!on)
             return STATUS_OK;
         line_add_format(&line,
@@ -126,23 +137,23 @@ static enum status choose_cpus(const struct machine *machine, const struct optio
     char buffer[LINE_BYTES];
     struct line line;
 
-    plan->lcpus[0] = (struct lcpu_plan){.cpu = 0, .apic_id = machine->bsp_apic_id};
+    plan->cpus[0] = (struct smp_cpu){.cpu = 0, .apic_id = machine->bsp_apic_id};
     for (uint32_t cpu = 1; cpu < inventory->enabled; cpu++) {
         if (!options_cpu_wanted(options, cpu))
             continue;
         const uint32_t apic_id = inventory->cpus[cpu].apic_id;
-        if (!plan->apic->can_address(apic_id)) {
+        if (!smp_can_address(plan->apic_mode, apic_id)) {
             line_start(&line, buffer, sizeof buffer);
             line_add_format(
                 &line,
                 "cpu %u apic %x cannot be addressed in %s mode; leave it out with cpus=, "
                 "or use the x2APIC",
-                (uint64_t)cpu, (uint64_t)apic_id, plan->apic->name);
+                (uint64_t)cpu, (uint64_t)apic_id, smp_apic_word(plan->apic_mode));
             tell(problems, SEVERITY_ERROR, "unreachable-id", &line);
             status = STATUS_UNSUPPORTED;
             continue;
         }
-        plan->lcpus[++plan->want] = (struct lcpu_plan){.cpu = cpu, .apic_id = apic_id};
+        plan->cpus[++plan->want] = (struct smp_cpu){.cpu = cpu, .apic_id = apic_id};
     }
     return status;
 }
@@ -256,54 +267,63 @@ static enum status check_firmware_wake(const struct options *options,
     return STATUS_INVALID;
 }
 
-void plan_set_times(const struct machine *machine, const struct options *options, struct plan *plan)
+// A retry is for whoever needed longer: it is never quicker than the manual.
+static uint32_t at_least_the_manuals(uint32_t init_us)
 {
-    const bool quick = init_is_quick(&machine->processor);
+    return init_us > SMP_INIT_MANUAL_US ? init_us : SMP_INIT_MANUAL_US;
+}
 
-    plan->wake = options->wake;
-    plan->init_us = plan->init_retry_us = options->init_us;
-    plan->sipi_us = options->sipi_us;
-    plan->sipis = options->sipis;
-    plan->timeout_us = options->timeout_us;
-    plan->retries = options->retries;
-    plan->rounds = options->rounds;
-    if (options->init_us == INIT_US_AUTO) {
-        plan->init_us = quick ? INIT_MODERN_US : PLAN_INIT_MANUAL_US;
-        plan->init_retry_us = PLAN_INIT_MANUAL_US;
-    } else if (plan->init_retry_us < PLAN_INIT_MANUAL_US) {
-        plan->init_retry_us = PLAN_INIT_MANUAL_US; // a retry is for whoever needed longer
-    }
+struct smp_plan plan_messages(const struct machine *machine, const struct options *options)
+{
+    const bool asked = options->init_us != INIT_US_AUTO;
+    const uint32_t init_us = asked                                ? options->init_us
+                             : init_is_quick(&machine->processor) ? INIT_MODERN_US
+                                                                  : SMP_INIT_MANUAL_US;
+
+    return (struct smp_plan){
+        .strategy = (enum smp_strategy)options->wake,
+        .init_us = init_us,
+        .init_retry_us = at_least_the_manuals(init_us),
+        .sipi_us = options->sipi_us,
+        .sipis = options->sipis,
+        .timeout_us = options->timeout_us,
+        .retries = options->retries,
+        .turn_us = GREETING_US,
+    };
+}
+
+struct smp_features plan_features(const struct machine *machine)
+{
+    const struct processor *processor = &machine->processor;
+
+    return (struct smp_features){
+        .phys_bits = processor->phys_bits,
+        .id_leaf = processor->id_leaf,
+        .five_levels = machine->cr4 & CR4_LA57,
+        .gib_pages = processor->gib_pages,
+        .no_execute = processor->no_execute,
+        .machine_check = processor->mce,
+        .misc_enable = processor->vendor == VENDOR_INTEL && processor->family >= 6,
+    };
 }
 
 enum status plan_make(const struct machine *machine, const struct options *options,
-                      const struct problems *problems, struct lcpu_plan *lcpus, struct plan *plan)
+                      const struct problems *problems, struct smp_cpu *cpus, struct plan *plan)
 {
-    *plan = (struct plan){.lcpus = lcpus};
-    plan_set_times(machine, options, plan);
-
+    *plan = (struct plan){
+        .messages = plan_messages(machine, options),
+        .rounds = options->rounds,
+        .cpus = cpus,
+    };
     warn_of_mailbox(machine, problems);
     const enum status flag = check_bsp_flag(machine, options, problems);
     const enum status stack = check_shadow_stack(machine, options, problems);
-    const enum status apic = choose_apic(machine, options, problems, &plan->apic);
-    const enum status cpus = choose_cpus(machine, options, problems, plan);
+    const enum status mode = choose_apic(machine, options, problems, &plan->apic_mode);
+    const enum status chosen = choose_cpus(machine, options, problems, plan);
     const enum status wake = check_firmware_wake(options, problems);
     return wake != STATUS_OK    ? wake
            : flag != STATUS_OK  ? flag
            : stack != STATUS_OK ? stack
-           : apic != STATUS_OK  ? apic
-                                : cpus;
-}
-
-uint64_t plan_round_bound_us(const struct plan *plan)
-{
-    const uint64_t sipis = plan->sipis == SIPIS_AUTO ? 2 : plan->sipis;
-    const uint64_t between = // with auto the wait goes on while APs come, half the time-out at most
-        plan->sipis == SIPIS_AUTO ? plan->timeout_us / 2 : sipis * (uint64_t)plan->sipi_us;
-    const uint64_t longest_init =
-        plan->init_us > plan->init_retry_us ? plan->init_us : plan->init_retry_us;
-    const uint64_t sequence = longest_init + between + plan->timeout_us;
-    const uint64_t in_turn = plan->wake == WAKE_ONE_BY_ONE ? plan->want : 1;
-    const uint64_t sending = // a stuck xAPIC lets each message wait
-        plan->apic == &apic_xapic ? (1 + sipis) * plan->want * APIC_IDLE_US : 0;
-    return (sequence * in_turn + sending) * (plan->retries + 1u);
+           : mode != STATUS_OK  ? mode
+                                : chosen;
 }

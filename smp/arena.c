@@ -1,7 +1,7 @@
 // Laying out and filling the memory that processors own. No decision, no message, no instruction of
 // the machine: the host's tests run the same lines.
 
-#include "lcpu.h"
+#include "arena.h"
 
 #include "fault.h"
 #include "gate.h"
@@ -27,18 +27,20 @@ static size_t round_to_page(size_t bytes)
     return (bytes + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);
 }
 
-void arena_plan(size_t count, size_t tables_pages, struct arena *arena)
+void arena_plan(size_t engine_bytes, size_t count, size_t tables_pages, struct arena *arena)
 {
     size_t entries = 1;
     while (entries < count)
         entries *= 2;
 
     *arena = (struct arena){.count = count, .table_entries = entries, .tables_pages = tables_pages};
-    arena->table_offset = PAGE_BYTES; // rally and IDT share the first page
+    arena->rally_offset = round_to_page(engine_bytes);
+    arena->table_offset = arena->rally_offset + PAGE_BYTES; // rally and IDTs share a page
     arena->pages_offset = arena->table_offset + round_to_page(entries * sizeof(struct lcpu_id));
     arena->stacks_offset = arena->pages_offset + count * sizeof(struct lcpu_page);
-    arena->accounts_offset = arena->stacks_offset + count * (GUARD_BYTES + STACK_BYTES);
-    arena->window_offset = arena->accounts_offset + round_to_page(count * sizeof(struct account));
+    arena->books_offset = arena->stacks_offset + count * (GUARD_BYTES + SMP_STACK_BYTES);
+    arena->lists_offset = arena->books_offset + count * sizeof(struct book);
+    arena->window_offset = round_to_page(arena->lists_offset + 2 * count * sizeof(uint32_t));
     arena->tables_offset = arena->window_offset + PAGE_BYTES;
     arena->bytes = arena->tables_offset + tables_pages * PAGE_BYTES;
 }
@@ -60,7 +62,7 @@ static uint32_t interrupt_stack(uint32_t vector)
 }
 
 // Every vector to its own stub, or all to `park` if that is not 0.
-static void prepare_idts(struct gate *idt, uint64_t park)
+static void fill_idts(struct gate *idt, uint64_t park)
 {
     for (uint32_t i = 0; i < 2 * VECTORS; i++) {
         const uint32_t vector = i % VECTORS;
@@ -70,10 +72,15 @@ static void prepare_idts(struct gate *idt, uint64_t park)
     }
 }
 
-static void prepare_descriptors(struct lcpu_page *page, const struct gate *idt)
+// All addresses are the processor's own: physical.
+static void fill_descriptors(const struct arena *arena, size_t slot)
 {
-    const uint64_t task = (uintptr_t)&page->task;
+    struct lcpu_page *page = arena_page(arena, slot);
+    const uint64_t phys = arena_page_phys(arena, slot);
+    const uint64_t task = phys + offsetof(struct lcpu_page, task);
     const uint64_t limit = sizeof page->task - 1;
+    const uint64_t idt = arena->phys + arena->rally_offset + sizeof(struct rally);
+    const uint16_t idt_limit = VECTORS * sizeof(struct gate) - 1;
 
     page->gdt[SELECTOR_CODE32 / 8] = DESCRIPTOR_CODE32;
     page->gdt[SELECTOR_DATA / 8] = DESCRIPTOR_DATA;
@@ -83,19 +90,21 @@ static void prepare_descriptors(struct lcpu_page *page, const struct gate *idt)
     page->gdt[SELECTOR_TSS / 8 + 1] = task >> 32;
     page->task.io_map = sizeof page->task; // beyond the limit: no I/O map
     for (uint32_t i = 0; i < INTERRUPT_STACKS; i++)
-        page->task.ist[i] = (uintptr_t)page->interrupt_stacks[i] + INTERRUPT_BYTES;
-    page->lcpu.gdtr = (struct pseudo_descriptor){sizeof page->gdt - 1, (uintptr_t)page->gdt};
-    page->lcpu.idtr = (struct pseudo_descriptor){VECTORS * sizeof *idt - 1, (uintptr_t)idt};
+        page->task.ist[i] =
+            phys + offsetof(struct lcpu_page, interrupt_stacks[i]) + INTERRUPT_BYTES;
+    page->lcpu.gdtr =
+        (struct pseudo_descriptor){sizeof page->gdt - 1, phys + offsetof(struct lcpu_page, gdt)};
+    page->lcpu.idtr = (struct pseudo_descriptor){idt_limit, idt};
     page->lcpu.early_idtr =
-        (struct pseudo_descriptor){VECTORS * sizeof *idt - 1, (uintptr_t)(idt + VECTORS)};
+        (struct pseudo_descriptor){idt_limit, idt + VECTORS * sizeof(struct gate)};
 }
 
-// The BSP runs on firmware's stack and does not need its own: its handlers report on the whole run,
-// and get it.
+// A caller that runs on slot 0's tables has a stack of its own: its handlers may report on
+// everything, and get this one.
 static void widen_interrupt_stacks(struct lcpu_page *page, uint64_t top)
 {
     for (uint32_t i = 0; i < INTERRUPT_STACKS; i++)
-        page->task.ist[i] = top - i * (STACK_BYTES / 4);
+        page->task.ist[i] = top - i * (SMP_STACK_BYTES / 4);
 }
 
 static bool id_before(const void *left, const void *right)
@@ -109,53 +118,52 @@ static void sort_table(struct lcpu_id *table, size_t count)
 }
 
 // Whose mark is no proof, since another's lands in the same byte of the page.
-static void note_shared_marks(const struct arena *arena, const struct lcpu_plan *plans)
+static void note_shared_marks(const struct arena *arena, const struct smp_cpu *cpus)
 {
     bool seen[MARK_COUNT] = {false}, shared[MARK_COUNT] = {false};
 
-    for (size_t slot = 1; slot < arena->count; slot++) { // the BSP leaves none
-        const uint32_t mark = plans[slot].apic_id & (MARK_COUNT - 1);
+    for (size_t slot = 1; slot < arena->count; slot++) { // slot 0 leaves none
+        const uint32_t mark = cpus[slot].apic_id & (MARK_COUNT - 1);
         shared[mark] = seen[mark];
         seen[mark] = true;
     }
     for (size_t slot = 1; slot < arena->count; slot++)
-        arena_account(arena, slot)->mark_shared = shared[plans[slot].apic_id & (MARK_COUNT - 1)];
+        arena_book(arena, slot)->mark_shared = shared[cpus[slot].apic_id & (MARK_COUNT - 1)];
 }
 
-void arena_prepare(const struct arena *arena, const struct lcpu_plan *plans,
-                   void (*entry)(struct lcpu *), struct console *console)
+void arena_fill(const struct arena *arena, const struct smp_cpu *cpus, uint64_t entry,
+                const struct smp_host *host)
 {
     struct rally *rally = arena_rally(arena);
     struct lcpu_id *table = arena_table(arena);
-    struct gate *idt = idt_of(arena);
 
-    memset((void *)(uintptr_t)arena->phys, 0, arena->tables_offset);
-    rally->console = console;
-    for (uint32_t i = 0; i < RALLY_UNLISTED_MAX; i++)
-        atomic_init(&rally->unlisted_ids[i], RALLY_NO_ID);
-    prepare_idts(idt, 0);
+    memset(rally, 0, arena->tables_offset - arena->rally_offset);
+    rally->host = *host;
+    for (uint32_t i = 0; i < SMP_UNLISTED_MAX; i++)
+        atomic_init(&rally->unlisted_ids[i], SMP_NO_ID);
+    fill_idts(idt_of(arena), 0);
     for (size_t slot = 0; slot < arena->count; slot++) {
-        struct lcpu_page *page = arena_lcpu(arena, slot);
-        prepare_descriptors(page, idt);
+        struct lcpu *lcpu = arena_lcpu(arena, slot);
+        const uint64_t stack_top = arena_stack_phys(arena, slot) + SMP_STACK_BYTES;
+        fill_descriptors(arena, slot);
         if (slot == 0)
-            widen_interrupt_stacks(page, arena_stack(arena, 0) + STACK_BYTES);
-        page->lcpu.index = plans[slot].cpu;
-        page->lcpu.apic_id = plans[slot].apic_id;
-        page->lcpu.entry = (uintptr_t)entry;
-        page->lcpu.stack = arena_stack(arena, slot) + STACK_BYTES;
-        page->lcpu.rally = rally;
-        arena_account(arena, slot)->cpu = plans[slot].cpu;
-        table[slot] =
-            (struct lcpu_id){.apic_id = plans[slot].apic_id, .lcpu = (uint32_t)(uintptr_t)page};
+            widen_interrupt_stacks(arena_page(arena, 0), stack_top);
+        lcpu->slot = (uint32_t)slot;
+        lcpu->cpu = cpus[slot].cpu;
+        lcpu->apic_id = cpus[slot].apic_id;
+        lcpu->entry = entry;
+        lcpu->stack = stack_top;
+        lcpu->rally = (struct rally *)(uintptr_t)(arena->phys + arena->rally_offset); // the AP's
+        table[slot] = (struct lcpu_id){cpus[slot].apic_id, (uint32_t)arena_page_phys(arena, slot)};
     }
     // Padding bears the one ID that no processor can have, and no record.
-    for (size_t entry_index = arena->count; entry_index < arena->table_entries; entry_index++)
-        table[entry_index] = (struct lcpu_id){.apic_id = UINT32_MAX, .lcpu = 0};
+    for (size_t i = arena->count; i < arena->table_entries; i++)
+        table[i] = (struct lcpu_id){.apic_id = SMP_NO_ID, .lcpu = 0};
     sort_table(table, arena->count);
-    note_shared_marks(arena, plans);
+    note_shared_marks(arena, cpus);
 }
 
-struct lcpu *arena_find(const struct arena *arena, uint32_t apic_id)
+uint32_t arena_find(const struct arena *arena, uint32_t apic_id)
 {
     const struct lcpu_id *table = arena_table(arena);
     size_t first = 0, end = arena->count;
@@ -163,20 +171,21 @@ struct lcpu *arena_find(const struct arena *arena, uint32_t apic_id)
     while (first < end) {
         const size_t middle = first + (end - first) / 2;
         if (table[middle].apic_id == apic_id)
-            return (struct lcpu *)(uintptr_t)table[middle].lcpu;
+            return (uint32_t)((table[middle].lcpu - arena_page_phys(arena, 0)) /
+                              sizeof(struct lcpu_page));
         if (table[middle].apic_id < apic_id)
             first = middle + 1;
         else
             end = middle;
     }
-    return NULL;
+    return UINT32_MAX;
 }
 
-void arena_close(const struct arena *arena, uint64_t park)
+void arena_seal(const struct arena *arena, uint64_t park)
 {
-    prepare_idts(idt_of(arena), park);
+    fill_idts(idt_of(arena), park);
     for (size_t slot = 0; slot < arena->count; slot++)
-        arena_lcpu(arena, slot)->lcpu.entry = park;
+        arena_lcpu(arena, slot)->entry = park;
 }
 
 void arena_falsify_id(const struct arena *arena, uint32_t apic_id)
