@@ -152,14 +152,14 @@ static bool has_answered(const struct smp_account *account, uint32_t rounds)
 }
 
 bool census_allows_asking(struct census_entry *entries, size_t count,
-                          const struct evidence *evidence, const struct census_excuse *excuse)
+                          const struct evidence *evidence, const struct injector *injector)
 {
     sort_entries(entries, count);
     for (uint32_t slot = 1; slot < evidence->count; slot++) {
         const struct smp_account *account = &evidence->accounts[slot];
         const struct census_entry *entry = find(entries, count, account->apic_id);
         if (entry && entry->enabled && !has_answered(account, evidence->rounds) &&
-            !(excuse->is_excused && excuse->is_excused(excuse->context, slot)))
+            !inject_silences(injector, slot))
             return false;
     }
     return true;

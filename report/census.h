@@ -8,6 +8,7 @@
 
 #include "console.h"
 #include "evidence.h"
+#include "inject.h"
 #include "machine.h"
 #include "problem.h"
 
@@ -35,15 +36,9 @@ void census_compare(struct census_entry *entries, size_t count, const struct mac
 void census_report(struct console *console, const struct census_entry *entries, size_t count,
                    const struct evidence *evidence);
 
-// APs whose silence was made on purpose, so that it says nothing about them.
-struct census_excuse {
-    bool (*is_excused)(const void *context, uint32_t slot); // NULL: there are none
-    const void *context;
-};
-
 // May firmware be asked for its processors? It waits without end for one that ignores its INIT. So
 // every AP that was to be woken, and that firmware counts and has enabled, must have answered us in
-// this run, or be excused; of others firmware knows nothing, and waits for none. Evidence of after
-// the last round. Sorts `entries`.
+// this run, or have been silenced on purpose; of others firmware knows nothing, and waits for none.
+// Evidence of after the last round. Sorts `entries`.
 bool census_allows_asking(struct census_entry *entries, size_t count,
-                          const struct evidence *evidence, const struct census_excuse *excuse);
+                          const struct evidence *evidence, const struct injector *injector);

@@ -33,7 +33,7 @@ bool hello_say(void *context, const struct smp_self *self)
     const struct hellos *hellos = context;
     struct hello *own = &hellos->of_slot[self->slot];
 
-    if (hellos->is_mute && hellos->is_mute(hellos->mute_context, self))
+    if (inject_is_mute(hellos->injector, self->slot))
         return false;
     hello_locate(self->apic_id, own);
     if (hellos->console->log == LOG_DEBUG) {

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "console.h"
+#include "inject.h"
 #include "processor.h"
 #include "smp.h"
 
@@ -21,10 +22,8 @@ struct hello {
 // The context of hello_say. APs read it, and write what `of_slot` points to.
 struct hellos {
     struct console *console;
-    struct hello *of_slot; // one for each processor, the BSP included
-    // Is this AP to say nothing, on purpose? NULL: none is. Runs on that AP.
-    bool (*is_mute)(const void *context, const struct smp_self *self);
-    const void *mute_context;
+    struct hello *of_slot;           // one for each processor, the BSP included
+    const struct injector *injector; // may make an AP mute
 };
 
 // For smp_host.run; `context` is a struct hellos. False: it is mute.

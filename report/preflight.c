@@ -114,7 +114,7 @@ static void say_outputs(struct console *console, const struct machine *machine,
 }
 
 void preflight_page(struct console *console, const struct machine *machine, const struct plan *plan,
-                    const struct serial_found *serial)
+                    const struct serial_found *serial, uint32_t low_page)
 {
     const struct platform *platform = &machine->platform;
     char buffer[LINE_BYTES];
@@ -131,7 +131,7 @@ void preflight_page(struct console *console, const struct machine *machine, cons
     say(console, "Secure Boot", "%s%s", secure_boot_word(platform->secure_boot), "");
     say_processors(console, machine, plan);
     say_numbers(console, "low memory", "%u pages free below 1 MiB, the trampoline at %x",
-                platform->low_pages, machine->low_page, 0);
+                platform->low_pages, low_page, 0);
     say_numbers(console, "page tables", "firmware's at %x, %u levels", machine->cr3,
                 machine->cr4 & CR4_LA57 ? 5 : 4, 0);
     say_outputs(console, machine, serial);

@@ -3,6 +3,7 @@
 
 #include "report_rounds.h"
 
+#include "option_sweep.h"
 #include "report_line.h"
 
 void report_firmware(struct console *console, const struct machine *machine,
@@ -73,8 +74,7 @@ static const char *sweep_value(const struct sweep *sweep, size_t setting, char d
 
     if (sweep->key == SWEEP_WAKE)
         return smp_strategy_word(value);
-    if ((sweep->key == SWEEP_INIT_US && value == INIT_US_AUTO) ||
-        (sweep->key == SWEEP_SIPIS && value == SMP_SIPIS_AUTO))
+    if (sweep_is_auto(sweep, setting))
         return "auto";
     digits[at] = '\0';
     do {
@@ -95,7 +95,7 @@ void report_sweep(struct console *console, const struct plan *plan, const struct
     record_add_decimal(line, "rounds", plan->rounds);
     record_add_decimal(line, "want", plan->want);
     record_add_decimal(line, "first_try", result->first_try);
-    record_add_decimal(line, "up", result->up);
+    record_add_decimal(line, "up", result->arrived);
     record_add_decimal(line, "lost", result->lost);
     record_add_decimal(line, "first_us", result->first_us);
     record_add_decimal(line, "median_us", result->median_us.median);
@@ -105,19 +105,19 @@ void report_sweep(struct console *console, const struct plan *plan, const struct
     console_record(console, 0, line);
 }
 
-void report_sweep_end(struct console *console, const struct sweep *sweep, size_t best)
+void report_sweep_end(struct console *console, const struct sweep *sweep, size_t best, size_t count)
 {
     const char *what = sweep->key == SWEEP_WAKE ? "fastest" : "smallest";
     char digits[11];
     struct report_line out;
 
-    const char *value = best < SWEEP_MAX ? sweep_value(sweep, best, digits) : "none";
+    const char *value = best < count ? sweep_value(sweep, best, digits) : "none";
     struct line *line = report_start_record(&out, "sweep-result");
     record_add_text(line, "key", sweep_word(sweep->key));
     record_add_text(line, what, value);
     console_record(console, 0, line);
     line = report_start_sentence(&out);
-    if (best < SWEEP_MAX)
+    if (best < count)
         line_add_format(line, "The %s %s at which nobody was ever lost: %s", what,
                         sweep_word(sweep->key), value);
     else

@@ -34,8 +34,9 @@ void report_null(struct console *console, size_t want, enum null_mode mode,
 void report_sweep(struct console *console, const struct plan *plan, const struct sweep *sweep,
                   size_t setting, const struct sweep_result *result);
 
-// ev=sweep-result: the setting that sweep_best names; SWEEP_MAX: none.
-void report_sweep_end(struct console *console, const struct sweep *sweep, size_t best);
+// ev=sweep-result: the setting that sweep_best names, of the first `count`.
+void report_sweep_end(struct console *console, const struct sweep *sweep, size_t best,
+                      size_t count);
 
 // ev=rounds: the first round's last arrival (cold) and the spread of the others' (warm). Only with
 // more rounds than one.

@@ -237,7 +237,7 @@ static void test_a_sweep(void **state)
 {
     const struct sweep sweep = {.key = SWEEP_INIT_US, .count = 3, .values = {INIT_US_AUTO, 0, 120}};
     const struct sweep_result result = {.first_try = 1,
-                                        .up = 2,
+                                        .arrived = 2,
                                         .lost = 3,
                                         .first_us = 4,
                                         .median_us = {5, 6, 7},
@@ -262,13 +262,13 @@ static void test_the_end_of_a_sweep(void **state)
         .key = SWEEP_WAKE, .count = 2, .values = {SMP_PARALLEL, SMP_BROADCAST}};
 
     (void)state;
-    report_sweep_end(listen(), &numbers, 1);
+    report_sweep_end(listen(), &numbers, 1, 2);
     ASSERT_HEARD("REVEILLE ev=sweep-result key=sipis smallest=2\n"
                  "The smallest sipis at which nobody was ever lost: 2\n");
-    report_sweep_end(listen(), &words, 1);
+    report_sweep_end(listen(), &words, 1, 2);
     ASSERT_HEARD("REVEILLE ev=sweep-result key=wake fastest=broadcast\n"
                  "The fastest wake at which nobody was ever lost: broadcast\n");
-    report_sweep_end(listen(), &words, SWEEP_MAX);
+    report_sweep_end(listen(), &words, 1, 1);
     ASSERT_HEARD("REVEILLE ev=sweep-result key=wake fastest=none\n"
                  "With every value of wake somebody was lost at the first try\n");
 }
