@@ -3,7 +3,6 @@
 
 #include "report_rounds.h"
 
-#include "option_sweep.h"
 #include "report_line.h"
 
 void report_firmware(struct console *console, const struct machine *machine,
@@ -66,27 +65,10 @@ void report_null(struct console *console, size_t want, enum null_mode mode,
     console_record(console, 0, line);
 }
 
-// A value as the user would type it.
-static const char *sweep_value(const struct sweep *sweep, size_t setting, char digits[11])
-{
-    uint32_t value = sweep->values[setting];
-    size_t at = 10;
-
-    if (sweep->key == SWEEP_WAKE)
-        return smp_strategy_word(value);
-    if (sweep_is_auto(sweep, setting))
-        return "auto";
-    digits[at] = '\0';
-    do {
-        digits[--at] = (char)('0' + value % 10);
-    } while ((value /= 10) > 0);
-    return digits + at;
-}
-
 void report_sweep(struct console *console, const struct plan *plan, const struct sweep *sweep,
                   size_t setting, const struct sweep_result *result)
 {
-    char digits[11];
+    char digits[SWEEP_DIGITS];
     struct report_line out;
 
     struct line *line = report_start_record(&out, "sweep");
@@ -108,7 +90,7 @@ void report_sweep(struct console *console, const struct plan *plan, const struct
 void report_sweep_end(struct console *console, const struct sweep *sweep, size_t best, size_t count)
 {
     const char *what = sweep->key == SWEEP_WAKE ? "fastest" : "smallest";
-    char digits[11];
+    char digits[SWEEP_DIGITS];
     struct report_line out;
 
     const char *value = best < count ? sweep_value(sweep, best, digits) : "none";
