@@ -1,8 +1,9 @@
-"""compare_logs.py OLD NEW: what two runs of the boot tests said, boot by boot; exit status 1 if they differ.
+"""compare_logs.py OLD NEW...: what two runs of the boot tests said, boot by boot; exit status 1 if they differ.
 
 A folder is what `REVEILLE_LOGS=FOLDER` leaves of a run: NAME.log, the bytes of a boot's serial port, and
 NAME.machine, what was booted. Boots are paired by machine, those of the same name first, so that a test
 that shares another's boot, or that was renamed, still finds it.
+What a busy host makes differ, a second STARTUP say, is gone in another run: name more than one NEW.
 Surprise: what the host or the firmware decides is masked (times, addresses, how far somebody came before a
 key stopped him), and nothing else: a word, a count or a cause that has changed is a difference.
 """
@@ -17,7 +18,7 @@ import sys
 import qemu
 
 # Keys whose value is a time, or a clock's rate or state; those of the plan, which options set, are none.
-_TIME_KEY = re.compile(r"(?:\w+_(?:us|ns|hz)|us|ratio|tsc_real)")
+_TIME_KEY = re.compile(r"(?:\w+_(?:us|ns|hz)|us|ratio|seconds|tsc_real)")
 _PLANNED = ("init_us", "sipi_us", "timeout_us")
 # The image and where firmware put it: a change of the code is not a change of what it says.
 _OF_THE_BUILD = {"image": ("bytes", "crc")}
@@ -25,10 +26,11 @@ _OF_THE_BUILD = {"image": ("bytes", "crc")}
 _NO_ADDRESS = ("firmware_rev", "microcode", "signature", "cr0", "cr4", "efer")
 _PAIR = re.compile(r'([A-Za-z_][A-Za-z0-9_]*)=("(?:[^"\\]|\\.)*"|[^ "]*)')
 _HEX = re.compile(r"\b0x([0-9a-f]+)\b", re.IGNORECASE)
+_GUID = re.compile(r"\b[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}\b")  # of a disk that was made for the boot
 _DECIMAL = re.compile(r"-?\d+(?:\.\d+)?")
 
 # Lines of others: Linux, and the Shell's list of memory.
-_OF_OTHERS = re.compile(r"\[ *\d+\.\d{6}\] |\s*\w+\s+[0-9A-F]{8,16}-[0-9A-F]{8,16} |"
+_OF_OTHERS = re.compile(r"\[ *\d+\.\d{6}\]|\s*\w+\s+[0-9A-F]{8,16}-[0-9A-F]{8,16} |"
                         r"\s*(?:BS_|RT_|Loader|Available|Reserved|ACPI_|MMIO|Total)\w*\s*:\s|EFI stub: ")
 # Of a host, not of the image: one clock against another.
 _OF_THE_HOST = re.compile(r"REVEILLE ev=warning what=tsc-disagrees ")
@@ -59,7 +61,7 @@ def masked(line):
     if line.startswith("REVEILLE ev="):
         event = line[len("REVEILLE ev="):].split(" ", 1)[0]
         return _PAIR.sub(lambda m: _mask_pair(event, m[1], m[2]), line)
-    return _mask_addresses(line)
+    return _GUID.sub("?", _mask_addresses(line))
 
 
 def lines_of(raw):
@@ -150,11 +152,12 @@ def compare(old, new):
 def main():
     parser = argparse.ArgumentParser(description="Compares the boots of two runs of the boot tests.")
     parser.add_argument("old", type=pathlib.Path)
-    parser.add_argument("new", type=pathlib.Path)
+    parser.add_argument("new", type=pathlib.Path, nargs="+")
     words = parser.parse_args()
-    old, new = read(words.old), read(words.new)
-    if not old or not new:
-        sys.exit(f"compare_logs: no logs in {words.old if not old else words.new}")
+    folders = {folder: read(folder) for folder in [words.old, *words.new]}
+    if empty := [str(folder) for folder, boots in folders.items() if not boots]:
+        sys.exit(f"compare_logs: no logs in {' '.join(empty)}")
+    old, new = folders[words.old], [boot for folder in words.new for boot in folders[folder]]
     said, differing, alone, pairs = compare(old, new)
     for line in said:
         print(line)
