@@ -155,10 +155,10 @@ def test_the_door_may_lead_into_the_trampoline():
 
 def test_a_real_object(tmp_path):
     (tmp_path / "smp").mkdir()
-    (tmp_path / "smp/a.c").write_text("extern int there; static int own; int here(void); void gone(void);\n"
-                                      "int here(void) { gone(); return there + own++; }\n")
+    (tmp_path / "smp/a.c").write_text("extern int there, table[]; static int own; int here(void); void gone(void);\n"
+                                      "int table[2] = {1, 2}; int here(void) { gone(); return there + own++; }\n")
     subprocess.run(["gcc", "-c", "-o", tmp_path / "smp/a.o", tmp_path / "smp/a.c"], check=True, timeout=60)
-    assert check_rooms.read_objects(tmp_path, ["smp/a.o"])["smp/a"][0] == {"here"}
+    assert check_rooms.read_objects(tmp_path, ["smp/a.o"])["smp/a"][0] == {"here", "table"}
     assert {"gone", "there"} <= check_rooms.read_objects(tmp_path, ["smp/a.o"])["smp/a"][1]
 
 
