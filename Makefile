@@ -242,7 +242,19 @@ $(B)/msrs.checked: tools/check_msrs.py $(IMAGE_C) $(IMAGE_S) $(HW_S) trampoline/
 	$(Q)$(PYTHON) tools/check_msrs.py
 	@touch $@
 
-$(B)/BOOTX64.so: $(B)/msrs.checked
+# The rooms: by what the sources include, and by what the objects call.
+$(B)/rooms.checked: tools/check_rooms.py Makefile $(IMAGE_OBJ) $(wildcard */*.[chS] */*/*.[chS] tests/unit/*/*.c)
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) tools/check_rooms.py $(B)/image $(IMAGE_OBJ:$(B)/image/%=%)
+	@touch $@
+
+# Machine instructions: in the sources, and in what the compiler made of all C but hw/.
+$(B)/instructions.checked: tools/check_instructions.py tools/check_rooms.py $(IMAGE_OBJ) $(wildcard */*.[hS] */*/*.[hS])
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) tools/check_instructions.py $(patsubst %.c,$(B)/image/%.o,$(filter-out hw/%,$(IMAGE_C)))
+	@touch $@
+
+$(B)/BOOTX64.so: $(B)/msrs.checked $(B)/rooms.checked $(B)/instructions.checked
 
 # An EFI application: the ELF file that keeps its symbols, of the objects it depends on, and the image.
 $(B)/%.so: efi/firmware/image.lds
