@@ -123,7 +123,7 @@ static void grow_journal(struct reveille *run)
 static void warn_of_null(const struct options *options, const struct problems *problems)
 {
     if (options->bench != BENCH_NONE &&
-        (options->wake != WAKE_BROADCAST || options->cpus_count > 0))
+        (options->wake != SMP_BROADCAST || options->cpus_count > 0))
         problems->tell(problems->context, SEVERITY_WARNING, "null-broadcasts",
                        "the null trampolines are for all but self: every processor is woken by "
                        "broadcast first, also who is hidden or left out");

@@ -34,7 +34,7 @@ static bool firmware_may_be_asked(const struct reveille *run)
 {
     const struct census *census = &run->census;
 
-    return (run->parking == PARKING_INIT || run->plan.wake == WAKE_FIRMWARE) && census->entries &&
+    return (run->parking == PARKING_INIT || run->plan.wake == SMP_FIRMWARE) && census->entries &&
            census->count == run->machine.mp_services &&
            census_allows_asking(census->entries, census->count, &run->wake);
 }
@@ -77,7 +77,7 @@ static void report_giveback(struct reveille *run, const struct giveback *givebac
 // Puts everybody to sleep who was sent a message of ours.
 static bool hold(struct reveille *run)
 {
-    if (run->plan.wake == WAKE_FIRMWARE)
+    if (run->plan.wake == SMP_FIRMWARE)
         return true;
     run_open_window(run);
     const enum status status = wake_hold(&run->wake);

@@ -155,7 +155,7 @@ static void measure_null(struct reveille *run)
 
 static void run_round(struct reveille *run, struct wake_result *result)
 {
-    if (run->plan.wake == WAKE_FIRMWARE) {
+    if (run->plan.wake == SMP_FIRMWARE) {
         firmware_wake_round(run, GREETING_US, result);
         return;
     }

@@ -25,24 +25,15 @@ static void tell(struct teller *teller, const char *text, const struct census_en
     teller->told++;
 }
 
-static bool id_before(const struct sortable *sortable, size_t left, size_t right)
+static bool id_before(const void *left, const void *right)
 {
-    const struct census_entry *entries = sortable->elements;
-    return entries[left].apic_id < entries[right].apic_id;
-}
-
-static void id_swap(const struct sortable *sortable, size_t left, size_t right)
-{
-    struct census_entry *entries = sortable->elements;
-    const struct census_entry moved = entries[left];
-    entries[left] = entries[right];
-    entries[right] = moved;
+    return ((const struct census_entry *)left)->apic_id <
+           ((const struct census_entry *)right)->apic_id;
 }
 
 static void sort_entries(struct census_entry *entries, size_t count)
 {
-    const struct sortable sortable = {.elements = entries, .before = id_before, .swap = id_swap};
-    sort(&sortable, count);
+    sort(entries, count, sizeof entries[0], id_before);
 }
 
 static struct census_entry *find(struct census_entry *entries, size_t count, uint32_t apic_id)

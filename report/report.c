@@ -184,7 +184,7 @@ void report_wake(struct console *console, const struct wake *wake, const struct 
     struct report_line out;
 
     struct line *line = record(&out, "wake");
-    record_add_text(line, "wake", wake_word(plan->wake));
+    record_add_text(line, "wake", smp_strategy_word(plan->wake));
     record_add_decimal(line, "round", wake->generation);
     record_add_decimal(line, "want", plan->want);
     record_add_decimal(line, "up", result->up);

@@ -107,24 +107,14 @@ static void widen_interrupt_stacks(struct lcpu_page *page, uint64_t top)
         page->task.ist[i] = top - i * (SMP_STACK_BYTES / 4);
 }
 
-static bool id_before(const struct sortable *sortable, size_t left, size_t right)
+static bool id_before(const void *left, const void *right)
 {
-    const struct lcpu_id *table = sortable->elements;
-    return table[left].apic_id < table[right].apic_id;
-}
-
-static void id_swap(const struct sortable *sortable, size_t left, size_t right)
-{
-    struct lcpu_id *table = sortable->elements;
-    const struct lcpu_id moved = table[left];
-    table[left] = table[right];
-    table[right] = moved;
+    return ((const struct lcpu_id *)left)->apic_id < ((const struct lcpu_id *)right)->apic_id;
 }
 
 static void sort_table(struct lcpu_id *table, size_t count)
 {
-    const struct sortable sortable = {.elements = table, .before = id_before, .swap = id_swap};
-    sort(&sortable, count);
+    sort(table, count, sizeof table[0], id_before);
 }
 
 // Whose mark is no proof, since another's lands in the same byte of the page.

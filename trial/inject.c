@@ -6,16 +6,11 @@
 
 #include "lapic.h"
 #include "line.h"
-#include "mem.h"
+#include "madt_edit.h"
 #include "page.h"
 
-#define MADT_ENTRIES     44u // ACPI 6.5, "Multiple APIC Description Table": the first entry
-#define TYPE_LOCAL_APIC  0u
-#define TYPE_X2APIC      9u
-#define LOCAL_APIC_BYTES 8u
-#define X2APIC_BYTES     16u
-#define ENABLED          1u
-#define XAPIC_ID_MAX     0xfeu
+#define XAPIC_ID_MAX 0xfeu
+#define GHOST_UID    (CPU_UID_UNKNOWN - 1)
 
 static bool is_of_madt(enum fault_kind kind)
 {
@@ -117,7 +112,7 @@ enum status inject_check(const struct injector *injector, const struct problems 
 
 size_t inject_madt_bytes(const struct acpi_table *madt)
 {
-    return madt->length + INJECTIONS_MAX * X2APIC_BYTES;
+    return madt->length + INJECTIONS_MAX * MADT_X2APIC_BYTES;
 }
 
 static bool is_known(const struct inventory *inventory, uint32_t apic_id)
@@ -143,76 +138,37 @@ static uint32_t free_id(const struct inventory *inventory, uint32_t taken)
     return apic_id;
 }
 
-static size_t add_entry(uint8_t *table, size_t length, uint32_t apic_id, uint32_t uid)
+static bool edits_madt(const struct options *options)
 {
-    uint8_t *entry = table + length;
-    memset(entry, 0, X2APIC_BYTES);
-    entry[0] = TYPE_X2APIC;
-    entry[1] = X2APIC_BYTES;
-    memcpy(entry + 4, &apic_id, sizeof apic_id);
-    entry[8] = ENABLED;
-    memcpy(entry + 12, &uid, sizeof uid);
-    return length + X2APIC_BYTES;
-}
-
-// Does this entry list that processor as enabled?
-static bool lists(const uint8_t *entry, uint32_t apic_id)
-{
-    if (entry[0] == TYPE_LOCAL_APIC && entry[1] >= LOCAL_APIC_BYTES)
-        return entry[3] == apic_id && (entry[4] & ENABLED);
-    if (entry[0] == TYPE_X2APIC && entry[1] >= X2APIC_BYTES)
-        return acpi_load32(entry + 4) == apic_id && (entry[8] & ENABLED);
-    return false;
-}
-
-static size_t remove_processor(uint8_t *table, size_t length, uint32_t apic_id)
-{
-    size_t at = MADT_ENTRIES;
-    while (at + 2 <= length && table[at + 1] >= 2 && at + table[at + 1] <= length) {
-        const size_t bytes = table[at + 1];
-        if (!lists(table + at, apic_id)) {
-            at += bytes;
-            continue;
-        }
-        memmove(table + at, table + at + bytes, length - at - bytes);
-        length -= bytes;
+    for (size_t i = 0; i < options->inject_count; i++) {
+        if (is_of_madt(options->inject[i].kind))
+            return true;
     }
-    return length;
+    return false;
 }
 
 bool inject_edit_madt(const struct acpi_table *madt, const struct inventory *inventory,
                       const struct options *options, uint8_t *copy, struct acpi_table *edited)
 {
-    size_t length = madt->length;
     uint32_t ghosts = 0;
-    bool changed = false;
 
-    if (inventory->enabled < 2)
+    if (inventory->enabled < 2 || !edits_madt(options))
         return false;
+    const uint32_t last = inventory->enabled - 1;
+    struct madt_draft draft = madt_copy(madt, copy);
     for (size_t i = 0; i < options->inject_count; i++) {
         const struct injection *injection = &options->inject[i];
-        const uint32_t last = inventory->enabled - 1;
-        const uint32_t cpu = injection->cpu < last ? injection->cpu : last;
-        const uint32_t apic_id = inventory->cpus[cpu].apic_id;
-        if (!is_of_madt(injection->kind))
-            continue;
-        if (!changed)
-            memcpy(copy, madt->bytes, madt->length);
-        changed = true;
+        const struct cpu *cpu = &inventory->cpus[injection->cpu < last ? injection->cpu : last];
         if (injection->kind == FAULT_GHOST)
-            length = add_entry(copy, length, free_id(inventory, ghosts++), CPU_UID_UNKNOWN - 1);
+            madt_add(&draft, &(struct cpu){.apic_id = free_id(inventory, ghosts++),
+                                           .uid = GHOST_UID,
+                                           .listing = CPU_LISTED});
         else if (injection->kind == FAULT_DUPLICATE)
-            length = add_entry(copy, length, apic_id, inventory->cpus[cpu].uid);
-        else
-            length = remove_processor(copy, length, apic_id);
+            madt_add(&draft, cpu);
+        else if (injection->kind == FAULT_UNLISTED)
+            madt_remove(&draft, cpu->apic_id);
     }
-    if (!changed)
-        return false;
-    const uint32_t told = (uint32_t)length;
-    memcpy(copy + 4, &told, sizeof told);
-    copy[9] = 0;
-    copy[9] = (uint8_t)-acpi_sum(copy, length);
-    *edited = (struct acpi_table){copy, length};
+    *edited = madt_finish(&draft);
     return true;
 }
 

@@ -14,10 +14,10 @@
 #define INIT_MODERN_US 10u
 
 // What an option holds is what the engine is given.
-_Static_assert((int)WAKE_PARALLEL == (int)SMP_PARALLEL &&
-                   (int)WAKE_ONE_BY_ONE == (int)SMP_ONE_BY_ONE &&
-                   (int)WAKE_BROADCAST == (int)SMP_BROADCAST &&
-                   (int)WAKE_FIRMWARE == (int)SMP_FIRMWARE && SIPIS_AUTO == SMP_SIPIS_AUTO,
+_Static_assert((int)SMP_PARALLEL == (int)SMP_PARALLEL &&
+                   (int)SMP_ONE_BY_ONE == (int)SMP_ONE_BY_ONE &&
+                   (int)SMP_BROADCAST == (int)SMP_BROADCAST &&
+                   (int)SMP_FIRMWARE == (int)SMP_FIRMWARE && SMP_SIPIS_AUTO == SMP_SIPIS_AUTO,
                "options and engine count alike");
 
 static void tell(const struct problems *problems, enum severity severity, const char *what,
@@ -214,7 +214,7 @@ static enum status check_bsp_flag(const struct machine *machine, const struct op
     char buffer[LINE_BYTES];
     struct line line;
 
-    if (machine->apic_base & APIC_BASE_BSP || options->wake == WAKE_FIRMWARE)
+    if (machine->apic_base & APIC_BASE_BSP || options->wake == SMP_FIRMWARE)
         return STATUS_OK;
     line_start(&line, buffer, sizeof buffer);
     line_add_format(
@@ -255,7 +255,7 @@ static enum status check_firmware_wake(const struct options *options,
     const bool ours =
         options->inject_count > 0 || options->bench != BENCH_NONE || options->sweep.count > 0;
 
-    if (options->wake != WAKE_FIRMWARE || (options->exit == ANSWER_NO && !ours))
+    if (options->wake != SMP_FIRMWARE || (options->exit == ANSWER_NO && !ours))
         return STATUS_OK;
     line_start(&line, buffer, sizeof buffer);
     line_add_text(

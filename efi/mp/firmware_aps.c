@@ -72,7 +72,7 @@ enum status run_check_return(struct reveille *run)
                        "with exit=no a page of boot services cannot be used; try exit=yes");
         return STATUS_NOT_FOUND;
     }
-    if (parking == PARKING_INIT || parking == PARKING_NOBODY || run->plan.wake == WAKE_FIRMWARE)
+    if (parking == PARKING_INIT || parking == PARKING_NOBODY || run->plan.wake == SMP_FIRMWARE)
         return STATUS_OK;
     report_problem(
         &run->log, run->options.force == ANSWER_YES ? SEVERITY_WARNING : SEVERITY_ERROR, "parking",

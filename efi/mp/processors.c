@@ -8,6 +8,7 @@
 #include "apic.h"
 #include "inject.h"
 #include "line.h"
+#include "madt_edit.h"
 #include "mp_services.h"
 #include "page.h"
 
@@ -119,7 +120,7 @@ static enum status read_table(const struct firmware *firmware, const struct acpi
 {
     const size_t capacity = inventory_capacity(madt) + INJECTIONS_MAX;
     const size_t bytes =
-        capacity * (sizeof(struct cpu) + sizeof(uint32_t)) + inject_madt_bytes(madt);
+        capacity * (sizeof(struct cpu) + sizeof(uint64_t)) + inject_madt_bytes(madt);
     struct inventory *inventory = &machine->inventory;
     struct acpi_table edited;
 
@@ -131,12 +132,12 @@ static enum status read_table(const struct firmware *firmware, const struct acpi
                        "no memory below 4 GiB for the list of processors");
         return STATUS_NO_SPACE;
     }
-    uint32_t *scratch = (uint32_t *)(void *)(inventory->cpus + capacity);
-    uint8_t *copy = (uint8_t *)(scratch + capacity);
+    uint64_t *keys = (uint64_t *)(void *)(inventory->cpus + capacity);
+    uint8_t *copy = (uint8_t *)(keys + capacity);
     // A table that is cut short is refused: half of a machine is no machine to account for.
-    enum status status = inventory_read(madt, machine->bsp_apic_id, scratch, of_table, inventory);
+    enum status status = inventory_read(madt, machine->bsp_apic_id, keys, of_table, inventory);
     if (status == STATUS_OK && inject_edit_madt(madt, inventory, options, copy, &edited))
-        status = inventory_read(&edited, machine->bsp_apic_id, scratch, of_table, inventory);
+        status = inventory_read(&edited, machine->bsp_apic_id, keys, of_table, inventory);
     return status;
 }
 
@@ -187,7 +188,7 @@ static enum status read_census(const struct firmware *firmware, const struct cen
 {
     const struct apic apic = apic_of(machine->apic_base);
     const size_t list_bytes = census->count * sizeof(struct cpu);
-    const size_t pages = (list_bytes + inventory_madt_bytes(census->count)) / PAGE_BYTES + 1;
+    const size_t pages = (list_bytes + madt_bytes_for(census->count)) / PAGE_BYTES + 1;
     struct cpu *cpus = memory_allocate(firmware, pages);
 
     if (!cpus) {
@@ -197,8 +198,7 @@ static enum status read_census(const struct firmware *firmware, const struct cen
     }
     for (size_t i = 0; i < census->count; i++)
         cpus[i] = cpu_of(&census->entries[i], apic.operations);
-    const struct acpi_table made =
-        inventory_make_madt(cpus, census->count, (uint8_t *)cpus + list_bytes);
+    const struct acpi_table made = madt_make(cpus, census->count, (uint8_t *)cpus + list_bytes);
     const enum status status =
         read_table(firmware, &made, INVENTORY_MP_SERVICES, options, problems, problems, machine);
     memory_free(firmware, cpus, pages);

@@ -51,13 +51,13 @@ static void check_sweep(const struct options *o)
         MUST(memcmp(&one.sweep, &o->sweep, sizeof one.sweep) == 0);
         one.sweep.count = 0;
         check_values(&one);
-        MUST(o->sweep.key != SWEEP_WAKE || one.wake != WAKE_FIRMWARE);
+        MUST(o->sweep.key != SWEEP_WAKE || one.wake != SMP_FIRMWARE);
     }
 }
 
 static void check_values(const struct options *o)
 {
-    MUST(o->wake <= WAKE_FIRMWARE && o->apic <= APIC_XAPIC && o->serial <= SERIAL_PORT);
+    MUST(o->wake <= SMP_FIRMWARE && o->apic <= APIC_XAPIC && o->serial <= SERIAL_PORT);
     MUST(o->log <= LOG_DEBUG && o->end <= END_DEBUG_EXIT);
     MUST(o->init_us <= 10000000 || o->init_us == INIT_US_AUTO);
     MUST(o->sipi_us <= 10000000 && o->sipis <= 4 && o->retries <= 100);
@@ -169,7 +169,7 @@ static size_t write_options(const struct options *o, char *text, size_t size)
                           answer[o->exit], answer[o->check], answer[o->force], answer[o->again],
                           o->wait_s, o->linger_s);
     n += write_number(text + n, size - n, "init_us", o->init_us, INIT_US_AUTO);
-    n += write_number(text + n, size - n, "sipis", o->sipis, SIPIS_AUTO);
+    n += write_number(text + n, size - n, "sipis", o->sipis, SMP_SIPIS_AUTO);
     n += (size_t)snprintf(text + n, size - n,
                           "sipi_us=%u timeout_us=%u retries=%u rounds=%u wake=%s apic=%s log=%s "
                           "end=%s %s ",

@@ -6,18 +6,6 @@
 
 // ---- words ----
 
-static const char *const wake_words[] = {"parallel", "one-by-one", "broadcast", "firmware"};
-
-static uint32_t wake_count(void)
-{
-    return sizeof wake_words / sizeof wake_words[0];
-}
-
-const char *wake_word(uint32_t strategy)
-{
-    return wake_words[strategy];
-}
-
 static const char *const fault_words[FAULT_KINDS] = {
     [FAULT_NO_INIT] = "no-init",
     [FAULT_NO_SIPI] = "no-sipi",
@@ -66,7 +54,7 @@ const struct option option_table[] = {
      .initial = "parallel",
      .kind = KIND_WORD,
      .field = FIELD(wake),
-     .words = {wake_count, wake_word},
+     .words = {smp_strategy_count, smp_strategy_word},
      .sweep = SWEEP_WAKE,
      .help = "how APs are woken; firmware: needs exit=no"},
     {.name = "init_us",
@@ -88,7 +76,7 @@ const struct option option_table[] = {
      .initial = "auto",
      .kind = KIND_NUMBER,
      .field = FIELD(sipis),
-     .choices = CHOICES({"auto", SIPIS_AUTO}),
+     .choices = CHOICES({"auto", SMP_SIPIS_AUTO}),
      .range = {1, 4},
      .sweep = SWEEP_SIPIS,
      .help = "STARTUPs per AP; auto: a 2nd if needed"},

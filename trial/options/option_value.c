@@ -162,7 +162,7 @@ static void read_size(const struct assignment *typed, struct option_report *repo
 // ---- lists ----
 
 // Gives each item between commas to `take`, which returns NULL or what is wrong with it, and tells
-// that. Returns whether nothing was. `list` lies in the value and reaches to its end.
+// that. Returns true if nothing was wrong.
 static bool read_list(const struct assignment *typed, struct text list,
                       const char *(*take)(struct text item, void *context), void *context,
                       struct option_report *report)
@@ -298,7 +298,7 @@ static const char *take_value(struct text item, void *context)
     if (!read_choice(option, item, &value) &&
         (option->kind != KIND_NUMBER || !in_range(option, item, 10, &value)))
         return "not a value of this option: see help";
-    if (sweep->key == SWEEP_WAKE && value == WAKE_FIRMWARE)
+    if (sweep->key == SWEEP_WAKE && value == SMP_FIRMWARE)
         return "not a wake by Reveille itself: use wake=firmware in a run of its own";
     for (size_t i = 0; i < sweep->count; i++) {
         if (sweep->values[i] == value)

@@ -11,9 +11,9 @@
 
 #include "injection.h"
 #include "problem.h"
+#include "smp.h"
 #include "status.h"
 
-enum wake_strategy { WAKE_PARALLEL, WAKE_ONE_BY_ONE, WAKE_BROADCAST, WAKE_FIRMWARE };
 enum apic_choice { APIC_AUTO, APIC_X2APIC, APIC_XAPIC };
 enum serial_choice { SERIAL_AUTO, SERIAL_OFF, SERIAL_PORT };
 enum log_level { LOG_NORMAL, LOG_QUIET, LOG_DEBUG };
@@ -28,7 +28,6 @@ enum end_choice { END_AUTO, END_HALT, END_POWEROFF, END_RESET, END_DEBUG_EXIT };
 
 #define INIT_US_AUTO UINT32_MAX // by processor family, see plan.c
 #define ROTATE_AUTO  UINT32_MAX // by the shape of the screen
-#define SIPIS_AUTO   0u         // a second STARTUP only for those who have not answered
 
 // A closed range of CPU indices, first <= last.
 struct cpu_range {
@@ -52,10 +51,10 @@ struct sweep {
 #define OPTION_WORDS_BYTES 256u
 
 struct options {
-    enum wake_strategy wake;
+    enum smp_strategy wake;
     uint32_t init_us;    // INIT_US_AUTO, or 0..10,000,000
     uint32_t sipi_us;    // 0..10,000,000
-    uint32_t sipis;      // SIPIS_AUTO, or 1..4
+    uint32_t sipis;      // SMP_SIPIS_AUTO, or 1..4
     uint32_t timeout_us; // 1..60,000,000
     uint32_t retries;    // 0..100
     enum apic_choice apic;
@@ -132,7 +131,6 @@ void sweep_options(const struct options *options, size_t setting, struct options
 
 // ---- words, as a user types them ----
 
-const char *wake_word(uint32_t strategy);
 const char *fault_word(enum fault_kind kind);
 
 // The key that is swept, not SWEEP_NONE ("init_us").

@@ -265,7 +265,7 @@ static void test_firmwares_wake_is_not_refused(void **state)
 {
     (void)state;
     mp.parks_by_memory = true;
-    run.plan.wake = WAKE_FIRMWARE;
+    run.plan.wake = SMP_FIRMWARE;
     expect_return(STATUS_OK, NULL);
 }
 
@@ -292,7 +292,7 @@ static struct wake_result round_by_firmware(void)
     run.wake.values = values;
     run.wake.page_view = page;
     run.wake.clock.tsc_hz = 1000000000;
-    run.plan.wake = WAKE_FIRMWARE;
+    run.plan.wake = SMP_FIRMWARE;
     arena_rally(&run.arena)->console = &run.console;
     arena_rally(&run.arena)->turn_wait_ticks = 1000;
     fake_start_clock(1, 10);

@@ -40,7 +40,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void wake_with(enum wake_strategy strategy)
+static void wake_with(enum smp_strategy strategy)
 {
     struct wake_result result;
 
@@ -53,7 +53,7 @@ static void start(enum apic_choice apic)
 {
     aps.options.apic = apic;
     fake_aps_prepare(&aps);
-    wake_with(WAKE_PARALLEL);
+    wake_with(SMP_PARALLEL);
 }
 
 static void assert_held(void)
@@ -78,8 +78,8 @@ static void test_a_broadcast_is_remembered(void **state)
     aps.aps[4].apic_id = 9;
     start(APIC_X2APIC);
     assert_false(aps.wake.broadcast);
-    wake_with(WAKE_BROADCAST);
-    wake_with(WAKE_PARALLEL);
+    wake_with(SMP_BROADCAST);
+    wake_with(SMP_PARALLEL);
     assert_int_equal(wake_hold(&aps.wake), STATUS_OK);
     assert_held();
 }

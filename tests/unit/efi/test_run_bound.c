@@ -203,7 +203,7 @@ static void write_data(void *context, uint64_t address, uint64_t value)
     world.ready = fake_now() + TICKS(world.load_us);
 }
 
-static void open_machine(size_t count, enum wake_strategy wake)
+static void open_machine(size_t count, enum smp_strategy wake)
 {
     memset(&run, 0, sizeof run);
     memset(&world, 0, sizeof world);
@@ -300,7 +300,7 @@ static void all_come_late_and_keep_silent(void)
 static void test_nobody_comes(void **state)
 {
     (void)state;
-    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
+    for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
         open_machine(8, wake);
         nobody_comes();
         run_all(1, 75);
@@ -311,7 +311,7 @@ static void test_nobody_comes(void **state)
 static void test_all_keep_silent(void **state)
 {
     (void)state;
-    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
+    for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
         open_machine(8, wake);
         all_come_late_and_keep_silent();
         run_all(1, 75);
@@ -322,7 +322,7 @@ static void test_all_keep_silent(void **state)
 static void test_a_busy_apic(void **state)
 {
     (void)state;
-    open_machine(8, WAKE_ONE_BY_ONE);
+    open_machine(8, SMP_ONE_BY_ONE);
     aps.options.apic = APIC_XAPIC;
     aps.options.retries = 3;
     aps.options.sipis = 4;
@@ -339,7 +339,7 @@ static void test_a_slow_port(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof divisors / sizeof divisors[0]; i++) {
-        open_machine(8, WAKE_PARALLEL);
+        open_machine(8, SMP_PARALLEL);
         aps.options.log = LOG_DEBUG;
         all_come_late_and_keep_silent();
         run_all(divisors[i], least[i]);
@@ -352,7 +352,7 @@ static void test_a_slow_port(void **state)
 static void test_a_port_that_crawls_to_the_end(void **state)
 {
     (void)state;
-    open_machine(64, WAKE_PARALLEL);
+    open_machine(64, SMP_PARALLEL);
     nobody_comes();
     run_all(1, 75);
     assert_false(run.console.uart.present);
@@ -362,7 +362,7 @@ static void test_a_port_that_crawls_to_the_end(void **state)
 static void test_nobody_comes_late(void **state)
 {
     (void)state;
-    open_machine(8, WAKE_PARALLEL);
+    open_machine(8, SMP_PARALLEL);
     aps.options.sipis = 1;
     aps.options.retries = 0;
     aps.options.timeout_us = 60000000;
@@ -373,7 +373,7 @@ static void test_nobody_comes_late(void **state)
 static void test_a_sweep(void **state)
 {
     (void)state;
-    open_machine(5, WAKE_PARALLEL);
+    open_machine(5, SMP_PARALLEL);
     aps.options.rounds = 7;
     aps.options.sweep =
         (struct sweep){.key = SWEEP_INIT_US, .count = 3, .values = {10, 10000000, 5000000}};
@@ -404,7 +404,7 @@ static void count_late(struct fake_aps *machine, uint64_t now)
 static void test_slow_null_trampolines(void **state)
 {
     (void)state;
-    open_machine(5, WAKE_PARALLEL);
+    open_machine(5, SMP_PARALLEL);
     aps.options.bench = BENCH_NULL;
     aps.options.timeout_us = 60000000;
     aps.options.retries = 0;
@@ -417,7 +417,7 @@ static void test_slow_null_trampolines(void **state)
 static void test_the_largest_plan(void **state)
 {
     (void)state;
-    open_machine(8, WAKE_ONE_BY_ONE);
+    open_machine(8, SMP_ONE_BY_ONE);
     aps.options.rounds = 1000000;
     aps.options.timeout_us = 60000000;
     aps.options.sipi_us = aps.options.init_us = 10000000;
@@ -436,7 +436,7 @@ static void test_the_largest_plan(void **state)
 static void test_a_fault_in_the_account(void **state)
 {
     (void)state;
-    open_machine(4, WAKE_PARALLEL);
+    open_machine(4, SMP_PARALLEL);
     build_run(0);
     world.fault_at = "REVEILLE ev=cpu cpu=2 ";
     if (setjmp(ended) == 0) {

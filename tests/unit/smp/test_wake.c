@@ -85,7 +85,7 @@ static size_t as_events(const struct message *messages, size_t count, const uint
 
 // What one run is asked for, and what its APs do.
 struct run {
-    enum wake_strategy wake;
+    enum smp_strategy wake;
     uint32_t sipis;
     uint32_t init_us;            // the option
     uint32_t first_us, retry_us; // what it comes to
@@ -193,12 +193,12 @@ static const struct message parallel_4[] = {
 static void test_parallel(void **state)
 {
     (void)state;
-    RUN_ALL(parallel_1, .wake = WAKE_PARALLEL, .sipis = 1);
-    RUN_ALL(parallel_2, .wake = WAKE_PARALLEL, .sipis = 2);
-    RUN_ALL(parallel_4, .wake = WAKE_PARALLEL, .sipis = 4);
+    RUN_ALL(parallel_1, .wake = SMP_PARALLEL, .sipis = 1);
+    RUN_ALL(parallel_2, .wake = SMP_PARALLEL, .sipis = 2);
+    RUN_ALL(parallel_4, .wake = SMP_PARALLEL, .sipis = 4);
     // A number is a number: whoever has answered gets the rest all the same, and who answers late
     // is no matter.
-    RUN_ALL(parallel_4, .wake = WAKE_PARALLEL, .sipis = 4, .lost_startups = {0, 3, 0, 1});
+    RUN_ALL(parallel_4, .wake = SMP_PARALLEL, .sipis = 4, .lost_startups = {0, 3, 0, 1});
 }
 
 static void test_parallel_auto(void **state)
@@ -214,9 +214,9 @@ static void test_parallel_auto(void **state)
     };
 
     (void)state;
-    RUN_ALL(parallel_1, .wake = WAKE_PARALLEL, .sipis = SIPIS_AUTO);
-    RUN_ALL(parallel_2, .wake = WAKE_PARALLEL, .sipis = SIPIS_AUTO, .lost_startups = {0, 1, 1, 1});
-    RUN_ALL(straggler, .wake = WAKE_PARALLEL, .sipis = SIPIS_AUTO, .lost_startups = {0, 0, 1, 0});
+    RUN_ALL(parallel_1, .wake = SMP_PARALLEL, .sipis = SMP_SIPIS_AUTO);
+    RUN_ALL(parallel_2, .wake = SMP_PARALLEL, .sipis = SMP_SIPIS_AUTO, .lost_startups = {0, 1, 1, 1});
+    RUN_ALL(straggler, .wake = SMP_PARALLEL, .sipis = SMP_SIPIS_AUTO, .lost_startups = {0, 0, 1, 0});
 }
 
 static void test_parallel_retry(void **state)
@@ -254,9 +254,9 @@ static void test_parallel_retry(void **state)
     };
 
     (void)state;
-    RUN_ALL(messages, .wake = WAKE_PARALLEL, .sipis = SIPIS_AUTO, .retries = 2,
+    RUN_ALL(messages, .wake = SMP_PARALLEL, .sipis = SMP_SIPIS_AUTO, .retries = 2,
             .deaf_inits = {0, 1, 0, 2});
-    RUN_ALL(fixed, .wake = WAKE_PARALLEL, .sipis = 2, .retries = 1, .deaf_inits = {0, 0, 1, 0});
+    RUN_ALL(fixed, .wake = SMP_PARALLEL, .sipis = 2, .retries = 1, .deaf_inits = {0, 0, 1, 0});
 }
 
 // ---- one by one: the manual's loop ----
@@ -303,10 +303,10 @@ static const struct message one_by_one_4[] = {
 static void test_one_by_one(void **state)
 {
     (void)state;
-    RUN_ALL(one_by_one_1, .wake = WAKE_ONE_BY_ONE, .sipis = 1);
-    RUN_ALL(one_by_one_2, .wake = WAKE_ONE_BY_ONE, .sipis = 2);
-    RUN_ALL(one_by_one_4, .wake = WAKE_ONE_BY_ONE, .sipis = 4);
-    RUN_ALL(one_by_one_4, .wake = WAKE_ONE_BY_ONE, .sipis = 4, .lost_startups = {0, 3, 0, 1});
+    RUN_ALL(one_by_one_1, .wake = SMP_ONE_BY_ONE, .sipis = 1);
+    RUN_ALL(one_by_one_2, .wake = SMP_ONE_BY_ONE, .sipis = 2);
+    RUN_ALL(one_by_one_4, .wake = SMP_ONE_BY_ONE, .sipis = 4);
+    RUN_ALL(one_by_one_4, .wake = SMP_ONE_BY_ONE, .sipis = 4, .lost_startups = {0, 3, 0, 1});
 }
 
 static void test_one_by_one_auto(void **state)
@@ -322,10 +322,10 @@ static void test_one_by_one_auto(void **state)
     };
 
     (void)state;
-    RUN_ALL(one_by_one_1, .wake = WAKE_ONE_BY_ONE, .sipis = SIPIS_AUTO);
-    RUN_ALL(one_by_one_2, .wake = WAKE_ONE_BY_ONE, .sipis = SIPIS_AUTO,
+    RUN_ALL(one_by_one_1, .wake = SMP_ONE_BY_ONE, .sipis = SMP_SIPIS_AUTO);
+    RUN_ALL(one_by_one_2, .wake = SMP_ONE_BY_ONE, .sipis = SMP_SIPIS_AUTO,
             .lost_startups = {0, 1, 1, 1});
-    RUN_ALL(straggler, .wake = WAKE_ONE_BY_ONE, .sipis = SIPIS_AUTO, .lost_startups = {0, 0, 1, 0});
+    RUN_ALL(straggler, .wake = SMP_ONE_BY_ONE, .sipis = SMP_SIPIS_AUTO, .lost_startups = {0, 0, 1, 0});
 }
 
 static void test_one_by_one_retry(void **state)
@@ -346,7 +346,7 @@ static void test_one_by_one_retry(void **state)
     };
 
     (void)state;
-    RUN_ALL(messages, .wake = WAKE_ONE_BY_ONE, .sipis = SIPIS_AUTO, .retries = 1,
+    RUN_ALL(messages, .wake = SMP_ONE_BY_ONE, .sipis = SMP_SIPIS_AUTO, .retries = 1,
             .deaf_inits = {0, 1, 0, 1});
 }
 
@@ -374,10 +374,10 @@ static const struct message broadcast_4[] = {
 static void test_broadcast(void **state)
 {
     (void)state;
-    RUN_ALL(broadcast_1, .wake = WAKE_BROADCAST, .sipis = 1);
-    RUN_ALL(broadcast_2, .wake = WAKE_BROADCAST, .sipis = 2);
-    RUN_ALL(broadcast_4, .wake = WAKE_BROADCAST, .sipis = 4);
-    RUN_ALL(broadcast_4, .wake = WAKE_BROADCAST, .sipis = 4, .lost_startups = {0, 3, 0, 1});
+    RUN_ALL(broadcast_1, .wake = SMP_BROADCAST, .sipis = 1);
+    RUN_ALL(broadcast_2, .wake = SMP_BROADCAST, .sipis = 2);
+    RUN_ALL(broadcast_4, .wake = SMP_BROADCAST, .sipis = 4);
+    RUN_ALL(broadcast_4, .wake = SMP_BROADCAST, .sipis = 4, .lost_startups = {0, 3, 0, 1});
 }
 
 static void test_broadcast_auto(void **state)
@@ -391,8 +391,8 @@ static void test_broadcast_auto(void **state)
     };
 
     (void)state;
-    RUN_ALL(broadcast_1, .wake = WAKE_BROADCAST, .sipis = SIPIS_AUTO);
-    RUN_ALL(stragglers, .wake = WAKE_BROADCAST, .sipis = SIPIS_AUTO, .lost_startups = {0, 1, 0, 1});
+    RUN_ALL(broadcast_1, .wake = SMP_BROADCAST, .sipis = SMP_SIPIS_AUTO);
+    RUN_ALL(stragglers, .wake = SMP_BROADCAST, .sipis = SMP_SIPIS_AUTO, .lost_startups = {0, 1, 0, 1});
 }
 
 static void test_broadcast_retry(void **state)
@@ -407,7 +407,7 @@ static void test_broadcast_retry(void **state)
     };
 
     (void)state;
-    RUN_ALL(messages, .wake = WAKE_BROADCAST, .sipis = 2, .retries = 1, .deaf_inits = {0, 0, 1, 0});
+    RUN_ALL(messages, .wake = SMP_BROADCAST, .sipis = 2, .retries = 1, .deaf_inits = {0, 0, 1, 0});
 }
 
 // ---- what is no strategy's own ----
@@ -457,7 +457,7 @@ static void test_nobody_to_wake(void **state)
     struct wake_result result;
 
     (void)state;
-    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
+    for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
         fake_aps_open(&aps, 1);
         aps.options.wake = wake;
         fake_aps_prepare(&aps);
@@ -480,7 +480,7 @@ static void test_a_selection(void **state)
 
     (void)state;
     fake_aps_open(&aps, 6);
-    aps.options.wake = WAKE_ONE_BY_ONE;
+    aps.options.wake = SMP_ONE_BY_ONE;
     aps.options.cpus[0] = (struct cpu_range){2, 2};
     aps.options.cpus[1] = (struct cpu_range){5, 5};
     aps.options.cpus_count = 2;
@@ -502,7 +502,7 @@ static uint64_t broadcast_to(size_t ap_count, enum apic_choice apic)
     struct wake_result result;
 
     fake_aps_open(&aps, ap_count + 1);
-    aps.options.wake = WAKE_BROADCAST;
+    aps.options.wake = SMP_BROADCAST;
     aps.options.apic = apic;
     fake_aps_prepare(&aps);
     wake_round(&aps.wake, &result);
@@ -533,7 +533,7 @@ static uint64_t broadcast_to_a_queue(uint32_t lost_on, uint32_t *startups)
     struct wake_result result;
 
     fake_aps_open(&aps, 64);
-    aps.options.wake = WAKE_BROADCAST;
+    aps.options.wake = SMP_BROADCAST;
     aps.options.timeout_us = 100000;
     for (uint32_t cpu = 1; cpu < 64; cpu++)
         aps.aps[cpu].to_c_ticks = cpu * 90ull * FAKE_TICKS_PER_US;
@@ -574,7 +574,7 @@ static void test_stolen_time_is_no_time_of_watching(void **state)
 
     (void)state;
     fake_aps_open(&aps, 4);
-    aps.options.wake = WAKE_BROADCAST;
+    aps.options.wake = SMP_BROADCAST;
     for (uint32_t cpu = 1; cpu < 4; cpu++)
         aps.aps[cpu].to_protected_ticks = 100 * FAKE_TICKS_PER_US;
     fake_aps_prepare(&aps);

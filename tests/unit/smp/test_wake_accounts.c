@@ -44,7 +44,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void open_aps(size_t count, enum wake_strategy wake, uint32_t sipis)
+static void open_aps(size_t count, enum smp_strategy wake, uint32_t sipis)
 {
     fake_aps_open(&aps, count);
     aps.options.wake = wake;
@@ -82,12 +82,12 @@ static void assert_account(uint32_t cpu, uint32_t tries, uint32_t up, uint32_t l
 static void test_at_once(void **state)
 {
     (void)state;
-    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
-        open_aps(4, wake, SIPIS_AUTO);
+    for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
+        open_aps(4, wake, SMP_SIPIS_AUTO);
         fake_aps_prepare(&aps);
         wake_round(&aps.wake, &result);
         assert_int_equal(result.up, 3);
-        assert_int_equal(result.icr_writes, wake == WAKE_BROADCAST ? 2 : 6);
+        assert_int_equal(result.icr_writes, wake == SMP_BROADCAST ? 2 : 6);
         assert_int_equal(result.retried, 0);
         assert_int_equal(result.unsent, 0);
         assert_int_equal(aps.wake.missing_count, 0);
@@ -97,9 +97,9 @@ static void test_at_once(void **state)
             assert_int_equal(state_of(cpu), 1 << 8 | FAKE_STAGE_UP);
         }
         // One after another, each pays for its own INIT; else they share one.
-        ASSERT_ABOUT(result.last_us, wake == WAKE_ONE_BY_ONE ? 30 : 10);
-        ASSERT_ABOUT(account(3)->us, wake == WAKE_ONE_BY_ONE ? 30 : 10);
-        ASSERT_ABOUT(result.send_us, wake == WAKE_ONE_BY_ONE ? 30 : 10);
+        ASSERT_ABOUT(result.last_us, wake == SMP_ONE_BY_ONE ? 30 : 10);
+        ASSERT_ABOUT(account(3)->us, wake == SMP_ONE_BY_ONE ? 30 : 10);
+        ASSERT_ABOUT(result.send_us, wake == SMP_ONE_BY_ONE ? 30 : 10);
         fake_aps_close(&aps);
     }
 }
@@ -107,7 +107,7 @@ static void test_at_once(void **state)
 static void test_wrong_order(void **state)
 {
     (void)state;
-    open_aps(5, WAKE_PARALLEL, SIPIS_AUTO);
+    open_aps(5, SMP_PARALLEL, SMP_SIPIS_AUTO);
     for (uint32_t cpu = 1; cpu < 5; cpu++)
         aps.aps[cpu].to_c_ticks = TICKS(500 * (5 - cpu));
     fake_aps_prepare(&aps);
@@ -128,8 +128,8 @@ static void test_wrong_order(void **state)
 static void test_after_the_second_startup(void **state)
 {
     (void)state;
-    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
-        open_aps(3, wake, SIPIS_AUTO);
+    for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
+        open_aps(3, wake, SMP_SIPIS_AUTO);
         aps.aps[2].lost_startups = 1;
         fake_aps_prepare(&aps);
         wake_round(&aps.wake, &result);
@@ -140,7 +140,7 @@ static void test_after_the_second_startup(void **state)
         assert_account(2, 1, 1, 0);
         assert_int_equal(aps.aps[1].startups, 1);
         assert_int_equal(aps.aps[2].startups, 2);
-        ASSERT_ABOUT(result.last_us, wake == WAKE_ONE_BY_ONE ? 220 : 210);
+        ASSERT_ABOUT(result.last_us, wake == SMP_ONE_BY_ONE ? 220 : 210);
         fake_aps_close(&aps);
     }
 }
@@ -149,7 +149,7 @@ static void test_after_the_second_startup(void **state)
 static void test_only_in_the_retry(void **state)
 {
     (void)state;
-    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
+    for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
         open_aps(4, wake, 2);
         aps.aps[2].deaf_inits = 1;
         fake_aps_prepare(&aps);
@@ -176,8 +176,8 @@ static void test_only_in_the_retry(void **state)
 static void test_never(void **state)
 {
     (void)state;
-    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
-        open_aps(6, wake, SIPIS_AUTO);
+    for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
+        open_aps(6, wake, SMP_SIPIS_AUTO);
         aps.options.retries = 3;
         aps.aps[2].to_protected_ticks = FAKE_NEVER;
         aps.aps[5].to_c_ticks = FAKE_NEVER;
@@ -194,7 +194,7 @@ static void test_never(void **state)
         assert_int_equal(account(2)->us, 0);
         assert_int_equal(wake_stage(lcpu(2), 1), STAGE_NONE);
         assert_int_equal(wake_stage(lcpu(5), 1), STAGE_PROTECTED);
-        if (wake != WAKE_ONE_BY_ONE)
+        if (wake != SMP_ONE_BY_ONE)
             ASSERT_ABOUT(result.last_us, 10); // of those who came
         fake_aps_close(&aps);
     }
@@ -204,7 +204,7 @@ static void test_never(void **state)
 static void test_nobody_comes(void **state)
 {
     (void)state;
-    open_aps(3, WAKE_PARALLEL, 1);
+    open_aps(3, SMP_PARALLEL, 1);
     aps.options.retries = 0;
     aps.aps[1].to_protected_ticks = aps.aps[2].to_protected_ticks = FAKE_NEVER;
     fake_aps_prepare(&aps);
@@ -223,7 +223,7 @@ static void test_nobody_comes(void **state)
 static void test_too_late(void **state)
 {
     (void)state;
-    open_aps(3, WAKE_PARALLEL, SIPIS_AUTO);
+    open_aps(3, SMP_PARALLEL, SMP_SIPIS_AUTO);
     aps.options.retries = 0;
     aps.aps[1].to_c_ticks = TICKS(TIMEOUT_US + 3 * MS);
     fake_aps_prepare(&aps);
@@ -249,7 +249,7 @@ static void test_too_late(void **state)
 static void test_awaiting_the_late(void **state)
 {
     (void)state;
-    open_aps(3, WAKE_PARALLEL, 1);
+    open_aps(3, SMP_PARALLEL, 1);
     aps.options.retries = 0;
     aps.aps[1].to_c_ticks = TICKS(TIMEOUT_US + 3 * MS);
     aps.aps[2].to_protected_ticks = FAKE_NEVER;
@@ -271,11 +271,11 @@ static void test_awaiting_the_late(void **state)
 // and gets no further message.
 static void test_late_but_before_the_retry(void **state)
 {
-    static const uint32_t sipis[] = {SIPIS_AUTO, 2};
+    static const uint32_t sipis[] = {SMP_SIPIS_AUTO, 2};
 
     (void)state;
     for (size_t i = 0; i < 2; i++) {
-        open_aps(4, WAKE_PARALLEL, sipis[i]);
+        open_aps(4, SMP_PARALLEL, sipis[i]);
         aps.send_ticks = TICKS(50);
         // INIT at 0, 50, 100, STARTUP at 160, 210, 260, all three again from 510 on, time-out at
         // 5660, INIT for the first two at 5660 and 5710, and the third would have its at 5760.
@@ -302,7 +302,7 @@ static void test_late_but_before_the_retry(void **state)
 // be believed about the first.
 static void come_while_init_is_on_its_way(uint32_t sipis)
 {
-    open_aps(3, WAKE_PARALLEL, sipis);
+    open_aps(3, SMP_PARALLEL, sipis);
     aps.options.apic = APIC_XAPIC;
     aps.busy_from = 1;
     aps.busy_ticks = TICKS(50);
@@ -336,18 +336,18 @@ static void test_come_while_init_is_on_its_way(void **state)
 static void test_come_while_init_is_on_its_way_auto(void **state)
 {
     (void)state;
-    come_while_init_is_on_its_way(SIPIS_AUTO);
+    come_while_init_is_on_its_way(SMP_SIPIS_AUTO);
 }
 
 // One by one, the first AP's time-out is long enough for the others to come late. Who has come is
 // missing no more, and an INIT now would only put it to sleep again.
 static void test_late_ones_are_left_in_peace(void **state)
 {
-    static const uint32_t sipis[] = {SIPIS_AUTO, 2};
+    static const uint32_t sipis[] = {SMP_SIPIS_AUTO, 2};
 
     (void)state;
     for (size_t i = 0; i < 2; i++) {
-        open_aps(3, WAKE_ONE_BY_ONE, sipis[i]);
+        open_aps(3, SMP_ONE_BY_ONE, sipis[i]);
         aps.aps[1].to_protected_ticks = FAKE_NEVER;
         aps.aps[2].to_c_ticks = TICKS(TIMEOUT_US + 3 * MS);
         fake_aps_prepare(&aps);
@@ -366,7 +366,7 @@ static void test_late_ones_are_left_in_peace(void **state)
 static void test_rounds(void **state)
 {
     (void)state;
-    open_aps(4, WAKE_PARALLEL, SIPIS_AUTO);
+    open_aps(4, SMP_PARALLEL, SMP_SIPIS_AUTO);
     fake_aps_prepare(&aps);
     for (uint32_t round = 1; round <= 300; round++) {
         memset(aps.page + 0x800, STAGE_LONG, 1024);
@@ -392,7 +392,7 @@ static void test_rounds(void **state)
 static void test_a_stale_stage(void **state)
 {
     (void)state;
-    open_aps(3, WAKE_PARALLEL, SIPIS_AUTO);
+    open_aps(3, SMP_PARALLEL, SMP_SIPIS_AUTO);
     aps.aps[1].heard_inits = 1;
     fake_aps_prepare(&aps);
     wake_round(&aps.wake, &result);
@@ -418,7 +418,7 @@ static void test_a_stale_stage(void **state)
 static void test_a_late_one_from_an_earlier_round(void **state)
 {
     (void)state;
-    open_aps(3, WAKE_PARALLEL, 1);
+    open_aps(3, SMP_PARALLEL, 1);
     aps.options.retries = 0;
     aps.aps[1].heard_inits = 1;
     aps.aps[1].to_c_ticks = TICKS(TIMEOUT_US + 2 * MS);
@@ -457,7 +457,7 @@ static void test_stage_is_of_one_generation(void **state)
 static void test_us_is_of_the_last_round(void **state)
 {
     (void)state;
-    open_aps(3, WAKE_PARALLEL, 1);
+    open_aps(3, SMP_PARALLEL, 1);
     aps.options.retries = 0;
     aps.aps[1].to_c_ticks = TICKS(700);
     aps.aps[2].deaf_inits = 1;
@@ -483,7 +483,7 @@ static void test_us_is_of_the_last_round(void **state)
 static void test_one_hangs_in_c(void **state)
 {
     (void)state;
-    open_aps(3, WAKE_PARALLEL, SIPIS_AUTO);
+    open_aps(3, SMP_PARALLEL, SMP_SIPIS_AUTO);
     aps.aps[1].hangs_in_c = true;
     fake_aps_prepare(&aps);
     const uint64_t start = fake_now();
@@ -506,7 +506,7 @@ static void test_one_hangs_in_c(void **state)
 static void test_a_tsc_that_is_behind(void **state)
 {
     (void)state;
-    open_aps(3, WAKE_PARALLEL, SIPIS_AUTO);
+    open_aps(3, SMP_PARALLEL, SMP_SIPIS_AUTO);
     aps.aps[1].tsc_skew = -(int64_t)TICKS(1 * MS);
     aps.aps[2].to_c_ticks = TICKS(100);
     fake_aps_prepare(&aps);
@@ -521,7 +521,7 @@ static void test_a_tsc_that_is_behind(void **state)
 static void test_a_hidden_processor(void **state)
 {
     (void)state;
-    open_aps(4, WAKE_BROADCAST, SIPIS_AUTO);
+    open_aps(4, SMP_BROADCAST, SMP_SIPIS_AUTO);
     aps.hidden = 2;
     aps.aps[4].apic_id = 0x41;
     aps.aps[5].apic_id = 2000;
@@ -544,7 +544,7 @@ static void test_an_ap_that_is_flagged_as_the_bsp(void **state)
     const struct problems problems = told_listen(&told);
 
     (void)state;
-    open_aps(4, WAKE_PARALLEL, SIPIS_AUTO);
+    open_aps(4, SMP_PARALLEL, SMP_SIPIS_AUTO);
     fake_aps_prepare(&aps);
     wake_round(&aps.wake, &result);
     report_flags(&aps.wake, &problems);
@@ -563,7 +563,7 @@ static void test_an_ap_without_nx(void **state)
     struct evidence evidence;
 
     (void)state;
-    open_aps(3, WAKE_PARALLEL, SIPIS_AUTO);
+    open_aps(3, SMP_PARALLEL, SMP_SIPIS_AUTO);
     aps.aps[2].to_c_ticks = FAKE_NEVER; // it gets as far as protected mode
     fake_aps_prepare(&aps);
     fake_aps_fill_page(&aps);
@@ -581,7 +581,7 @@ static void test_an_ap_without_nx(void **state)
 static void test_a_slow_xapic(void **state)
 {
     (void)state;
-    open_aps(4, WAKE_PARALLEL, SIPIS_AUTO);
+    open_aps(4, SMP_PARALLEL, SMP_SIPIS_AUTO);
     aps.options.apic = APIC_XAPIC;
     aps.busy_from = 1;
     aps.busy_ticks = TICKS(30);
@@ -600,7 +600,7 @@ static void test_a_slow_xapic(void **state)
 static void test_a_stuck_xapic(void **state)
 {
     (void)state;
-    open_aps(4, WAKE_PARALLEL, SIPIS_AUTO);
+    open_aps(4, SMP_PARALLEL, SMP_SIPIS_AUTO);
     aps.options.apic = APIC_XAPIC;
     aps.options.retries = 1;
     aps.busy_from = 4;
@@ -625,7 +625,7 @@ static void test_a_stuck_xapic(void **state)
 static void test_unsent_is_of_one_round(void **state)
 {
     (void)state;
-    open_aps(3, WAKE_BROADCAST, 1);
+    open_aps(3, SMP_BROADCAST, 1);
     aps.options.apic = APIC_XAPIC;
     aps.options.retries = 0;
     aps.busy_from = 1;
@@ -649,13 +649,13 @@ static void test_unsent_is_of_one_round(void **state)
 // time-outs.
 static void test_the_bound(void **state)
 {
-    static const uint32_t sipis[] = {SIPIS_AUTO, 1, 2, 4};
+    static const uint32_t sipis[] = {SMP_SIPIS_AUTO, 1, 2, 4};
     static const uint32_t init_us[] = {INIT_US_AUTO, 0, 20000};
 
     (void)state;
     for (uint32_t i = 0; i < 3 * 4 * 3 * 3; i++) {
         const uint32_t retries = i % 3;
-        open_aps(4, (enum wake_strategy)(i / 36), sipis[i / 9 % 4]);
+        open_aps(4, (enum smp_strategy)(i / 36), sipis[i / 9 % 4]);
         aps.options.init_us = init_us[i / 3 % 3];
         aps.options.retries = retries;
         aps.options.sipi_us = 700;
@@ -665,7 +665,7 @@ static void test_the_bound(void **state)
         const uint64_t start = fake_now();
         wake_round(&aps.wake, &result);
         const uint64_t ticks = fake_now() - start;
-        const uint64_t in_turn = aps.options.wake == WAKE_ONE_BY_ONE ? 3 : 1;
+        const uint64_t in_turn = aps.options.wake == SMP_ONE_BY_ONE ? 3 : 1;
         // A microsecond for each wait's last step, which the bound does not know of.
         assert_true(ticks <= TICKS(plan_round_bound_us(&aps.plan) + 6 * in_turn * (retries + 1)));
         assert_true(ticks >= TICKS(in_turn * (retries + 1) * TIMEOUT_US));
@@ -679,7 +679,7 @@ static void test_the_bound_of_a_stuck_xapic(void **state)
 {
     (void)state;
     for (uint32_t i = 0; i < 3 * 2; i++) {
-        open_aps(4, (enum wake_strategy)(i / 2), i % 2 == 0 ? SIPIS_AUTO : 2);
+        open_aps(4, (enum smp_strategy)(i / 2), i % 2 == 0 ? SMP_SIPIS_AUTO : 2);
         aps.options.apic = APIC_XAPIC;
         aps.busy_from = 1;
         aps.busy_ticks = FAKE_NEVER;

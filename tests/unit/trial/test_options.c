@@ -51,10 +51,10 @@ static void render(const struct options *o, char *text, size_t size)
         n += (size_t)snprintf(text + n, size - n, __VA_ARGS__); \
         assert_in_range(n, 0, size - 1);                        \
     }
-    SHOW(o->wake != WAKE_PARALLEL, "wake:%d ", (int)o->wake)
+    SHOW(o->wake != SMP_PARALLEL, "wake:%d ", (int)o->wake)
     SHOW(o->init_us != INIT_US_AUTO, "init_us:%u ", o->init_us)
     SHOW(o->sipi_us != 200, "sipi_us:%u ", o->sipi_us)
-    SHOW(o->sipis != SIPIS_AUTO, "sipis:%u ", o->sipis)
+    SHOW(o->sipis != SMP_SIPIS_AUTO, "sipis:%u ", o->sipis)
     SHOW(o->timeout_us != 1000000, "timeout_us:%u ", o->timeout_us)
     SHOW(o->retries != 1, "retries:%u ", o->retries)
     SHOW(o->apic != APIC_AUTO, "apic:%d ", (int)o->apic)
@@ -1121,10 +1121,10 @@ static void test_sweeps(void **state)
 static void test_words(void **state)
 {
     (void)state;
-    assert_string_equal(wake_word(WAKE_PARALLEL), "parallel");
-    assert_string_equal(wake_word(WAKE_ONE_BY_ONE), "one-by-one");
-    assert_string_equal(wake_word(WAKE_BROADCAST), "broadcast");
-    assert_string_equal(wake_word(WAKE_FIRMWARE), "firmware");
+    assert_string_equal(smp_strategy_word(SMP_PARALLEL), "parallel");
+    assert_string_equal(smp_strategy_word(SMP_ONE_BY_ONE), "one-by-one");
+    assert_string_equal(smp_strategy_word(SMP_BROADCAST), "broadcast");
+    assert_string_equal(smp_strategy_word(SMP_FIRMWARE), "firmware");
     assert_string_equal(fault_word(FAULT_LATE), "late");
 }
 

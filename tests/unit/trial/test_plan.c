@@ -247,7 +247,7 @@ static void test_nobody_to_wake(void **state)
 {
     (void)state;
     small.machine.inventory.count = small.machine.inventory.enabled = 1;
-    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
+    for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
         small.options.wake = wake;
         small_assert_planned(&small);
         assert_int_equal(small.plan.want, 0);

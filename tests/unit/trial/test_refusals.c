@@ -61,7 +61,7 @@ static void test_another_is_flagged_as_the_bsp(void **state)
 {
     (void)state;
     small.machine.apic_base = 0xfee00800;
-    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
+    for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
         small.options.wake = wake;
         small_assert_refused(
             &small, STATUS_UNSUPPORTED, "bsp-flag",
@@ -69,7 +69,7 @@ static void test_another_is_flagged_as_the_bsp(void **state)
             "the one that is restarts the machine: choose the boot processor in firmware's "
             "setup, or use exit=no wake=firmware");
     }
-    small.options.wake = WAKE_FIRMWARE; // no message of ours
+    small.options.wake = SMP_FIRMWARE; // no message of ours
     small.options.exit = ANSWER_NO;
     small_assert_planned(&small);
 }
@@ -104,7 +104,7 @@ static void test_firmwares_wake(void **state)
     static const char *const ours[] = {"inject=late", "bench=null", "sweep=wake:parallel"};
 
     (void)state;
-    small.options.wake = WAKE_FIRMWARE;
+    small.options.wake = SMP_FIRMWARE;
     small_assert_refused(&small, STATUS_INVALID, "firmware-wake",
                          "wake=firmware works while firmware lives: add exit=no");
     small.options.exit = ANSWER_NO;
@@ -112,7 +112,7 @@ static void test_firmwares_wake(void **state)
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
         small_start(&small);
         assert_int_equal(small_ask(&small, ours[i]), STATUS_OK);
-        small.options.wake = WAKE_FIRMWARE;
+        small.options.wake = SMP_FIRMWARE;
         small.options.exit = ANSWER_NO;
         small_assert_refused(
             &small, STATUS_INVALID, "firmware-wake",

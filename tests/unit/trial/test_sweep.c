@@ -119,8 +119,8 @@ static void test_the_smallest_number(void **state)
 static void test_the_fastest_strategy(void **state)
 {
     static const struct setting known[] = {
-        {WAKE_PARALLEL, 0, 80}, {WAKE_ONE_BY_ONE, 0, 900}, {WAKE_BROADCAST, 0, 60}};
-    static const struct setting lossy[] = {{WAKE_BROADCAST, 1, 60}, {WAKE_PARALLEL, 0, 80}};
+        {SMP_PARALLEL, 0, 80}, {SMP_ONE_BY_ONE, 0, 900}, {SMP_BROADCAST, 0, 60}};
+    static const struct setting lossy[] = {{SMP_BROADCAST, 1, 60}, {SMP_PARALLEL, 0, 80}};
 
     (void)state;
     assert_int_equal(best_of(SWEEP_WAKE, known, 3), 2);
@@ -131,7 +131,7 @@ static void test_the_fastest_strategy(void **state)
 // `auto` is no number, though it is kept as one.
 static void test_auto_is_not_the_smallest(void **state)
 {
-    static const struct setting sipis[] = {{SIPIS_AUTO, 0, 5}, {2, 0, 5}, {1, 2, 5}};
+    static const struct setting sipis[] = {{SMP_SIPIS_AUTO, 0, 5}, {2, 0, 5}, {1, 2, 5}};
     static const struct setting init[] = {{INIT_US_AUTO, 0, 5}, {5000, 0, 5}};
     static const struct setting sipi[] = {{200, 0, 5}, {0, 0, 5}}; // there 0 is a number
 
