@@ -242,7 +242,7 @@ static void test_which_answer(void **state)
     small_name_cpus(&small, 9, 9);
     assert_int_equal(small_plan(&small), STATUS_UNSUPPORTED);
     assert_int_equal(small.told.count, 2);
-    small.options.wake = WAKE_FIRMWARE;
+    small.options.wake = SMP_FIRMWARE;
     assert_int_equal(small_plan(&small), STATUS_INVALID);
     assert_int_equal(small.told.count, 3);
 }
