@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "advice.h"
 #include "options.h"
-#include "verdict.h"
+#include "smp.h"
 
 static void print_line(void *context, const char *line)
 {
@@ -29,13 +30,13 @@ int main(int count, char **words)
             puts(fault_word((enum fault_kind)fault));
         return 0;
     }
-    for (enum cause cause = CAUSE_NEVER_FETCHED; cause < CAUSE_COUNT; cause++) {
+    for (enum smp_cause cause = SMP_CAUSE_NONE + 1; cause < SMP_CAUSES; cause++) {
+        const char *word = smp_cause_word(cause), *story = smp_cause_story(cause);
+        const char *advice = cause_advice(cause);
         if (markdown)
-            printf("| `%s` | %s | %s |\n", cause_word(cause), cause_story(cause),
-                   cause_advice(cause));
-        else if (count < 2 || strcmp(words[1], cause_word(cause)) == 0)
-            printf("%s: %s.\n  Look next: %s\n", cause_word(cause), cause_story(cause),
-                   cause_advice(cause));
+            printf("| `%s` | %s | %s |\n", word, story, advice);
+        else if (count < 2 || strcmp(words[1], word) == 0)
+            printf("%s: %s.\n  Look next: %s\n", word, story, advice);
         else
             continue;
         found = 1;

@@ -14,9 +14,10 @@
 #include "options.h"
 #include "line.h"
 
-#define ICR_MSR  0x830u
-#define ICR_LOW  (FAKE_MMIO_APIC + 0x300u)
-#define ICR_HIGH (FAKE_MMIO_APIC + 0x310u)
+#define APIC_BASE_MSR 0x1bu
+#define ICR_MSR       0x830u
+#define ICR_LOW       (FAKE_MMIO_APIC + 0x300u)
+#define ICR_HIGH      (FAKE_MMIO_APIC + 0x310u)
 
 #define ICR_BUSY           0x00001000u
 #define ICR_SHORTHAND      0x000c0000u
@@ -167,10 +168,8 @@ static void look_at_turn(struct fake_aps *aps)
         take_turn(aps, ap);
 }
 
-static void on_time(void *context, uint64_t now)
+void fake_aps_move(struct fake_aps *aps, uint64_t now)
 {
-    struct fake_aps *aps = context;
-
     if (aps->inside) // smp/ap.c, called from here, looks at the clock too
         return;
     aps->inside = true;
@@ -190,6 +189,11 @@ static void on_time(void *context, uint64_t now)
     if (aps->watch != NULL)
         aps->watch(aps, now);
     aps->inside = false;
+}
+
+static void on_time(void *context, uint64_t now)
+{
+    fake_aps_move(context, now);
 }
 
 // ---- messages ----
@@ -403,6 +407,7 @@ static void open_engine(struct fake_aps *aps)
 
 static void open_local_apic(struct fake_aps *aps)
 {
+    fake_set_cell(FAKE_MSR, APIC_BASE_MSR, aps->machine.apic_base);
     if (aps->plan.apic_mode == SMP_X2APIC)
         fake_hook(FAKE_MSR, ICR_MSR, ICR_MSR, NULL, write_x2apic_icr, aps);
     else

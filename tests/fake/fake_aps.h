@@ -129,5 +129,9 @@ struct rally *fake_rally(const struct fake_aps *aps);
 // Gives the memory back.
 void fake_aps_close(struct fake_aps *aps);
 
+// Lets the APs do what is due by now. The clock calls it for the bench that was prepared last; a
+// test with two benches calls it for both (fake_on_time).
+void fake_aps_move(struct fake_aps *aps, uint64_t now);
+
 // Between rounds: lets time pass in which the BSP does nothing.
 void fake_aps_let_pass(struct fake_aps *aps, uint64_t us);

@@ -13,10 +13,10 @@
 #include "problem.h"
 #include "smp.h"
 #include "status.h"
+#include "log_level.h"
 
 enum apic_choice { APIC_AUTO, APIC_X2APIC, APIC_XAPIC };
 enum serial_choice { SERIAL_AUTO, SERIAL_OFF, SERIAL_PORT };
-enum log_level { LOG_NORMAL, LOG_QUIET, LOG_DEBUG };
 enum compare_choice { COMPARE_NONE, COMPARE_FIRMWARE };
 enum bench_choice { BENCH_NONE, BENCH_NULL, BENCH_NULL_LONG };
 enum sweep_key { SWEEP_NONE, SWEEP_INIT_US, SWEEP_SIPI_US, SWEEP_SIPIS, SWEEP_WAKE };
