@@ -5,6 +5,7 @@
 
 #include "acpi.h"
 #include "mp_services.h"
+#include "processors.h"
 #include "told.h"
 
 #define RSDP      0x1000u

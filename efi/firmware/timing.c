@@ -2,7 +2,7 @@
 // or the ACPI power-management timer; never against the PIT, which many machines gate. Surprise:
 // the smallest of several measurements is the best one. Whatever disturbs a Stall makes it longer.
 
-#include "firmware.h"
+#include "timing.h"
 
 #include "hw.h"
 #include "line.h"
