@@ -1,5 +1,6 @@
-// The end of a run: by QEMU's debug port, by runtime services, or by a halt. Nothing here returns
-// to firmware. Surprise: when nobody can be heard, the machine may reset itself.
+// The end of a run: by QEMU's debug port, by runtime services, or by a halt. Once firmware is left
+// nothing returns; before, only the debug port and end=poweroff are tried. Surprise: when nobody can
+// be heard, the machine may reset itself.
 
 #include "end.h"
 

@@ -10,9 +10,9 @@
 #include "page.h"
 #include "timing.h"
 
-// An upper bound of any TSC's ticks in a microsecond, for the console's waits: it starts before the
-// clock is calibrated, and a wait for a dead port may be too long but not too short.
-#define TSC_TICKS_PER_US_MAX 10000u
+// For the console's waits: it starts before the clock is calibrated, and a wait for a dead port may
+// be too long but not too short.
+#define TSC_TICKS_PER_US_MAX (TSC_HZ_MAX / 1000000u)
 
 // The journal: what every run says, a page for every four processors, and a line for each round;
 // and room for the end, however much there was to say.
