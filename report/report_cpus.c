@@ -123,8 +123,8 @@ static void report_disabled(struct console *console, const struct inventory *inv
     line = report_start_sentence(&out);
     line_add_format(
         line,
-        "CPU %u (APIC ID %u) started unasked: %s lists it as disabled, so it was plugged "
-        "in since, or firmware keeps it out; it is parked",
+        "CPU %u (APIC ID %u) started although %s lists it as disabled: it was plugged in "
+        "since, or firmware holds it back; it is parked",
         (uint64_t)index, (uint64_t)cpu->apic_id, inventory_source_name(inventory->source));
     console_say(console, 0, line);
 }
