@@ -66,7 +66,7 @@ static void compare_listing(const struct problems *problems, const struct cpu *c
         tell(problems, "MP Services says that it failed its self-test", entry, index);
 }
 
-// The account of whom bears this APIC ID and has said where it sits; NULL: nobody does.
+// The account of the processor with this APIC ID, if it has said where it sits; else NULL.
 static const struct smp_account *find_speaker(const struct evidence *evidence, uint32_t apic_id)
 {
     const struct smp_account *account = evidence ? evidence_find(evidence, apic_id) : NULL;

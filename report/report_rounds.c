@@ -1,5 +1,5 @@
-// Rounds into lines. Surprise: of a round, "up" is whoever arrived in it, and of the whole run
-// whoever has no cause (outcome.h).
+// Rounds into lines. Surprise: `up` of a round counts the APs that arrived in it, and `up` of the
+// run (outcome.h) those that have no cause.
 
 #include "report_rounds.h"
 
