@@ -4,119 +4,90 @@
 
 #include "run.h"
 
+#include "compare.h"
 #include "firmware_aps.h"
+#include "gather.h"
+#include "graphics.h"
 #include "inject.h"
+#include "last_run.h"
 #include "mem.h"
+#include "memory.h"
+#include "nvram.h"
 #include "options.h"
 #include "preflight.h"
 #include "prepare.h"
-
-// An upper bound of any TSC's ticks in a microsecond, for the console's waits: it starts before the
-// clock is calibrated, and a wait for a dead port may be too long but not too short.
-#define TSC_TICKS_PER_US_MAX 10000u
-
-// The journal: what every run says, a page for every four processors, and a line for each round;
-// and room for the end, however much there was to say.
-#define JOURNAL_PAGES   16u
-#define CPUS_PER_PAGE   4u
-#define ROUNDS_PER_PAGE 16u
-#define JOURNAL_RESERVE 1024u // journal-full, ev=end, and the few sentences behind it
+#include "processors.h"
 
 // Runs in a row that may end in a reset before the next one refuses to wake anybody.
 #define RESETS_MAX 2u
 
-static void open_console(struct reveille *run)
+// Silently: only the options say where they can be told.
+static void open_voice(struct reveille *run)
 {
     const struct problems nobody = {problems_ignore, NULL};
-    struct console *console = &run->console;
 
-    (void)configure(&run->firmware, &run->typed, &nobody, &run->options);
-    console_start(console, run->options.log, TSC_TICKS_PER_US_MAX);
-    run->port.uart = &console->uart;
-    run->serial = serial_open(&run->firmware, &run->options, run->machine.under_qemu,
-                              TSC_TICKS_PER_US_MAX, &run->port);
-    run->machine.serial_mmio = console->uart.present ? console->uart.mmio : 0;
-    void *memory = memory_allocate(&run->firmware, JOURNAL_PAGES);
-    if (memory) {
-        run->journal_memory = memory;
-        run->journal_pages = JOURNAL_PAGES;
-        journal_open(&run->journal, memory, JOURNAL_PAGES * PAGE_BYTES);
-        journal_reserve(&run->journal, JOURNAL_RESERVE);
-        console->sinks[SINK_JOURNAL] =
-            (struct console_sink){.write_line = journal_write_line, .context = &run->journal};
-    }
-    run->screens.pause = run->options.pause;
-    text_screens_open(&run->firmware, !console->uart.present, &run->screens);
-    run_show_journal(run);
-    run->log = (struct problem_log){.console = console};
-    run->problems = (struct problems){report_problem, &run->log};
+    (void)configure(&run->firmware, &run->typed, &nobody, &run->asked);
+    voice_open(&run->voice, &run->firmware, &run->asked, run->machine.under_qemu);
+    const struct uart *uart = &run->voice.console.uart;
+    run->machine.serial_mmio = uart->present ? uart->mmio : 0;
+    run->stick = (struct stick){.firmware = &run->firmware, .console = &run->voice.console};
 }
 
 EFI_STATUS run_open(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
 {
-    EFI_GUID loaded_image = LOADED_IMAGE_PROTOCOL;
-
     const struct typed typed = run->typed;
     memset(run, 0, sizeof *run);
     run->typed = typed;
     run->times.start = hw_tsc();
-    run->firmware.handle = handle;
-    run->firmware.system = system;
-    run->firmware.boot = system->BootServices;
-    run->firmware.tables = hw_read_tables();
-    run->firmware.cr0 = hw_read_cr0();
-    run->firmware.cr3 = hw_read_cr3();
-    run->firmware.cr4 = hw_read_cr4();
-    run->firmware.efer = hw_rdmsr(MSR_EFER);
-    run->firmware.stack_top = (uintptr_t)__builtin_frame_address(0);
-    const EFI_STATUS status =
-        system->BootServices->HandleProtocol(handle, &loaded_image, (void **)&run->firmware.loaded);
+    const EFI_STATUS status = firmware_open(handle, system, &run->firmware);
     if (EFI_ERROR(status))
         return status;
     gather_identity(&run->firmware, &run->machine);
-    open_console(run);
+    open_voice(run);
     return EFI_SUCCESS;
 }
 
-// A machine that keeps resetting must come to rest, and a fault on purpose is not committed twice.
-static enum status look_back(struct reveille *run)
+enum status run_configure(struct reveille *run)
 {
-    run->resets = last_run_tell(&run->last_run, &run->console);
-    if (run->resets > 0 && run->options.inject_count > 0) {
+    const struct configured configured =
+        configure(&run->firmware, &run->typed, &run->voice.problems, &run->asked);
+
+    run->options = run->asked;
+    if (configured.unread)
+        run->options.save = SAVE_NONE;
+    return configured.status;
+}
+
+// A machine that keeps resetting must come to rest, and a fault on purpose is not committed twice.
+static enum status look_back(struct reveille *run, const struct last_run *last)
+{
+    run->past.resets = last_run_tell(last, &run->voice.console);
+    if (run->past.resets > 0 && run->asked.inject_count > 0) {
         run->options.inject_count = 0;
-        report_problem(&run->log, SEVERITY_WARNING, "inject",
+        report_problem(&run->voice.log, SEVERITY_WARNING, "inject",
                        "the previous run did not survive: this one injects nothing");
     }
-    if (run->resets < RESETS_MAX)
+    if (run->past.resets < RESETS_MAX)
         return STATUS_OK;
     report_problem(
-        &run->log, SEVERITY_ERROR, "keeps-resetting",
+        &run->voice.log, SEVERITY_ERROR, "keeps-resetting",
         "the last runs all ended in a reset, so this one wakes nobody; change the options, "
         "for example cpus=, and start again");
     return STATUS_UNSUPPORTED;
 }
 
-// Room for this machine and these rounds, where the next start finds it. Without it the run goes
-// on, and says what was left out.
-static void grow_journal(struct reveille *run)
+// The previous run's result and its end, while the memory that has them is ours.
+static enum status meet_last_run(struct reveille *run)
 {
-    const size_t settings = run->options.sweep.count > 0 ? run->options.sweep.count : 1;
-    const size_t wanted = JOURNAL_PAGES + run->machine.inventory.count / CPUS_PER_PAGE +
-                          run->options.rounds * settings / ROUNDS_PER_PAGE;
-    const size_t pages = wanted < JOURNAL_PAGES_MAX ? wanted : JOURNAL_PAGES_MAX;
-    void *memory = run->journal_pages > 0 ? last_run_allocate(&run->firmware, pages) : NULL;
+    struct last_run last;
+    enum status status = STATUS_OK;
 
-    if (!memory)
-        return;
-    if (run->options.save == SAVE_NONE)
-        journal_move(&run->journal, memory, pages * PAGE_BYTES);
-    else {
-        run->journal.born = time_of_day(&run->firmware);
-        journal_keep(&run->journal, memory, pages * PAGE_BYTES);
-    }
-    memory_free(&run->firmware, run->journal_memory, run->journal_pages);
-    run->journal_memory = memory;
-    run->journal_pages = pages;
+    last_run_find(&run->firmware, &last);
+    run->past = harvest(&run->asked, &run->voice.journal, &last, &run->stick, &run->voice.problems);
+    if (!run->past.fetched)
+        status = look_back(run, &last);
+    last_run_release(&run->firmware, &last);
+    return status;
 }
 
 // Whoever leaves processors out, or asks for messages to each, may have a reason.
@@ -138,7 +109,7 @@ static enum status allocate_plan(struct reveille *run)
     struct lcpu_plan *lcpus = memory_allocate(&run->firmware, run->plan_pages);
 
     if (!lcpus) {
-        report_problem(&run->log, SEVERITY_ERROR, "no-memory",
+        report_problem(&run->voice.log, SEVERITY_ERROR, "no-memory",
                        "no memory below 4 GiB for the plan");
         return STATUS_NO_SPACE;
     }
@@ -146,10 +117,11 @@ static enum status allocate_plan(struct reveille *run)
     run->wake.values = run->wake.missing + enabled;
     run->rounds_us = run->wake.values + enabled;
     run->medians_us = run->rounds_us + run->options.rounds;
-    warn_of_null(&run->options, &run->problems);
+    warn_of_null(&run->options, &run->voice.problems);
     const enum status status =
-        plan_make(&run->machine, &run->options, &run->problems, lcpus, &run->plan);
-    return status != STATUS_OK ? status : inject_check(&run->options, &run->plan, &run->problems);
+        plan_make(&run->machine, &run->options, &run->voice.problems, lcpus, &run->plan);
+    return status != STATUS_OK ? status
+                               : inject_check(&run->options, &run->plan, &run->voice.problems);
 }
 
 // What is touched after the exit beside the image and the arena. Of the stack, our callers' frames
@@ -166,10 +138,10 @@ static enum status list_own_memory(struct reveille *run)
     } pieces[] = {
         {"the BSP's stack", (const void *)(uintptr_t)(run->firmware.stack_top - stack_below),
          stack_below + PAGE_BYTES},
-        {"the journal", run->journal_memory, run->journal_pages * PAGE_BYTES},
+        {"the journal", run->voice.journal_memory, run->voice.journal_pages * PAGE_BYTES},
         {"the plan", run->plan.lcpus, run->plan_pages * PAGE_BYTES},
         {"the list of processors", machine->inventory.cpus, machine->inventory_pages * PAGE_BYTES},
-        {"the screen's shadow", run->display.memory, run->display.pages * PAGE_BYTES},
+        {"the screen's shadow", run->voice.display_memory, run->voice.display_pages * PAGE_BYTES},
     };
 
     for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
@@ -195,8 +167,8 @@ static enum status allocate_arena(struct reveille *run)
     if (run->note) {
         run->arena.phys = (uintptr_t)run->note + PAGE_BYTES;
         note_drop(run->note);
-        arena_prepare(&run->arena, run->plan.lcpus, ap_main, &run->console);
-        if (run->display.memory && run->machine.processor.pat)
+        arena_prepare(&run->arena, run->plan.lcpus, ap_main, &run->voice.console);
+        if (run->voice.display_memory && run->machine.processor.pat)
             arena_rally(&run->arena)->pat = PAT_WITH_COMBINING;
         return address_space_own(&run->machine, "the note", run->note, PAGE_BYTES);
     }
@@ -206,17 +178,18 @@ static enum status allocate_arena(struct reveille *run)
         "%u processors need %u bytes in one piece below 4 GiB, and there is no such piece; wake "
         "fewer with cpus=",
         (uint64_t)count, (uint64_t)run->arena.bytes);
-    report_problem(&run->log, SEVERITY_ERROR, "no-memory", line.text);
+    report_problem(&run->voice.log, SEVERITY_ERROR, "no-memory", line.text);
     return STATUS_NO_SPACE;
 }
 
 enum status run_fill_page(struct reveille *run, uint8_t *view)
 {
+    size_t relocations;
     const enum status status =
         prepare_page(&run->machine, &run->arena, &run->trampoline, &run->parameters,
-                     (uintptr_t)ap_main, &run->problems, &run->tables, view, &run->relocations);
+                     (uintptr_t)ap_main, &run->voice.problems, &run->tables, view, &relocations);
     if (status == STATUS_OK)
-        report_trampoline(&run->console, &run->machine, &run->trampoline, run->relocations,
+        report_trampoline(&run->voice.console, &run->machine, &run->trampoline, relocations,
                           run->tables.pool_phys);
     return status;
 }
@@ -224,8 +197,9 @@ enum status run_fill_page(struct reveille *run, uint8_t *view)
 static enum status take_low_page(struct reveille *run)
 {
     if (inject_has(&run->options, FAULT_NO_LOW_PAGE))
-        return memory_find_late_page(&run->firmware, &run->problems, &run->low_page_after_exit);
-    return memory_take_low_page(&run->firmware, &run->problems, &run->machine.low_page,
+        return memory_find_late_page(&run->firmware, &run->voice.problems,
+                                     &run->low_page_after_exit);
+    return memory_take_low_page(&run->firmware, &run->voice.problems, &run->machine.low_page,
                                 &run->low_page_after_exit);
 }
 
@@ -235,8 +209,8 @@ static enum status take_decoy_page(struct reveille *run)
 {
     const uint8_t halt = 0xf4;
     uint32_t after_exit;
-    const enum status status =
-        memory_take_low_page(&run->firmware, &run->problems, &run->wake.decoy_page, &after_exit);
+    const enum status status = memory_take_low_page(&run->firmware, &run->voice.problems,
+                                                    &run->wake.decoy_page, &after_exit);
     if (status == STATUS_OK && run->wake.decoy_page != 0)
         memset((void *)(uintptr_t)run->wake.decoy_page, halt, PAGE_BYTES);
     return run->wake.decoy_page != 0 ? STATUS_OK : STATUS_NOT_FOUND;
@@ -245,10 +219,10 @@ static enum status take_decoy_page(struct reveille *run)
 static void compare(struct reveille *run)
 {
     if (compare_firmware(&run->firmware, &run->machine, &run->firmware_times))
-        report_firmware(&run->console, &run->machine, &run->firmware_times);
+        report_firmware(&run->voice.console, &run->machine, &run->firmware_times);
     else
         report_problem(
-            &run->log, SEVERITY_WARNING, "no-comparison",
+            &run->voice.log, SEVERITY_WARNING, "no-comparison",
             "MP Services is absent, or its StartupAllAPs fails; there is nothing to compare "
             "with");
 }
@@ -257,66 +231,62 @@ static enum status prepare(struct reveille *run)
 {
     enum status status;
 
-    if ((status = plan_check_guest(&run->machine, &run->problems)) != STATUS_OK)
+    if ((status = plan_check_guest(&run->machine, &run->voice.problems)) != STATUS_OK)
         return status;
-    if ((status = gather(&run->firmware, &run->options, &run->problems, &run->machine)) !=
+    if ((status = gather(&run->firmware, &run->options, &run->voice.problems, &run->machine)) !=
         STATUS_OK)
         return status;
     run->firmware.pat = run->machine.processor.pat ? hw_rdmsr(MSR_IA32_PAT) : 0;
-    console_set_rate(&run->console, clock_ticks(&run->machine.clock, 1));
-    last_run_find(&run->firmware, &run->last_run);
-    run_harvest(run);
-    if (!run->fetched)
-        status = look_back(run);
-    last_run_release(&run->firmware, &run->last_run);
-    if (run->fetched || status != STATUS_OK)
+    console_set_rate(&run->voice.console, clock_ticks(&run->machine.clock, 1));
+    status = meet_last_run(run);
+    if (run->past.fetched || status != STATUS_OK)
         return status;
     if (run->options.screen != SCREEN_OFF)
-        graphics_gather(run);
-    nvram_check(run); // before the plan, which keeps firmware's APIC mode for save=nvram
+        graphics_gather(&run->firmware, &run->options, &run->voice.console, &run->voice.problems,
+                        &run->machine);
+    // Before the plan, which keeps firmware's APIC mode for save=nvram.
+    if (run->asked.save == SAVE_NVRAM && !nvram_has_room(&run->firmware, &run->voice.problems))
+        run->options.save = SAVE_RAM;
     if ((status = allocate_plan(run)) != STATUS_OK)
         return status;
-    display_open(run);
-    grow_journal(run);
-    report_machine(&run->console, &run->machine, &run->plan);
-    preflight_record(&run->console, &run->machine);
-    preflight_warn(&run->problems, &run->machine, &run->console);
+    voice_add_display(&run->voice, &run->firmware, &run->machine, &run->options);
+    const size_t settings = run->options.sweep.count > 0 ? run->options.sweep.count : 1;
+    voice_grow(&run->voice, &run->firmware, run->machine.inventory.count,
+               run->options.rounds * settings, run->options.save);
+    report_machine(&run->voice.console, &run->machine, &run->plan);
+    preflight_record(&run->voice.console, &run->machine);
+    preflight_warn(&run->voice.problems, &run->machine, &run->voice.console);
     if (run->options.compare == COMPARE_FIRMWARE)
         compare(run);
     if ((status = allocate_arena(run)) != STATUS_OK ||
-        (status = address_space_build(&run->machine, &run->arena, &run->problems, &run->tables)) !=
-            STATUS_OK ||
+        (status = address_space_build(&run->machine, &run->arena, &run->voice.problems,
+                                      &run->tables)) != STATUS_OK ||
         (status = trampoline_open_builtin(&run->trampoline)) != STATUS_OK ||
         (status = take_low_page(run)) != STATUS_OK)
         return status;
     if (inject_has(&run->options, FAULT_BAD_VECTOR) && (status = take_decoy_page(run)) != STATUS_OK)
         return status;
     run->parameters = prepare_parameters(&run->machine, &run->plan, &run->arena, &run->tables);
-    report_lcpus(&run->console, &run->arena);
-    report_memory(&run->console, &run->arena);
+    report_lcpus(&run->voice.console, &run->arena);
+    report_memory(&run->voice.console, &run->arena);
     if (run->machine.low_page == 0)
         return STATUS_OK; // the page is firmware's until the exit
-    if ((status = address_space_place(&run->machine, &run->arena, &run->problems, &run->tables)) !=
-        STATUS_OK)
+    if ((status = address_space_place(&run->machine, &run->arena, &run->voice.problems,
+                                      &run->tables)) != STATUS_OK)
         return status;
     return run_fill_page(run, (uint8_t *)(uintptr_t)run->machine.low_page);
-}
-
-void run_stop_watchdog(const struct reveille *run)
-{
-    run->firmware.boot->SetWatchdogTimer(0, 0, 0, NULL);
 }
 
 enum status run_prepare(struct reveille *run)
 {
     if (run->options.exit == ANSWER_NO &&
         (run->options.again == ANSWER_YES || run->options.save == SAVE_NVRAM))
-        report_problem(&run->log, SEVERITY_WARNING, "no-effect",
+        report_problem(&run->voice.log, SEVERITY_WARNING, "no-effect",
                        "again=yes and save=nvram do nothing with exit=no: the result is on the "
                        "volume at once");
     const enum status status = prepare(run);
     run->times.prepared = hw_tsc();
-    return status == STATUS_OK && !run->fetched && run->options.exit == ANSWER_NO
+    return status == STATUS_OK && !run->past.fetched && run->options.exit == ANSWER_NO
                ? run_check_return(run)
                : status;
 }
@@ -358,13 +328,7 @@ void run_free(struct reveille *run, enum keep keep)
     memory_free(firmware, run->machine.inventory.cpus, run->machine.inventory_pages);
     memory_free(firmware, run->machine.ram, run->machine.ram_pages);
     memory_free(firmware, firmware->map, firmware->map_capacity / PAGE_BYTES);
-    display_close(run);
-    run->console.sinks[SINK_JOURNAL].write_line = NULL;
-    if (run->journal.head)
-        journal_drop(run->journal.head);
-    if (run->journal_pages > 0)
-        memory_free(firmware, run->journal_memory, run->journal_pages);
-    uart_drain(&run->console.uart);
+    voice_close(&run->voice, firmware);
 }
 
 static bool firmware_stays(const struct options *options)
@@ -379,19 +343,21 @@ void run_tell_end(struct reveille *run)
         run->options.check == ANSWER_NO && run->options.exit == ANSWER_NO ? STICK_CUT : STICK_BLANK;
     CHAR16 name[] = L"last";
 
-    run_tell_left_out(run);
+    voice_tell_left_out(&run->voice);
     // Twice: what the volume says of the first belongs in the journal, and so does the last record.
-    const bool saved = run->options.save != SAVE_NONE && run_save(run, name, end, &run->problems);
-    report_end(&run->console, &run->outcome);
+    const bool saved =
+        run->options.save != SAVE_NONE &&
+        harvest_own(&run->voice.journal, name, end, &run->stick, &run->past, &run->voice.problems);
+    report_end(&run->voice.console, &run->outcome);
     if (saved)
-        (void)run_save(run, name, end, &nobody);
+        (void)harvest_own(&run->voice.journal, name, end, &run->stick, &run->past, &nobody);
 }
 
 // A run that was stopped by hand is no result; a refusal is one.
 EFI_STATUS run_refuse(struct reveille *run, enum status status)
 {
     if (status == STATUS_OK)
-        report_end(&run->console, &run->outcome);
+        report_end(&run->voice.console, &run->outcome);
     else
         run_tell_end(run);
     run_free(run, KEEP_NOTHING);
@@ -405,15 +371,15 @@ EFI_STATUS run_refuse(struct reveille *run, enum status status)
 EFI_STATUS run_start_over(struct reveille *run)
 {
     run_free(run, KEEP_NOTHING);
-    serial_close(&run->port); // the next start reads its registers anew
+    serial_close(&run->voice.port); // the next start reads its registers anew
     run->start_over = true;
     return EFI_SUCCESS;
 }
 
 EFI_STATUS run_fetched(struct reveille *run)
 {
-    run->outcome.ok = !run->unsaved;
-    report_end(&run->console, &run->outcome);
+    run->outcome.ok = !run->past.unsaved;
+    report_end(&run->voice.console, &run->outcome);
     run_free(run, KEEP_NOTHING);
     end_fetched(&run->firmware, &run->machine, &run->options,
                 run->outcome.ok ? EXIT_OK : EXIT_FAILED);
@@ -422,7 +388,7 @@ EFI_STATUS run_fetched(struct reveille *run)
 
 EFI_STATUS run_checked(struct reveille *run)
 {
-    preflight_page(&run->console, &run->machine, &run->plan, &run->serial);
+    preflight_page(&run->voice.console, &run->machine, &run->plan, &run->voice.serial);
     processors_read_census(&run->firmware, run->machine.mp_services, &run->census);
     firmware_census_tell(run, NULL);
     run->outcome.ok = true;
@@ -445,9 +411,9 @@ static void print_help(void *context, const char *text)
 
 EFI_STATUS run_help(struct reveille *run)
 {
-    options_help(print_help, &run->console);
+    options_help(print_help, &run->voice.console);
     run->outcome.ok = true;
-    report_end(&run->console, &run->outcome);
+    report_end(&run->voice.console, &run->outcome);
     run_free(run, KEEP_NOTHING);
     return EFI_SUCCESS;
 }

@@ -2,10 +2,10 @@
 // below. Surprise: lines are collected in RAM long before the first one is drawn, so what was said
 // while firmware lived stands on the screen too.
 
-#include "run.h"
+#include "display.h"
 
 #include "hw.h"
-#include "mem.h"
+#include "lcpu.h"
 #include "summary.h"
 #include "wall_cells.h"
 
@@ -19,47 +19,40 @@ static uint32_t rotation(const struct options *options, const struct framebuffer
     return framebuffer->height > framebuffer->width ? 90 : 0; // as such panels are built in
 }
 
-void display_open(struct reveille *run)
+size_t display_plan(const struct machine *machine, const struct options *options,
+                    struct display *display)
 {
-    struct display *display = &run->display;
-    const struct machine *machine = &run->machine;
-
     canvas_open(&display->canvas);
     for (size_t i = 0; i < machine->framebuffer_count; i++) {
         const struct framebuffer *framebuffer = &machine->framebuffers[i];
         (void)canvas_add(&display->canvas, framebuffer, (void *)(uintptr_t)framebuffer->phys,
-                         rotation(&run->options, framebuffer));
+                         rotation(options, framebuffer));
     }
-    if (display->canvas.count == 0 || run->options.exit == ANSWER_NO ||
-        run->options.check == ANSWER_YES)
-        return;
+    if (display->canvas.count == 0 || options->exit == ANSWER_NO || options->check == ANSWER_YES)
+        return 0;
     wall_plan(&display->canvas, &display->layout);
-    const size_t shadow = screen_bytes(&display->canvas, display->layout.text_height);
     display->room = machine->inventory.count + CELLS_MORE;
-    display->pages = (shadow + display->room * sizeof *display->cells) / PAGE_BYTES + 1;
-    display->memory = memory_allocate(&run->firmware, display->pages);
-    if (!display->memory) {
-        report_problem(&run->log, SEVERITY_WARNING, "no-screen",
-                       "no memory for the screen's shadow: nothing is shown after the exit");
-        return;
-    }
-    display->cells = display->memory;
-    screen_open(&display->screen, &display->canvas, display->layout.text_height,
-                display->cells + display->room);
-    display->screen.records = run->options.log == LOG_DEBUG;
-    run->console.sinks[SINK_SCREEN] = (struct console_sink){screen_write_line, &display->screen,
-                                                            screen_paint, screen_rewrite_line};
-    // What was said before there was a screen.
-    const char *text;
-    for (size_t at = 0; (text = journal_next(&run->journal, &at)) != NULL;)
-        screen_write_line(&display->screen, text);
+    return display->room * sizeof *display->cells +
+           screen_bytes(&display->canvas, display->layout.text_height);
 }
 
-void display_close(struct reveille *run)
+void display_open(struct display *display, void *memory, enum log_level log)
 {
-    run->console.sinks[SINK_SCREEN].write_line = NULL;
-    if (run->display.memory)
-        memory_free(&run->firmware, run->display.memory, run->display.pages);
+    display->cells = memory;
+    screen_open(&display->screen, &display->canvas, display->layout.text_height,
+                display->cells + display->room);
+    display->screen.records = log == LOG_DEBUG;
+}
+
+struct console_sink display_sink(struct display *display)
+{
+    return (struct console_sink){screen_write_line, &display->screen, screen_paint,
+                                 screen_rewrite_line};
+}
+
+uint64_t display_pixels(const struct display *display)
+{
+    return display->cells ? canvas_pixels(&display->canvas) : 0;
 }
 
 static const char *headline(const struct outcome *outcome, struct line *line, char *buffer,
@@ -84,34 +77,33 @@ static bool is_dark(const void *context, uint32_t x, uint32_t y)
 }
 
 // The compact result, for whoever has a telephone at hand and no serial port. False: no room.
-static bool make_code(struct reveille *run, const struct wake *wake)
+static bool make_code(struct display *display, const struct machine *machine,
+                      const struct wake *wake, const struct outcome *outcome)
 {
-    struct display *display = &run->display;
     char buffer[QR_TEXT_MOST + 1];
     struct line line;
 
     line_start(&line, buffer, sizeof buffer);
-    summary_write(&run->machine, wake, &run->outcome, VERSION, &line);
+    summary_write(machine, wake, outcome, VERSION, &line);
     return qr_make(&display->code, line.text, line.length) &&
            wall_code_fits(&display->layout, display->code.side);
 }
 
-void display_finish(struct reveille *run)
+void display_finish(struct display *display, const struct machine *machine, const struct wake *wake,
+                    const struct outcome *outcome, struct console *console)
 {
-    struct display *display = &run->display;
-    const struct wake *wake = run->wake.generation > 0 ? &run->wake : NULL;
     char buffer[LINE_BYTES];
     struct line line;
 
-    if (!display->memory || !run->window_is_open)
+    if (!display->cells)
         return;
-    const bool code = make_code(run, wake);
+    const bool code = make_code(display, machine, wake, outcome);
     if (!code)
-        console_tell(&run->console, "The screen is too small for the result's code", 0);
-    console_flush(&run->console);
-    const size_t count = wall_cells(&run->machine, wake, display->cells, display->room);
+        console_tell(console, "The screen is too small for the result's code", 0);
+    console_flush(console);
+    const size_t count = wall_cells(machine, wake, display->cells, display->room);
     wall_draw(&display->canvas, &display->layout, display->cells, count,
-              headline(&run->outcome, &line, buffer, sizeof buffer), run->outcome.ok);
+              headline(outcome, &line, buffer, sizeof buffer), outcome->ok);
     if (code)
         wall_draw_code(&display->canvas, &display->layout, display->code.side, is_dark,
                        &display->code);

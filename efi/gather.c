@@ -1,6 +1,6 @@
 // Gathering: every fact that only firmware can tell, into struct machine, while firmware lives.
 
-#include "firmware.h"
+#include "gather.h"
 
 #include "acpi.h"
 #include "address_space.h"
@@ -10,7 +10,13 @@
 #include "dmar.h"
 #include "hw.h"
 #include "mem.h"
+#include "memory.h"
 #include "page.h"
+#include "phys.h"
+#include "platform_read.h"
+#include "processors.h"
+#include "tables.h"
+#include "timing.h"
 
 // QEMU's fw_cfg: selector and data ports, and what selector 0 answers.
 #define FW_CFG_SELECTOR 0x510u

@@ -6,7 +6,7 @@
 #include "run.h"
 
 #include "firmware_aps.h"
-#include "hw.h"
+#include "processors.h"
 #include "watch.h"
 
 #define TIMER_TICK_100NS 10000u   // 1 ms
@@ -61,15 +61,15 @@ static void report_giveback(struct reveille *run, const struct giveback *givebac
     record_add_decimal(&line, "freed", giveback->everybody);
     record_add_decimal(&line, "answered", giveback->taken.answered);
     record_add_text(&line, "counts", giveback->taken.counts ? "same" : "other");
-    console_record(&run->console, 0, &line);
+    console_record(&run->voice.console, 0, &line);
     if (giveback->difference)
-        report_problem(&run->log, SEVERITY_WARNING, "bsp-changed",
+        report_problem(&run->voice.log, SEVERITY_WARNING, "bsp-changed",
                        "the BSP is not as firmware left it: see bsp= above");
     if (!giveback->timer)
-        report_problem(&run->log, SEVERITY_WARNING, "timer-dead",
+        report_problem(&run->voice.log, SEVERITY_WARNING, "timer-dead",
                        "firmware's timer does not tick any more; a reset brings it back");
     if (!giveback->everybody)
-        report_problem(&run->log, SEVERITY_WARNING, "not-back",
+        report_problem(&run->voice.log, SEVERITY_WARNING, "not-back",
                        "firmware has not got every processor back: their memory is kept, and "
                        "leaving firmware may hang; a reset brings them back");
 }
@@ -83,7 +83,7 @@ static bool hold(struct reveille *run)
     const enum status status = wake_hold(&run->wake);
     run_close_window(run);
     if (status != STATUS_OK)
-        report_problem(&run->log, SEVERITY_WARNING, "not-held",
+        report_problem(&run->voice.log, SEVERITY_WARNING, "not-held",
                        "the local APIC did not take an INIT: firmware is not asked, since it would "
                        "wait for its own without end");
     return status == STATUS_OK;
@@ -99,7 +99,7 @@ static bool give_back(struct reveille *run, enum keep *keep)
     processors_read_census(&run->firmware, run->machine.mp_services, &run->census);
     if (held && firmware_may_be_asked(run))
         giveback.taken = firmware_takes_back(run);
-    bsp_read(run, &now);
+    bsp_read(&run->firmware, &run->machine.processor, &now);
     giveback.difference = bsp_difference(&run->firmware_bsp, &now);
     giveback.timer = timer_runs(&run->firmware, &run->machine.clock);
     giveback.everybody = run->plan.want == 0 || everybody_is_back(run, &giveback.taken);
@@ -114,8 +114,8 @@ EFI_STATUS run_inside(struct reveille *run)
 {
     enum keep keep;
 
-    run_stop_watchdog(run);
-    bsp_read(run, &run->firmware_bsp);
+    firmware_stop_watchdog(&run->firmware);
+    bsp_read(&run->firmware, &run->machine.processor, &run->firmware_bsp);
     ap_locate(&arena_lcpu(&run->arena, 0)->lcpu);
     run_wake(run);
     run_report(run);

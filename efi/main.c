@@ -11,6 +11,8 @@
 
 #include "run.h"
 
+#include "wait.h"
+
 // Static, since processors still hold pointers into it when efi_main is left behind.
 static struct reveille g_run;
 
@@ -24,8 +26,8 @@ static EFI_STATUS start(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABL
         return opened;
 
     // gather and plan
-    report_start(&run->console, &run->machine, VERSION, &run->serial);
-    enum status status = configure(&run->firmware, &run->typed, &run->problems, &run->options);
+    report_start(&run->voice.console, &run->machine, VERSION, &run->voice.serial);
+    enum status status = run_configure(run);
     if (run->options.help)
         return run_help(run);
     if (status == STATUS_OK)
@@ -33,15 +35,17 @@ static EFI_STATUS start(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABL
     if (status != STATUS_OK)
         return run_refuse(run, status);
 
-    if (run->fetched)
+    if (run->past.fetched)
         return run_fetched(run);
     if (run->options.check == ANSWER_YES)
         return run_checked(run);
     if (run->options.exit == ANSWER_NO)
         return run_inside(run);
 
-    switch (run_wait(run)) {
+    switch (wait_for_objection(&run->firmware, &run->options, &run->voice.console,
+                               &run->voice.problems, &run->typed)) {
     case WAIT_STOP:
+        run->stopped = true;
         return run_refuse(run, STATUS_OK);
     case WAIT_EDIT:
         return run_start_over(run);
@@ -58,6 +62,15 @@ static EFI_STATUS start(struct reveille *run, EFI_HANDLE handle, EFI_SYSTEM_TABL
     run_end(run);
 }
 
+// What was said stays where the end waits for a person at all. A start that fetched says nothing
+// new.
+static void hold_screen(struct reveille *run)
+{
+    if (run->voice.log.console && !run->past.fetched && !run->stopped &&
+        end_waits(&run->machine, &run->options))
+        wait_for_reader(&run->firmware, &run->voice.console);
+}
+
 EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
 {
     EFI_STATUS status;
@@ -65,7 +78,7 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
     do
         status = start(&g_run, handle, system);
     while (g_run.start_over);
-    run_hold_screen(&g_run);
-    serial_close(&g_run.port); // last: nothing can be said there any more
+    hold_screen(&g_run);
+    serial_close(&g_run.voice.port); // last: nothing can be said there any more
     return status;
 }

@@ -5,8 +5,8 @@
 #include "run.h"
 
 #include "bound.h"
-#include "hw.h"
 #include "inject.h"
+#include "memory.h"
 #include "options.h"
 #include "prepare.h"
 #include "shell.h"
@@ -30,51 +30,42 @@ static void take_late_page(struct reveille *run)
 {
     run->machine.low_page = run->low_page_after_exit;
     if (memory_is_writable(run->machine.low_page) &&
-        address_space_place(&run->machine, &run->arena, &run->problems, &run->tables) ==
+        address_space_place(&run->machine, &run->arena, &run->voice.problems, &run->tables) ==
             STATUS_OK) {
         hw_write_cr3(run->tables.pool_phys); // what was mapped there before is forgotten
         if (run_fill_page(run, page_view(run, true)) == STATUS_OK)
             return;
     }
-    report_problem(&run->log, SEVERITY_ERROR, "no-low-page",
+    report_problem(&run->voice.log, SEVERITY_ERROR, "no-low-page",
                    "the boot-services page below 1 MiB cannot be used either");
     run_end(run);
 }
 
-static bool same(const char *one, const char *other)
+static struct bsp_home home_of(const struct reveille *run)
 {
-    while (*one && *one == *other)
-        one++, other++;
-    return *one == *other;
-}
+    const struct lcpu *self = &arena_lcpu(&run->arena, 0)->lcpu;
 
-void run_show_line(void *context, const char *text)
-{
-    struct reveille *run = context;
-    const char *line;
-    bool shown = text == NULL;
-
-    while ((line = journal_next(&run->journal, &run->shown)) != NULL) {
-        text_screens_write(&run->screens, line);
-        shown = shown || same(line, text);
-    }
-    if (!shown)
-        text_screens_write(&run->screens, text);
-}
-
-void run_show_journal(struct reveille *run)
-{
-    run->console.firmware = (struct console_sink){.write_line = run_show_line, .context = run};
-    run_show_line(run, NULL);
+    return (struct bsp_home){
+        .cr3 = run->tables.pool_phys,
+        .pat = arena_rally(&run->arena)->pat,
+        .no_execute = run->machine.processor.no_execute,
+        .gdt = self->gdtr,
+        .early_idt = self->early_idtr,
+        .idt = self->idtr,
+    };
 }
 
 void run_open_window(struct reveille *run)
 {
     if (run->window_is_open)
         return;
-    run->console.firmware.write_line = NULL;
+    voice_hide_firmware(&run->voice);
     run_expect_faults(run);
-    bsp_take_over(run);
+    const struct bsp_home home = home_of(run);
+    if (firmware_lives(run))
+        run->tpl = bsp_borrow(&run->firmware, &home);
+    else
+        bsp_take_over(&run->firmware, &home);
     run->window_is_open = true;
     run->wake.page_view = page_view(run, true);
     if (run->machine.low_page == 0)
@@ -85,10 +76,10 @@ void run_close_window(struct reveille *run)
 {
     if (!firmware_lives(run))
         return;
-    bsp_hand_back(run);
+    bsp_hand_back(&run->firmware, &run->firmware_bsp, run->tpl);
     run->window_is_open = false;
     run->wake.page_view = page_view(run, false);
-    run_show_journal(run);
+    voice_show_firmware(&run->voice);
 }
 
 // The faults that were asked for, now that all has been proved.
@@ -97,9 +88,9 @@ static void inject(struct reveille *run)
     inject_arm(&run->options, &run->plan, &run->arena, run->parameters.x86_bpt_pml4_addr);
     if (inject_has(&run->options, FAULT_BAD_COPY))
         trampoline_close(run->wake.page_view); // a loop: QEMU's STARTUP ends a HLT
-    if (inject_has(&run->options, FAULT_BAD_JOURNAL) && run->journal_pages > 0) {
-        (void)page_tables_unmap(&run->tables, (uintptr_t)run->journal_memory,
-                                run->journal_pages * PAGE_BYTES);
+    if (inject_has(&run->options, FAULT_BAD_JOURNAL) && run->voice.journal_pages > 0) {
+        (void)page_tables_unmap(&run->tables, (uintptr_t)run->voice.journal_memory,
+                                run->voice.journal_pages * PAGE_BYTES);
         hw_write_cr3(run->tables.pool_phys);
     }
 }
@@ -145,10 +136,10 @@ static void measure_null(struct reveille *run)
 
     for (enum null_mode mode = first; mode <= NULL_LONG && run->plan.want > 0; mode++) {
         null_measure(&run->wake, mode, &times);
-        report_null(&run->console, &run->wake, mode, &times);
+        report_null(&run->voice.console, &run->wake, mode, &times);
     }
     if (prepare_page(&run->machine, &run->arena, &run->trampoline, &run->parameters,
-                     (uintptr_t)ap_main, &run->problems, &run->tables, run->wake.page_view,
+                     (uintptr_t)ap_main, &run->voice.problems, &run->tables, run->wake.page_view,
                      &relocations) != STATUS_OK)
         run->options.sweep.count = run->plan.rounds = 0; // told; who starts there would be lost
 }
@@ -177,7 +168,7 @@ static bool is_stopped(struct reveille *run, const char *what, size_t done, size
     run->stopped = true;
     line_start(&line, buffer, sizeof buffer);
     line_add_format(&line, "CTRL+C: %u of %u %s were run", (uint64_t)done, (uint64_t)wanted, what);
-    report_problem(&run->log, SEVERITY_WARNING, "stopped-by-key", line.text);
+    report_problem(&run->voice.log, SEVERITY_WARNING, "stopped-by-key", line.text);
     return true;
 }
 
@@ -207,9 +198,9 @@ static void run_rounds(struct reveille *run, struct sweep_result *sum)
         run_keep_note(run, NOTE_WAKING, wake->generation + 1);
         run_round(run, &result);
         const bool last = wake->generation == run->plan.rounds * settings;
-        report_wake(&run->console, wake, &result, last ? &run->firmware_times : NULL);
+        report_wake(&run->voice.console, wake, &result, last ? &run->firmware_times : NULL);
         if (!firmware_lives(run))
-            console_flush(&run->console);
+            console_flush(&run->voice.console);
         run->rounds_us[round - 1] = (uint32_t)result.last_us;
         run->medians_us[round - 1] = (uint32_t)result.median_us;
         add_to_sweep(&result, want, sum);
@@ -229,19 +220,19 @@ static void run_sweep(struct reveille *run)
         struct sweep_result *result = &run->sweep_results[setting];
         struct options options;
         sweep_options(&run->options, setting, &options);
-        if (plan_make(&run->machine, &options, &run->problems, run->plan.lcpus, &run->plan) !=
+        if (plan_make(&run->machine, &options, &run->voice.problems, run->plan.lcpus, &run->plan) !=
             STATUS_OK)
             break;
         set_patience(run);
         run_rounds(run, result);
         result->median_us = spread_of(run->medians_us, run->plan.rounds);
         result->last_us = spread_of(run->rounds_us, run->plan.rounds);
-        report_sweep(&run->console, &run->wake, sweep, setting, result);
+        report_sweep(&run->voice.console, &run->wake, sweep, setting, result);
         (void)is_stopped(run, "settings", setting + 1, sweep->count);
     }
     struct sweep done = *sweep;
     done.count = setting;
-    report_sweep_end(&run->console, &done, run->sweep_results);
+    report_sweep_end(&run->voice.console, &done, run->sweep_results);
 }
 
 void run_wake(struct reveille *run)
@@ -256,9 +247,9 @@ void run_wake(struct reveille *run)
         measure_null(run);
     inject(run);
     run_close_window(run);
-    report_starting(&run->console, &run->plan);
+    report_starting(&run->voice.console, &run->plan);
     if (!firmware_lives(run))
-        console_flush(&run->console);
+        console_flush(&run->voice.console);
     if (run->options.sweep.count > 0)
         run_sweep(run);
     else

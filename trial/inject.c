@@ -38,7 +38,8 @@ bool inject_has(const struct injector *injector, enum fault_kind kind)
     return false;
 }
 
-// Is this fault for the AP in this slot? Without a CPU it is for the last one.
+// Is this fault for the AP in this slot? Without a CPU it is for the last one. None is for slot 0,
+// since CPU 0 cannot be named; so what is sent to all but self is never withheld.
 static bool is_for(const struct injector *injector, const struct injection *fault, uint32_t slot)
 {
     return fault->cpu == FAULT_ANY_CPU ? slot == injector->plan->want
@@ -248,8 +249,6 @@ bool inject_filter(void *context, struct smp_message *message)
     const struct injector *injector = context;
     const uint32_t delivery = message->command & ICR_DELIVERY_MASK;
 
-    if (message->slot == 0) // what reaches everybody can be withheld from nobody
-        return true;
     for (size_t i = 0; i < injector->count; i++) {
         const struct injection *fault = &injector->faults[i];
         if (!is_of_messages(fault->kind) || !is_for_message(injector, fault, message))

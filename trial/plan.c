@@ -13,13 +13,6 @@
 // some.
 #define INIT_MODERN_US 10u
 
-// What an option holds is what the engine is given.
-_Static_assert((int)SMP_PARALLEL == (int)SMP_PARALLEL &&
-                   (int)SMP_ONE_BY_ONE == (int)SMP_ONE_BY_ONE &&
-                   (int)SMP_BROADCAST == (int)SMP_BROADCAST &&
-                   (int)SMP_FIRMWARE == (int)SMP_FIRMWARE && SMP_SIPIS_AUTO == SMP_SIPIS_AUTO,
-               "options and engine count alike");
-
 static void tell(const struct problems *problems, enum severity severity, const char *what,
                  const struct line *line)
 {
@@ -281,7 +274,7 @@ struct smp_plan plan_messages(const struct machine *machine, const struct option
                                                                   : SMP_INIT_MANUAL_US;
 
     return (struct smp_plan){
-        .strategy = (enum smp_strategy)options->wake,
+        .strategy = options->wake,
         .init_us = init_us,
         .init_retry_us = at_least_the_manuals(init_us),
         .sipi_us = options->sipi_us,

@@ -5,7 +5,9 @@
 // ExitBootServices may be called then, since 2.9 all memory allocation services (UEFI 2.8 and 2.10,
 // "EFI_BOOT_SERVICES.ExitBootServices()").
 
-#include "firmware.h"
+#include "leave.h"
+
+#include "memory.h"
 
 // Each attempt may run one more layer of handlers; none has been seen to need a third.
 #define ATTEMPTS_MAX 8u

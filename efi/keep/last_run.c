@@ -6,6 +6,8 @@
 #include "last_run.h"
 
 #include "line.h"
+#include "memory.h"
+#include "page.h"
 #include "verdict.h"
 
 #define MIB 0x100000ull

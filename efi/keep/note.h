@@ -1,5 +1,5 @@
 // The note: what a run was about to do, kept in RAM that a warm reset does not clear. If the
-// machine goes down, the next start finds it and tells where. Pure: efi/ finds the memory.
+// machine goes down, the next start finds it and tells where. Pure: last_run.c finds the memory.
 // Surprise: it is not the note that knows which processor took the machine down, but the
 // processors' own records, which lie behind it.
 #pragma once

@@ -5,8 +5,7 @@
 
 #include "firmware_aps.h"
 
-#include "hw.h"
-#include "line.h"
+#include "memory.h"
 #include "mp_services.h"
 
 #define TIMEOUT_US 10000000u // a hundred times what it takes with 255 processors under emulation
@@ -68,14 +67,15 @@ enum status run_check_return(struct reveille *run)
 
     run->parking = parking;
     if (run->machine.low_page == 0) {
-        report_problem(&run->log, SEVERITY_ERROR, "no-low-page",
+        report_problem(&run->voice.log, SEVERITY_ERROR, "no-low-page",
                        "with exit=no a page of boot services cannot be used; try exit=yes");
         return STATUS_NOT_FOUND;
     }
     if (parking == PARKING_INIT || parking == PARKING_NOBODY || run->plan.wake == SMP_FIRMWARE)
         return STATUS_OK;
     report_problem(
-        &run->log, run->options.force == ANSWER_YES ? SEVERITY_WARNING : SEVERITY_ERROR, "parking",
+        &run->voice.log, run->options.force == ANSWER_YES ? SEVERITY_WARNING : SEVERITY_ERROR,
+        "parking",
         parking == PARKING_OTHER
             ? "firmware's processors wait for a word in memory and not for INIT: once taken, they "
               "do not come back, and firmware waits for them for ever when it is left; use "
@@ -122,7 +122,7 @@ void firmware_wake_round(struct reveille *run, uint64_t line_us, struct wake_res
     const EFI_STATUS status = services ? run_everywhere(services, visit, run) : EFI_UNSUPPORTED;
     wake_end_round(wake, start, result);
     if (EFI_ERROR(status)) {
-        report_problem(&run->log, SEVERITY_ERROR, "mp-services",
+        report_problem(&run->voice.log, SEVERITY_ERROR, "mp-services",
                        "StartupAllAPs is absent, refused, or ran out of time");
         return;
     }
@@ -130,7 +130,7 @@ void firmware_wake_round(struct reveille *run, uint64_t line_us, struct wake_res
     if (first != 0)
         (void)run_everywhere(services, visit_again, run);
     (void)wake_follow_turns(wake, first, line_us);
-    run_show_journal(run);
+    voice_show_firmware(&run->voice);
 }
 
 // ---- whether it gets them back ----
@@ -216,7 +216,7 @@ void firmware_census_tell(struct reveille *run, const struct wake *wake)
 
     if (!census->entries)
         return;
-    (void)census_compare(census->entries, census->count, &run->machine, wake, &run->problems);
-    census_report(&run->console, census->entries, census->count, wake);
+    (void)census_compare(census->entries, census->count, &run->machine, wake, &run->voice.problems);
+    census_report(&run->voice.console, census->entries, census->count, wake);
     memory_free(&run->firmware, census->entries, census->pages);
 }

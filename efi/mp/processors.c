@@ -2,13 +2,14 @@
 // which knows APIC IDs and no ACPI UIDs. Surprise: its list becomes a MADT of ours, so that
 // repeats, IDs that nobody has, the BSP and inject= are dealt with once.
 
-#include "firmware.h"
+#include "processors.h"
 
 #include "acpi.h"
 #include "apic.h"
 #include "inject.h"
 #include "line.h"
 #include "madt_edit.h"
+#include "memory.h"
 #include "mp_services.h"
 #include "page.h"
 

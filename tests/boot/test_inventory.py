@@ -104,7 +104,7 @@ def boot_and_plug(options, at):
                 late, = [slot for slot in slots if slot["props"]["core-id"] == LATE]
             if line.startswith(at):
                 vm.qmp("device_add", driver=late["type"], id="late", **late["props"])
-        return Result(lines, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
+        return Result.of(vm, lines)
 
 
 @pytest.mark.parametrize("options, at, came", [

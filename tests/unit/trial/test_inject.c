@@ -1,4 +1,4 @@
-// Faults on purpose: the refusals, the messages, whose silence was made, and the edited MADT.
+// Faults on purpose: the refusals, the messages, and whose silence was made.
 #include "inject.h"
 
 #include <setjmp.h>
@@ -251,78 +251,6 @@ static void test_silence_on_purpose(void **state)
     assert_true(inject_silences(&injector, 3));
 }
 
-// ---- the MADT ----
-
-static uint8_t madt[44 + CPUS * 8];
-static struct cpu cpus[CPUS + 2 * INJECTIONS_MAX];
-static uint32_t scratch[CPUS + 2 * INJECTIONS_MAX];
-
-static struct acpi_table make_madt(void)
-{
-    memset(madt, 0, sizeof madt);
-    memcpy(madt, "APIC", 4);
-    madt[4] = sizeof madt;
-    madt[8] = 3;
-    for (uint32_t cpu = 0; cpu < CPUS; cpu++) {
-        const uint8_t entry_bytes[8] = {0, 8, (uint8_t)cpu, (uint8_t)(2 * cpu), 1};
-        memcpy(madt + 44 + 8 * cpu, entry_bytes, 8);
-    }
-    madt[9] = (uint8_t)-acpi_sum(madt, sizeof madt);
-    return (struct acpi_table){madt, sizeof madt};
-}
-
-static struct inventory read_inventory(const struct acpi_table *table)
-{
-    const struct problems nobody = {problems_ignore, NULL};
-    struct inventory inventory = {.cpus = cpus, .capacity = sizeof cpus / sizeof cpus[0]};
-    assert_int_equal(inventory_read(table, 0, scratch, &nobody, &inventory), STATUS_OK);
-    assert_true(inventory.checksum_ok);
-    return inventory;
-}
-
-static struct inventory edit(const char *text)
-{
-    static uint8_t copy[sizeof madt + INJECTIONS_MAX * 16];
-    const struct acpi_table table = make_madt();
-    const struct inventory before = read_inventory(&table);
-    struct acpi_table edited;
-
-    ask(text);
-    assert_true(sizeof copy >= inject_madt_bytes(&table));
-    assert_true(inject_edit_madt(&table, &before, &options, copy, &edited));
-    return read_inventory(&edited);
-}
-
-static void test_madt(void **state)
-{
-    (void)state;
-    struct inventory after = edit("inject=ghost");
-    assert_int_equal(after.enabled, CPUS + 1);
-    assert_int_equal(cpus[CPUS].apic_id, 0xfe);
-    after = edit("inject=ghost,ghost");
-    assert_int_equal(after.enabled, CPUS + 2);
-    assert_int_equal(after.duplicate, 0);
-    after = edit("inject=duplicate:2");
-    assert_int_equal(after.enabled, CPUS);
-    assert_int_equal(after.duplicate, 1);
-    after = edit("inject=unlisted:1");
-    assert_int_equal(after.enabled, CPUS - 1);
-    for (uint32_t cpu = 0; cpu < after.count; cpu++)
-        assert_int_not_equal(cpus[cpu].apic_id, 2);
-}
-
-static void test_madt_is_left_alone(void **state)
-{
-    uint8_t copy[sizeof madt + INJECTIONS_MAX * 16];
-    const struct acpi_table table = make_madt();
-    const struct inventory before = read_inventory(&table);
-    struct acpi_table edited;
-
-    (void)state;
-    ask("inject=late:1");
-    assert_false(inject_edit_madt(&table, &before, &options, copy, &edited));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,8 +265,6 @@ int main(void)
         cmocka_unit_test_setup(test_a_list, set_up),
         cmocka_unit_test_setup(test_mute, set_up),
         cmocka_unit_test_setup(test_silence_on_purpose, set_up),
-        cmocka_unit_test_setup(test_madt, set_up),
-        cmocka_unit_test_setup(test_madt_is_left_alone, set_up),
     };
 
     return cmocka_run_group_tests_name("inject", tests, NULL, NULL);

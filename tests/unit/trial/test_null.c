@@ -25,6 +25,7 @@ static struct null_times times;
 static struct {
     uint64_t us[ROUNDS]; // how long the APs take, in each round
     uint32_t silent_in;  // one keeps silent in this round, from 1; 0: in none
+    uint32_t strange_in; // a bit for each round in which one that is in no table counts, too
     int64_t skew;        // of the APs' TSC
     uint32_t round;
     uint64_t inits; // of the first AP
@@ -40,17 +41,26 @@ static struct null_parameters *shared(void)
     return (struct null_parameters *)(void *)(smp_layout(aps.smp).page_view + NULL_PARAMETERS);
 }
 
+static bool counts(uint32_t cpu)
+{
+    if (cpu == CPUS)
+        return world.strange_in & 1u << world.round;
+    return cpu != 2 || world.round != world.silent_in;
+}
+
 // They count themselves after their time.
 static void count_up(struct fake_aps *machine, uint64_t now)
 {
+    const size_t all = machine->count + machine->hidden;
+
     if (world.inits != machine->aps[1].inits) {
         world.inits = machine->aps[1].inits;
         world.round++;
     }
-    for (uint32_t cpu = 1; cpu < machine->count; cpu++) {
+    for (uint32_t cpu = 1; cpu < all; cpu++) {
         struct fake_ap *ap = &machine->aps[cpu];
         if (ap->state != FAKE_AP_STARTED || now < ap->started + TICKS(world.us[world.round - 1]) ||
-            (cpu == 2 && world.round == world.silent_in))
+            !counts(cpu))
             continue;
         ap->state = FAKE_AP_HALTED;
         shared()->stamp = now + (uint64_t)world.skew;
@@ -138,6 +148,20 @@ static void test_nobody_counts(void **state)
     assert_int_equal(aps.messages, 2);
 }
 
+// One that is in no table hears what all hear; where it counts is chance, and the least stands.
+static void test_one_too_many(void **state)
+{
+    (void)state;
+    aps.hidden = 1;
+    aps.aps[CPUS].apic_id = 77;
+    aps.aps[CPUS].to_protected_ticks = FAKE_NEVER;
+    world.strange_in = 1u << 1 | 1u << ROUNDS;
+    fake_aps_prepare(&aps);
+    measure(NULL_REAL);
+    assert_int_equal(world.round, ROUNDS);
+    assert_int_equal(times.counted, CPUS - 1);
+}
+
 // Their TSCs may be behind: no time, and not an absurd one.
 static void test_a_stamp_before_the_start(void **state)
 {
@@ -216,6 +240,7 @@ int main(void)
         TEST(test_all_count),
         TEST(test_one_is_missing),
         TEST(test_nobody_counts),
+        TEST(test_one_too_many),
         TEST(test_a_stamp_before_the_start),
         TEST(test_the_page_in_real_mode),
         TEST(test_the_page_in_long_mode),

@@ -232,6 +232,21 @@ static void test_everything_wrong_is_told_at_once(void **state)
         assert_int_equal(small.told.lines[i].severity, SEVERITY_ERROR);
 }
 
+// One answer for all of them: what firmware's wake forbids, before what this machine cannot do, and
+// that before a CPU that does not exist.
+static void test_which_answer(void **state)
+{
+    (void)state;
+    small.options.apic = APIC_X2APIC;
+    small.machine.processor.x2apic = false;
+    small_name_cpus(&small, 9, 9);
+    assert_int_equal(small_plan(&small), STATUS_UNSUPPORTED);
+    assert_int_equal(small.told.count, 2);
+    small.options.wake = SMP_FIRMWARE;
+    assert_int_equal(small_plan(&small), STATUS_INVALID);
+    assert_int_equal(small.told.count, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +263,7 @@ int main(void)
         cmocka_unit_test_setup(test_ids_that_xapic_cannot_name, set_up),
         cmocka_unit_test_setup(test_ids_that_x2apic_can_name, set_up),
         cmocka_unit_test_setup(test_everything_wrong_is_told_at_once, set_up),
+        cmocka_unit_test_setup(test_which_answer, set_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

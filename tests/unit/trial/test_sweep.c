@@ -43,6 +43,10 @@ static void test_rounds_add_up(void **state)
     assert_int_equal(result.lost, 3);
     assert_int_equal(result.first_us, 20);
     assert_int_equal(result.icr_writes, 14);
+    sweep_add(&(struct smp_round){.arrived = 5, .first_us = 40}, 5, &result); // a better one
+    assert_int_equal(result.first_try, 3);
+    assert_int_equal(result.arrived, 4);
+    assert_int_equal(result.lost, 3);
 }
 
 // A round in which nobody arrived says nothing about the earliest arrival.
