@@ -43,8 +43,8 @@ include
 ENGINE = ("smp", "trampoline")
 DOOR = "smp/smp.h"
 DOOR_IS_SHUT = True  # True: nobody else includes any other header of the engine
-# Who may look into the engine all the same: its own tests, and the fake processors that walk through it.
-INSIDERS = ("tests/unit/smp", "tests/unit/trampoline", "tests/fake")
+# Who may look into the engine all the same: its own tests and fuzzers, and the fake processors that walk through it.
+INSIDERS = ("tests/unit/smp", "tests/unit/trampoline", "tests/fake", "tests/fuzz")
 
 # Objects that are one unit with another: an assembler entry with the C that it enters, and the image's entry, which
 # calls efi_main as a C runtime would.
