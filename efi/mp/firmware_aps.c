@@ -39,19 +39,18 @@ static void EFIAPI look_for_mark(void *argument)
 enum parking firmware_parking(const struct firmware *firmware, struct firmware_aps *aps)
 {
     struct mp_services *services = mp_services_find(firmware->boot);
-    UINTN count = 0, enabled = 0;
+    struct mp_count count;
 
     atomic_store(&aps->ran, 0);
     atomic_store(&aps->unforgetting, 0);
-    if (!services || EFI_ERROR(services->get_number_of_processors(services, &count, &enabled)))
+    if (!mp_services_count(firmware->boot, &count) || count.enabled == 0 ||
+        count.enabled > count.all)
         return PARKING_UNKNOWN;
-    if (enabled == 0 || enabled > count)
-        return PARKING_UNKNOWN;
-    if (enabled == 1)
+    if (count.enabled == 1)
         return PARKING_NOBODY;
     if (EFI_ERROR(run_everywhere(services, leave_mark, aps)) ||
         EFI_ERROR(run_everywhere(services, look_for_mark, aps)) ||
-        atomic_load(&aps->ran) != 2 * (enabled - 1))
+        atomic_load(&aps->ran) != 2 * (count.enabled - 1))
         return PARKING_UNKNOWN;
     return atomic_load(&aps->unforgetting) == 0 ? PARKING_INIT : PARKING_OTHER;
 }
@@ -157,7 +156,7 @@ struct taken_back firmware_takes_back(struct reveille *run)
     struct mp_services *services = mp_services_find(run->firmware.boot);
     const struct machine *machine = &run->machine;
     struct taken_back taken = {0};
-    UINTN count = 0, enabled = 0;
+    struct mp_count count;
 
     atomic_store(&run->firmware_aps.ran, 0);
     atomic_store(&run->firmware_aps.strays, 0);
@@ -167,9 +166,9 @@ struct taken_back firmware_takes_back(struct reveille *run)
         return taken;
     taken.answered = !EFI_ERROR(run_everywhere(services, come_back, run));
     taken.ran = atomic_load(&run->firmware_aps.ran);
-    taken.counts = !EFI_ERROR(services->get_number_of_processors(services, &count, &enabled)) &&
-                   count == machine->mp_services && enabled == machine->mp_services_enabled &&
-                   taken.ran + 1 == enabled;
+    taken.counts = mp_services_count(run->firmware.boot, &count) &&
+                   count.all == machine->mp_services &&
+                   count.enabled == machine->mp_services_enabled && taken.ran + 1 == count.enabled;
     return taken;
 }
 
