@@ -1,11 +1,11 @@
-// The fake firmware: boot services that a test scripts, for efi/firmware/leave.c and efi/firmware/memory.c. Owns one
-// memory map, one model of page allocation, and the log of every call. A service that is not
-// modelled ends the program, and so does any service but GetMemoryMap and ExitBootServices once
-// ExitBootServices was tried; by UEFI 2.9 (fake_firmware.system.Hdr.Revision) pages may be
-// allocated and freed even then. Surprise: low memory is real. Pages below 640 KiB are mapped where
-// the code under test will touch them, and some can be told to keep bytes whatever is written there
-// (fake_keep_bytes), as ROM and nothing at all do. Header only, since only the tests are compiled
-// with UEFI's headers.
+// The fake firmware: boot services that a test scripts, for efi/firmware/leave.c and
+// efi/firmware/memory.c. Owns one memory map, one model of page allocation, and the log of every
+// call. A service that is not modelled ends the program, and so does any service but GetMemoryMap
+// and ExitBootServices once ExitBootServices was tried; by UEFI 2.9
+// (fake_firmware.system.Hdr.Revision) pages may be allocated and freed even then. Surprise: low
+// memory is real. Pages below 640 KiB are mapped where the code under test will touch them, and
+// some can be told to keep bytes whatever is written there (fake_keep_bytes), as ROM and nothing at
+// all do. Header only, since only the tests are compiled with UEFI's headers.
 #pragma once
 
 #define _GNU_SOURCE // registers in a signal's context, MAP_32BIT
@@ -166,6 +166,12 @@ static inline EFI_STATUS EFIAPI fake_get_memory_map(UINTN *bytes, EFI_MEMORY_DES
         memset(map, 0xa5, needed);
     for (size_t i = 0; i < fake->map_count; i++)
         memcpy((uint8_t *)map + i * fake->descriptor_bytes, &fake->map[i], sizeof fake->map[i]);
+    // What is cut off would be free memory.
+    const EFI_MEMORY_DESCRIPTOR cut = {
+        .Type = EfiConventionalMemory, .PhysicalStart = 0x40000000, .NumberOfPages = 1};
+    if (fake->extra_bytes != 0)
+        memcpy((uint8_t *)map + needed - fake->extra_bytes, &cut,
+               fake->extra_bytes < sizeof cut ? fake->extra_bytes : sizeof cut);
     if (fake->overrun)
         *bytes = capacity + 1;
     *key = fake->key;
