@@ -100,8 +100,6 @@ static void tell_bound(struct reveille *run)
 
 void run_leave(struct reveille *run)
 {
-    uint32_t attempts;
-
     CHAR16 name[] = L"last";
 
     tell_bound(run);
@@ -121,7 +119,7 @@ void run_leave(struct reveille *run)
     console_flush(&run->console); // the exit may never return, and the screen is not black then
     run_keep_note(run, NOTE_LEAVING, 0);
     const enum status status = memory_read_map(&run->firmware) == STATUS_OK
-                                   ? leave_firmware(&run->firmware, &attempts)
+                                   ? leave_firmware(&run->firmware)
                                    : STATUS_NO_SPACE;
     if (status != STATUS_OK) {
         report_problem(

@@ -32,7 +32,6 @@ struct firmware {
     uint64_t pat; // 0: there is none
     struct hw_tables tables;
     uint64_t stack_top; // of the firmware's stack that we run on, as efi_main found it
-    bool left;          // boot services are gone
 };
 
 // The option line as somebody left it who edited it before the exit.
@@ -148,9 +147,9 @@ bool compare_firmware(const struct firmware *firmware, const struct machine *mac
 
 // leave.c: ExitBootServices by the strict rule. After the first attempt only GetMemoryMap and
 // ExitBootServices are called, and since UEFI 2.9 those that allocate a longer buffer for the map.
-// Returns STATUS_OK, or STATUS_INVALID when firmware refused every
-// time; boot services must not be used in either case. `attempts` tells how many it took.
-enum status leave_firmware(struct firmware *firmware, uint32_t *attempts);
+// Returns STATUS_OK, or STATUS_INVALID when firmware refused every time; boot services must not be
+// used in either case.
+enum status leave_firmware(struct firmware *firmware);
 
 // bsp.c. What the BSP's address spaces differ in, firmware's and ours.
 struct bsp_registers {

@@ -161,10 +161,9 @@ bool memory_is_writable(uint64_t phys)
     return true;
 }
 
-enum status leave_firmware(struct firmware *firmware, uint32_t *attempts)
+enum status leave_firmware(struct firmware *firmware)
 {
     (void)firmware;
-    *attempts = 1;
     return STATUS_OK;
 }
 
