@@ -33,7 +33,7 @@ BUILD = ROOT / os.environ.get("B", "build")
 EXIT_OK, EXIT_NOT_ALL, EXIT_REFUSED = 33, 35, 37
 
 # A machine that has written `ev=end` and still runs was told to halt; so long it may take to power
-# off.
+# off, unless it is seen to have halted for good.
 GRACE_S = 10
 
 # OVMF draws by terminal sequences. Moving the cursor or clearing starts a new line for us, all
@@ -41,6 +41,17 @@ GRACE_S = 10
 _CURSOR = re.compile(rb"\x1b\[(?:\d*;\d*H|\d*J)")
 _SEQUENCE = re.compile(rb"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()].|c)")
 
+
+# OVMF looks for a TPM here. Where no device is QEMU reads zeros, not ones as a bus does, which OVMF takes for
+# a TPM that is not ready: it waits for it by the clock, 750 ms twice. A page of ones is none.
+_TPM_PHYS = 0xFED40000
+_ONES_SLOT = 0x1D  # on bus 0, where nothing else is
+
+# The Shell's count-down, at its first second.
+_SHELL_COUNTS = b" in 5 seconds to skip "
+
+# How often a machine that has written `ev=end` is looked at: has it halted for good?
+LOOK_S = 0.25
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _libc = ctypes.CDLL(None)
@@ -79,6 +90,7 @@ class Machine:
     debug_exit: bool = True
     goes_on: bool = False  # ev=end is not the end: a Shell, or somebody it starts, comes after it
     reset_ends: bool = True  # a reset of the guest ends QEMU, instead of starting the guest anew
+    hurry: bool = False  # firmware is spared two waits by the clock: see Qemu._hurry and Qemu._take
     extra: tuple = ()  # further words for QEMU's command line
 
     def most_cpus(self):
@@ -149,6 +161,7 @@ class Qemu:
         self.status = None  # QEMU's exit status, None while it runs and if we ended it
         self.timed_out = False
         self._qmp = None
+        self._searched = 0  # so far _take has looked through raw
         try:
             words = self._command_line(stopped)
             self._stderr = open(self.home / "stderr", "w+b")
@@ -162,6 +175,8 @@ class Qemu:
             shutil.rmtree(self.home)
             raise
         self.deadline = time.monotonic() + machine.timeout_s()
+        if machine.hurry and not stopped:
+            self._hurry()
 
     def __enter__(self):
         return self
@@ -225,13 +240,51 @@ class Qemu:
             words += ["-no-reboot"]
         if m.debug_exit:
             words += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+        if m.hurry and not stopped:
+            words += ["-S", *self._page_of_ones()]
         if stopped:
             words += ["-S", "-chardev",
                       f"socket,id=gdb0,path={option_value(self.gdb_path)},server=on,wait=off",
                       "-gdb", "chardev:gdb0"]
         return words + list(m.extra)
 
+    def _page_of_ones(self):
+        ones = self.home / "ones"
+        ones.write_bytes(b"\xff" * 4096)
+        return ["-object", f"memory-backend-file,id=ones,size=4K,mem-path={option_value(ones)},"
+                "share=on,readonly=on,rom=on", "-device", f"ivshmem-plain,memdev=ones,addr={_ONES_SLOT:#x}"]
+
+    def _hurry(self):
+        """Puts the page of ones, which is the memory of a PCI device, where a TPM would be, before the first
+        instruction; firmware has looked there by the time it gives that device another place."""
+        def set_register(offset, value):  # of its configuration space, as a processor does by ports
+            for port, what in ((0xCF8, 1 << 31 | _ONES_SLOT << 11 | offset), (0xCFC, value)):
+                self.monitor(f"o /w {port:#x} {what:#x}")
+        set_register(0x18, _TPM_PHYS)  # BAR 2, of 64 bits
+        set_register(0x1C, 0)
+        set_register(0x04, 2)  # the memory answers
+        self.qmp("cont")
+
     # ---- watching ----
+
+    def _take(self, chunk):
+        """What the serial port has said more. A Shell that begins to count the seconds before it runs
+        startup.nsh gets the key that it asks for."""
+        self.raw += chunk
+        asked = self.raw.find(_SHELL_COUNTS, self._searched)
+        self._searched = max(0, len(self.raw) - len(_SHELL_COUNTS) + 1) if asked < 0 else asked + 1
+        if asked >= 0 and self.machine.hurry:
+            self.qmp("send-key", keys=[{"type": "qcode", "data": "ret"}])
+
+    def _has_halted(self):
+        """Every processor stands in HLT, and none of them takes interrupts: nothing but a person ends that."""
+        try:
+            told = self.monitor("info registers -a")
+        except (Failure, OSError, ValueError):
+            return False  # it is gone
+        processors = told.split("CPU#")[1:]
+        return bool(processors) and all("HLT=1" in text and not int(re.search(r"FL=(\w+)", text)[1], 16) & 0x200
+                                        for text in processors)
 
     def lines(self):
         """Yields readable lines as they come, until the machine is gone, has halted after its last
@@ -241,14 +294,19 @@ class Qemu:
         until = self.deadline
         while True:
             left = until - time.monotonic()
-            if left <= 0 or not select.select([pipe], [], [], left)[0]:
-                self.timed_out = until == self.deadline
+            ended = until != self.deadline
+            if left > 0 and not select.select([pipe], [], [], min(left, LOOK_S) if ended else left)[0]:
+                if ended and not self._has_halted():
+                    continue
+                left = 0
+            if left <= 0:
+                self.timed_out = not ended
                 self._end()
                 break
             chunk = os.read(pipe, 65536)
             if not chunk:
                 break
-            self.raw += chunk
+            self._take(chunk)
             pending += chunk
             while (at := pending.find(b"\n")) >= 0:
                 line = bytes(pending[:at])
@@ -309,6 +367,10 @@ class Qemu:
             if "return" in answer:
                 return answer["return"]
         raise Failure(f"QMP {command}: QEMU is gone")
+
+    def monitor(self, line):
+        """What QEMU's monitor for people answers to a line."""
+        return self.qmp("human-monitor-command", **{"command-line": line})
 
     def _connect(self, link):
         until = time.monotonic() + 10
