@@ -68,10 +68,21 @@ def masked(line):
 def lines_of(raw):
     """What is compared of the bytes of a serial port: a list of masked lines."""
     found = [line.rstrip() for part in raw.split(b"\n") for line in qemu.clean_line(part)]
-    found = [masked(line) for line in found if not _OF_OTHERS.match(line) and not _OF_THE_HOST.match(line)]
+    found = [masked(line) for line in _without_menu(found) if not _OF_OTHERS.match(line) and not _OF_THE_HOST.match(line)]
     if any(stopped.match(line) for stopped in _STOPPED_BY_HAND for line in found):
         found = _without_rounds(found)
+    while found and not found[-1]:
+        found.pop()
     return _in_order(found)
+
+
+def _without_menu(lines):
+    """Without firmware's menu, which is drawn when the image has returned, until the next start."""
+    in_menu = False
+    for line in lines:
+        in_menu = not line.startswith("REVEILLE ev=start ") and (in_menu or '"UiApp"' in line)
+        if not in_menu:
+            yield line
 
 
 def _without_rounds(lines):

@@ -33,7 +33,7 @@ BUILD = ROOT / os.environ.get("B", "build")
 EXIT_OK, EXIT_NOT_ALL, EXIT_REFUSED = 33, 35, 37
 
 # A machine that has written `ev=end` and still runs was told to halt; so long it may take to power
-# off, unless it is seen to have halted for good.
+# off, unless it is seen to rest.
 GRACE_S = 10
 
 # OVMF draws by terminal sequences. Moving the cursor or clearing starts a new line for us, all
@@ -50,8 +50,11 @@ _ONES_SLOT = 0x1D  # on bus 0, where nothing else is
 # The Shell's count-down, at its first second.
 _SHELL_COUNTS = b" in 5 seconds to skip "
 
-# How often a machine that has written `ev=end` is looked at: has it halted for good?
-LOOK_S = 0.25
+# How often a machine that has written `ev=end` is looked at, how many times each, and after how many changes
+# of its registers without a byte it is taken for one that waits for somebody: a guest that powers off is gone
+# after one or two.
+LOOK_S, LOOKS, MOVES = 0.1, 100, 300
+_FLAGS, _INTERRUPTS = re.compile(r"FL=(\w+)"), 0x200  # RFLAGS.IF
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _libc = ctypes.CDLL(None)
@@ -162,6 +165,8 @@ class Qemu:
         self.timed_out = False
         self._qmp = None
         self._searched = 0  # so far _take has looked through raw
+        self._in_menu = self._asleep = False  # firmware's menu was started; it slept at the last look
+        self._seen, self._moves = None, 0  # registers, and how often they have changed without a byte
         try:
             words = self._command_line(stopped)
             self._stderr = open(self.home / "stderr", "w+b")
@@ -276,15 +281,24 @@ class Qemu:
         if asked >= 0 and self.machine.hurry:
             self.qmp("send-key", keys=[{"type": "qcode", "data": "ret"}])
 
-    def _has_halted(self):
-        """Every processor stands in HLT, and none of them takes interrupts: nothing but a person ends that."""
+    def _rests(self):
+        """Nothing more comes from a machine that has written its last record: it has halted, or sleeps in
+        firmware's menu, or goes round without a word, by its own progress and not by a time of the host's."""
+        was_asleep, self._asleep = self._asleep, False
         try:
-            told = self.monitor("info registers -a")
+            processors = self.monitor("info registers -a").split("CPU#")[1:]
+            asleep = bool(processors) and all("HLT=1" in text for text in processors)
+            if asleep and (self._in_menu or not any(int(_FLAGS.search(text)[1], 16) & _INTERRUPTS
+                                                    for text in processors)):
+                self._asleep = True
+                return was_asleep  # twice, since QEMU that is about to power off answers once more
+            for _ in range(LOOKS):
+                now = self.monitor("info registers")
+                self._moves += now != self._seen
+                self._seen = now
         except (Failure, OSError, ValueError):
             return False  # it is gone
-        processors = told.split("CPU#")[1:]
-        return bool(processors) and all("HLT=1" in text and not int(re.search(r"FL=(\w+)", text)[1], 16) & 0x200
-                                        for text in processors)
+        return self._moves >= MOVES
 
     def lines(self):
         """Yields readable lines as they come, until the machine is gone, has halted after its last
@@ -296,7 +310,7 @@ class Qemu:
             left = until - time.monotonic()
             ended = until != self.deadline
             if left > 0 and not select.select([pipe], [], [], min(left, LOOK_S) if ended else left)[0]:
-                if ended and not self._has_halted():
+                if ended and not self._rests():
                     continue
                 left = 0
             if left <= 0:
@@ -307,10 +321,12 @@ class Qemu:
             if not chunk:
                 break
             self._take(chunk)
+            self._moves = 0
             pending += chunk
             while (at := pending.find(b"\n")) >= 0:
                 line = bytes(pending[:at])
                 del pending[: at + 1]
+                self._in_menu = self._in_menu or b'"UiApp"' in line
                 if line.startswith(b"REVEILLE ev=end ") and not self.machine.goes_on:
                     until = min(self.deadline, time.monotonic() + GRACE_S)
                 yield from clean_line(line)
@@ -341,7 +357,8 @@ class Qemu:
     def close(self):
         self._end()
         if self._qmp:
-            self._qmp.close()
+            with contextlib.suppress(OSError):  # a last command may wait there for QEMU that is gone
+                self._qmp.close()
         self.process.stdout.close()
         self._stderr.close()
         shutil.rmtree(self.home, ignore_errors=True)

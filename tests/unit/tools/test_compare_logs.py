@@ -84,6 +84,8 @@ def test_what_others_say_is_left_out():
               "BS_Data    000000001E73E000-000000001E7FFFFF 00000000000000C2 000000000000000F",
               'REVEILLE ev=warning what=tsc-disagrees detail="by 3 parts in a thousand"']
     assert compare_logs.lines_of(raw(LOG[:5] + others + LOG[5:])) == compare_logs.lines_of(raw(LOG))
+    menu = ['BdsDxe: loading Boot0000 "UiApp" from Fv(1)/FvFile(2)', "^v=Move Highlight"]
+    assert compare_logs.lines_of(raw(LOG + menu + LOG + menu[:1])) == compare_logs.lines_of(raw(LOG + LOG))
 
 
 def test_rounds_count_unless_somebody_stopped_them():
