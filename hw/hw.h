@@ -6,7 +6,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "handoff.h"
 #include "msr.h"
 
 struct cpuid {
@@ -79,6 +78,12 @@ void hw_write_cr4(uint64_t value);
 bool hw_interrupts_are_on(void);
 void hw_disable_interrupts(void);
 void hw_enable_interrupts(void);
+
+// As LGDT and LIDT read it.
+struct __attribute__((packed)) pseudo_descriptor {
+    uint16_t limit;
+    uint64_t base;
+};
 
 // The descriptor tables and selectors a processor runs on.
 struct hw_tables {

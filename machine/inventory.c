@@ -1,54 +1,11 @@
-// Inventory: owns the walk through the MADT and the one list of processors made of it (ACPI
-// specification, "Multiple APIC Description Table (MADT)"). Surprise: Online Capable is never
-// looked at. It says that a processor could be plugged in one day; only Enabled says that one is
-// there.
+// The one list of processors made of the MADT. Surprise: the BSP is in it even where no entry lists
+// it, since it is there and runs this; it is the only processor that the table need not name.
 #include "inventory.h"
 
 #include "line.h"
+#include "madt.h"
 #include "mem.h"
 #include "sort.h"
-
-#define MADT_ENTRIES 44u // header, local APIC address, flags
-
-#define TYPE_LOCAL_APIC        0x00
-#define LOCAL_APIC_BYTES       8u
-#define LOCAL_APIC_UID         2
-#define LOCAL_APIC_ID          3
-#define LOCAL_APIC_FLAGS       4
-#define LOCAL_APIC_BROADCAST   0xffu
-#define TYPE_LOCAL_X2APIC      0x09
-#define LOCAL_X2APIC_BYTES     16u
-#define LOCAL_X2APIC_ID        4
-#define LOCAL_X2APIC_FLAGS     8
-#define LOCAL_X2APIC_UID       12
-#define LOCAL_X2APIC_BROADCAST UINT32_MAX
-#define TYPE_WAKEUP            0x10
-#define ENTRY_HEADER_BYTES     2u // type, length
-
-#define FLAG_ENABLED 1u
-
-enum entry_kind {
-    ENTRY_OTHER,
-    ENTRY_ENABLED,
-    ENTRY_DISABLED,
-    ENTRY_IMPOSSIBLE, // enabled, with the ID that addresses everyone
-    ENTRY_WAKEUP,
-};
-
-struct entry {
-    size_t offset;
-    enum entry_kind kind;
-    struct cpu cpu; // of ENABLED, DISABLED and IMPOSSIBLE
-};
-
-// A walk over the entries. It stops for good at an entry whose length cannot be true: behind it
-// nobody knows where the next one begins.
-struct walk {
-    const uint8_t *bytes;
-    size_t end; // as the table says, or as far as it could be read
-    size_t next;
-    bool broken; // `next` is the offset of the entry that broke it
-};
 
 const char *inventory_source_name(enum inventory_source source)
 {
@@ -77,102 +34,30 @@ static void tell_of_list(const struct problems *problems, const struct inventory
     problems->tell(problems->context, SEVERITY_WARNING, what, text);
 }
 
-static bool has_madt_header(const struct acpi_table *madt)
+static struct cpu cpu_of(const struct madt_entry *entry)
 {
-    return madt->length >= MADT_ENTRIES && memcmp(madt->bytes, "APIC", 4) == 0;
+    return (struct cpu){.apic_id = entry->apic_id,
+                        .uid = entry->uid,
+                        .listing = entry->kind == MADT_DISABLED ? CPU_DISABLED : CPU_LISTED};
 }
 
-static bool is_madt(const struct acpi_table *madt)
-{
-    return has_madt_header(madt) && acpi_load32(madt->bytes + ACPI_HEADER_LENGTH) >= MADT_ENTRIES;
-}
-
-static struct walk walk_start(const struct acpi_table *madt)
-{
-    uint32_t claimed = acpi_load32(madt->bytes + ACPI_HEADER_LENGTH);
-    size_t end = claimed < madt->length ? claimed : madt->length;
-    return (struct walk){.bytes = madt->bytes, .end = end, .next = MADT_ENTRIES};
-}
-
-static size_t least_bytes(uint8_t type)
-{
-    switch (type) {
-    case TYPE_LOCAL_APIC:
-        return LOCAL_APIC_BYTES;
-    case TYPE_LOCAL_X2APIC:
-        return LOCAL_X2APIC_BYTES;
-    default:
-        return ENTRY_HEADER_BYTES;
-    }
-}
-
-static enum entry_kind processor_kind(uint32_t flags, uint32_t apic_id, uint32_t broadcast)
-{
-    if ((flags & FLAG_ENABLED) == 0)
-        return ENTRY_DISABLED;
-    return apic_id == broadcast ? ENTRY_IMPOSSIBLE : ENTRY_ENABLED;
-}
-
-// Reads an entry that is as long as its type needs.
-static struct entry read_entry(const uint8_t *bytes, size_t offset)
-{
-    struct entry entry = {.offset = offset, .kind = ENTRY_OTHER};
-    switch (bytes[0]) {
-    case TYPE_LOCAL_APIC:
-        entry.cpu.uid = bytes[LOCAL_APIC_UID];
-        entry.cpu.apic_id = bytes[LOCAL_APIC_ID];
-        entry.kind = processor_kind(acpi_load32(bytes + LOCAL_APIC_FLAGS), entry.cpu.apic_id,
-                                    LOCAL_APIC_BROADCAST);
-        break;
-    case TYPE_LOCAL_X2APIC:
-        entry.cpu.uid = acpi_load32(bytes + LOCAL_X2APIC_UID);
-        entry.cpu.apic_id = acpi_load32(bytes + LOCAL_X2APIC_ID);
-        entry.kind = processor_kind(acpi_load32(bytes + LOCAL_X2APIC_FLAGS), entry.cpu.apic_id,
-                                    LOCAL_X2APIC_BROADCAST);
-        break;
-    case TYPE_WAKEUP:
-        entry.kind = ENTRY_WAKEUP;
-        break;
-    default:
-        break;
-    }
-    entry.cpu.listing = entry.kind == ENTRY_DISABLED ? CPU_DISABLED : CPU_LISTED;
-    return entry;
-}
-
-// Steps to the next entry. Returns false at the end, and where the walk is broken.
-static bool walk_next(struct walk *walk, struct entry *entry)
-{
-    size_t left = walk->end - walk->next;
-    if (left == 0 || walk->broken)
-        return false;
-    const uint8_t *bytes = walk->bytes + walk->next;
-    if (left < ENTRY_HEADER_BYTES || bytes[1] > left || bytes[1] < least_bytes(bytes[0])) {
-        walk->broken = true;
-        return false;
-    }
-    *entry = read_entry(bytes, walk->next);
-    walk->next += bytes[1];
-    return true;
-}
-
-static void tell_broken(const struct walk *walk, const struct problems *problems)
+static void tell_broken(const struct madt_walk *walk, const struct problems *problems)
 {
     const uint8_t *bytes = walk->bytes + walk->next;
     size_t left = walk->end - walk->next;
-    if (left < ENTRY_HEADER_BYTES)
+    if (left < MADT_ENTRY_HEADER_BYTES)
         tell(problems, SEVERITY_ERROR, "madt-entry",
              "the MADT ends at byte %u, inside the entry at byte %u", walk->end, walk->next, 0);
-    else if (bytes[1] > left)
+    else if (bytes[MADT_LENGTH] > left)
         tell(problems, SEVERITY_ERROR, "madt-entry",
-             "the MADT's entry at byte %u has %u bytes, but only %u are left", walk->next, bytes[1],
-             left);
+             "the MADT's entry at byte %u has %u bytes, but only %u are left", walk->next,
+             bytes[MADT_LENGTH], left);
     else
         tell(
             problems, SEVERITY_ERROR, "madt-entry",
             "the MADT's entry at byte %u, of type %u, has an impossible length of %u; what follows "
             "is lost",
-            walk->next, bytes[0], bytes[1]);
+            walk->next, bytes[MADT_TYPE], bytes[MADT_LENGTH]);
 }
 
 static void read_header(const struct acpi_table *madt, const struct problems *problems,
@@ -197,23 +82,23 @@ static void read_header(const struct acpi_table *madt, const struct problems *pr
 static void collect_enabled(const struct acpi_table *madt, const struct problems *problems,
                             struct inventory *inventory)
 {
-    struct walk walk = walk_start(madt);
-    struct entry entry;
+    struct madt_walk walk = madt_walk_start(madt);
+    struct madt_entry entry;
     size_t first_impossible = 0;
-    while (walk_next(&walk, &entry)) {
+    while (madt_walk_next(&walk, &entry)) {
         switch (entry.kind) {
-        case ENTRY_ENABLED:
-            inventory->cpus[inventory->enabled++] = entry.cpu;
+        case MADT_ENABLED:
+            inventory->cpus[inventory->enabled++] = cpu_of(&entry);
             break;
-        case ENTRY_IMPOSSIBLE:
+        case MADT_IMPOSSIBLE:
             if (inventory->impossible++ == 0)
                 first_impossible = entry.offset;
             break;
-        case ENTRY_WAKEUP:
+        case MADT_MAILBOX:
             inventory->wakeup_mailbox = true;
             break;
-        case ENTRY_DISABLED:
-        case ENTRY_OTHER:
+        case MADT_DISABLED:
+        case MADT_OTHER:
             break;
         }
     }
@@ -232,52 +117,49 @@ static void collect_enabled(const struct acpi_table *madt, const struct problems
             inventory->impossible, first_impossible);
 }
 
-// Whether cpus[left] comes before cpus[right]: by APIC ID, equal ones as they stand in the MADT.
-static bool comes_before(const struct cpu *cpus, uint32_t left, uint32_t right)
+// An APIC ID above a place in the list: sorted, equal IDs stand as in the MADT.
+static uint64_t key_of(uint32_t apic_id, size_t place)
 {
-    if (cpus[left].apic_id != cpus[right].apic_id)
-        return cpus[left].apic_id < cpus[right].apic_id;
-    return left < right;
+    return (uint64_t)apic_id << 32 | (uint32_t)place;
 }
 
-static bool order_before(const struct sortable *sortable, size_t left, size_t right)
+static uint32_t place_of(uint64_t key)
 {
-    const uint32_t *order = sortable->elements;
-    return comes_before(sortable->context, order[left], order[right]);
+    return (uint32_t)key;
 }
 
-static void order_swap(const struct sortable *sortable, size_t left, size_t right)
+static bool same_id(uint64_t left, uint64_t right)
 {
-    uint32_t *order = sortable->elements;
-    const uint32_t moved = order[left];
-    order[left] = order[right];
-    order[right] = moved;
+    return left >> 32 == right >> 32;
 }
 
-// Writes the indices of cpus[0..count-1] into `order`, sorted by comes_before.
-static void sort_by_apic_id(const struct cpu *cpus, size_t count, uint32_t *order)
+static bool key_before(const void *left, const void *right)
 {
-    const struct sortable sortable = {order, cpus, order_before, order_swap};
+    return *(const uint64_t *)left < *(const uint64_t *)right;
+}
 
+static void sort_by_apic_id(const struct cpu *cpus, size_t count, uint64_t *keys)
+{
     for (size_t i = 0; i < count; i++)
-        order[i] = (uint32_t)i;
-    sort(&sortable, count);
+        keys[i] = key_of(cpus[i].apic_id, i);
+    sort(keys, count, sizeof keys[0], key_before);
 }
 
 // Keeps the first entry of each APIC ID, in MADT order.
-static void drop_repeats(uint32_t *scratch, const struct problems *problems,
+static void drop_repeats(uint64_t *keys, const struct problems *problems,
                          struct inventory *inventory)
 {
     struct cpu *cpus = inventory->cpus;
     uint32_t read = inventory->enabled;
     uint32_t first_repeated = 0;
-    sort_by_apic_id(cpus, read, scratch);
+    sort_by_apic_id(cpus, read, keys);
     for (size_t i = 1; i < read; i++) {
-        if (cpus[scratch[i]].apic_id != cpus[scratch[i - 1]].apic_id)
+        if (!same_id(keys[i], keys[i - 1]))
             continue;
-        cpus[scratch[i]].listing = CPU_DISABLED; // the mark of a repeat, until the loop below
+        struct cpu *repeat = &cpus[place_of(keys[i])];
+        repeat->listing = CPU_DISABLED; // the mark of a repeat, until the loop below
         if (inventory->duplicate++ == 0)
-            first_repeated = cpus[scratch[i]].apic_id;
+            first_repeated = repeat->apic_id;
     }
     if (inventory->duplicate == 0)
         return;
@@ -326,52 +208,52 @@ static void place_bsp(uint32_t bsp_apic_id, const struct problems *problems,
     cpus[0] = bsp;
 }
 
-static void append_disabled(const struct acpi_table *madt, uint32_t *scratch,
+static void append_disabled(const struct acpi_table *madt, uint64_t *keys,
                             struct inventory *inventory)
 {
     struct cpu *cpus = inventory->cpus;
-    struct walk walk = walk_start(madt);
-    struct entry entry;
+    struct madt_walk walk = madt_walk_start(madt);
+    struct madt_entry entry;
     inventory->count = inventory->enabled;
-    while (walk_next(&walk, &entry)) {
-        if (entry.kind == ENTRY_DISABLED)
-            inventory->cpus[inventory->count++] = entry.cpu;
+    while (madt_walk_next(&walk, &entry)) {
+        if (entry.kind == MADT_DISABLED)
+            inventory->cpus[inventory->count++] = cpu_of(&entry);
     }
     inventory->disabled = (uint32_t)(inventory->count - inventory->enabled);
-    sort_by_apic_id(cpus, inventory->count, scratch);
+    sort_by_apic_id(cpus, inventory->count, keys);
     for (size_t i = 1; i < inventory->count; i++)
-        cpus[scratch[i]].repeated = cpus[scratch[i]].apic_id == cpus[scratch[i - 1]].apic_id;
+        cpus[place_of(keys[i])].repeated = same_id(keys[i], keys[i - 1]);
 }
 
 size_t inventory_capacity(const struct acpi_table *madt)
 {
     size_t capacity = 1; // the BSP, listed or not
-    if (!is_madt(madt))
+    if (!madt_can_be_walked(madt))
         return capacity;
-    struct walk walk = walk_start(madt);
-    struct entry entry;
-    while (walk_next(&walk, &entry)) {
-        if (entry.kind == ENTRY_ENABLED || entry.kind == ENTRY_DISABLED)
+    struct madt_walk walk = madt_walk_start(madt);
+    struct madt_entry entry;
+    while (madt_walk_next(&walk, &entry)) {
+        if (entry.kind == MADT_ENABLED || entry.kind == MADT_DISABLED)
             capacity++;
     }
     return capacity;
 }
 
-enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, uint32_t *scratch,
+enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, uint64_t *keys,
                            const struct problems *problems, struct inventory *inventory)
 {
     *inventory = (struct inventory){
         .cpus = inventory->cpus, .capacity = inventory->capacity, .source = inventory->source};
-    if (!has_madt_header(madt)) {
+    if (!madt_has_header(madt)) {
         tell(problems, SEVERITY_ERROR, "no-madt",
              "this is no MADT: one begins with 'APIC' and has %u bytes or more; here are %u",
-             MADT_ENTRIES, madt->length, 0);
+             MADT_HEADER_BYTES, madt->length, 0);
         return STATUS_INVALID;
     }
-    if (!is_madt(madt)) {
+    if (!madt_can_be_walked(madt)) {
         tell(problems, SEVERITY_ERROR, "no-madt",
              "this is no MADT: it claims %u bytes, but its header alone takes %u",
-             acpi_load32(madt->bytes + ACPI_HEADER_LENGTH), MADT_ENTRIES, 0);
+             acpi_load32(madt->bytes + ACPI_HEADER_LENGTH), MADT_HEADER_BYTES, 0);
         return STATUS_INVALID;
     }
     // The bound holds for every write below: an entry is written once, the BSP at most once more.
@@ -380,38 +262,8 @@ enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, 
 
     read_header(madt, problems, inventory);
     collect_enabled(madt, problems, inventory);
-    drop_repeats(scratch, problems, inventory);
+    drop_repeats(keys, problems, inventory);
     place_bsp(bsp_apic_id, problems, inventory);
-    append_disabled(madt, scratch, inventory);
+    append_disabled(madt, keys, inventory);
     return inventory->truncated ? STATUS_TRUNCATED : STATUS_OK;
-}
-
-static void store32(uint8_t *bytes, uint32_t value)
-{
-    for (size_t i = 0; i < sizeof value; i++)
-        bytes[i] = (uint8_t)(value >> 8 * i);
-}
-
-size_t inventory_madt_bytes(size_t count)
-{
-    return MADT_ENTRIES + count * LOCAL_X2APIC_BYTES;
-}
-
-struct acpi_table inventory_make_madt(const struct cpu *cpus, size_t count, uint8_t *bytes)
-{
-    const size_t length = inventory_madt_bytes(count);
-    uint8_t *entry = bytes + MADT_ENTRIES;
-
-    memset(bytes, 0, length);
-    memcpy(bytes, "APIC", 4);
-    store32(bytes + ACPI_HEADER_LENGTH, (uint32_t)length);
-    for (size_t i = 0; i < count; i++, entry += LOCAL_X2APIC_BYTES) {
-        entry[0] = TYPE_LOCAL_X2APIC;
-        entry[1] = LOCAL_X2APIC_BYTES;
-        store32(entry + LOCAL_X2APIC_ID, cpus[i].apic_id);
-        store32(entry + LOCAL_X2APIC_FLAGS, cpus[i].listing == CPU_DISABLED ? 0 : FLAG_ENABLED);
-        store32(entry + LOCAL_X2APIC_UID, cpus[i].uid);
-    }
-    bytes[ACPI_HEADER_CHECKSUM] = (uint8_t)-acpi_sum(bytes, length);
-    return (struct acpi_table){bytes, length};
 }

@@ -56,21 +56,16 @@ struct inventory {
 #define BSP_UNKNOWN UINT32_MAX // take the first enabled processor for the BSP
 
 // An upper bound for the number of cpus that inventory_read needs for this table, BSP included (it
-// may be listed nowhere), and of scratch words. O(length); never hangs on an entry of length 0.
+// may be listed nowhere), and of keys. O(length); never hangs on an entry of length 0.
 size_t inventory_capacity(const struct acpi_table *madt);
 
 // Reads the MADT (types 0 and 9, in any order and mixed, unknown types passed over by their
-// length). inventory->cpus, capacity and source are set by the caller; `scratch` are `capacity`
-// uint32_t of working memory. O(n log n). What is wrong is told; what could be read is kept.
+// length). inventory->cpus, capacity and source are set by the caller; `keys` are `capacity`
+// words of working memory. O(n log n). What is wrong is told; what could be read is kept.
 // Returns STATUS_OK; STATUS_TRUNCATED (damaged, with what could be read); STATUS_INVALID (no MADT:
 // signature or header length); STATUS_NO_SPACE (capacity too small).
-enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, uint32_t *scratch,
+enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, uint64_t *keys,
                            const struct problems *problems, struct inventory *inventory);
-
-// A sound MADT in `bytes`, of inventory_madt_bytes(count) bytes, that lists these processors in
-// this order: disabled where `listing` says so, else enabled.
-size_t inventory_madt_bytes(size_t count);
-struct acpi_table inventory_make_madt(const struct cpu *cpus, size_t count, uint8_t *bytes);
 
 // "the MADT", "MP Services": for a sentence.
 const char *inventory_source_name(enum inventory_source source);

@@ -26,13 +26,6 @@ struct image {
     uint32_t crc; // CRC-32 of its code and constants: which build it is
 };
 
-// Memory of ours that is touched after the exit, by whatever type the map knows it.
-struct own_memory {
-    const char *name;
-    struct range range;
-};
-#define OWN_MEMORY_MAX 8u
-
 struct machine {
     char firmware[64]; // vendor, ASCII
     uint32_t firmware_revision;
@@ -61,8 +54,5 @@ struct machine {
     size_t ram_pages;                                  // of the list itself
     struct framebuffer framebuffers[FRAMEBUFFERS_MAX]; // distinct and sane; drawn on after the exit
     size_t framebuffer_count;
-    struct own_memory own[OWN_MEMORY_MAX];
-    size_t own_count;
     struct image image;
-    uint32_t low_page; // physical address of the trampoline's page; 0: none yet
 };

@@ -3,17 +3,11 @@
 
 #include "census.h"
 
-#include "examine.h"
 #include "line.h"
 #include "sort.h"
 
-struct teller {
-    const struct problems *problems;
-    uint32_t told;
-};
-
-static void tell(struct teller *teller, const char *text, const struct census_entry *entry,
-                 uint32_t cpu)
+static void tell(const struct problems *problems, const char *text,
+                 const struct census_entry *entry, uint32_t cpu)
 {
     char buffer[LINE_BYTES];
     struct line line;
@@ -21,28 +15,18 @@ static void tell(struct teller *teller, const char *text, const struct census_en
     line_start(&line, buffer, sizeof buffer);
     line_add_format(&line, "CPU %u, APIC ID %u: ", (uint64_t)cpu, (uint64_t)entry->apic_id);
     line_add_text(&line, text);
-    teller->problems->tell(teller->problems->context, SEVERITY_WARNING, "mp-disagrees", line.text);
-    teller->told++;
+    problems->tell(problems->context, SEVERITY_WARNING, "mp-disagrees", line.text);
 }
 
-static bool id_before(const struct sortable *sortable, size_t left, size_t right)
+static bool id_before(const void *left, const void *right)
 {
-    const struct census_entry *entries = sortable->elements;
-    return entries[left].apic_id < entries[right].apic_id;
-}
-
-static void id_swap(const struct sortable *sortable, size_t left, size_t right)
-{
-    struct census_entry *entries = sortable->elements;
-    const struct census_entry moved = entries[left];
-    entries[left] = entries[right];
-    entries[right] = moved;
+    return ((const struct census_entry *)left)->apic_id <
+           ((const struct census_entry *)right)->apic_id;
 }
 
 static void sort_entries(struct census_entry *entries, size_t count)
 {
-    const struct sortable sortable = {.elements = entries, .before = id_before, .swap = id_swap};
-    sort(&sortable, count);
+    sort(entries, count, sizeof entries[0], id_before);
 }
 
 static struct census_entry *find(struct census_entry *entries, size_t count, uint32_t apic_id)
@@ -61,7 +45,7 @@ static struct census_entry *find(struct census_entry *entries, size_t count, uin
     return NULL;
 }
 
-static void compare_listing(struct teller *teller, const struct cpu *cpu, uint32_t index,
+static void compare_listing(const struct problems *problems, const struct cpu *cpu, uint32_t index,
                             const struct machine *machine, struct census_entry *entry)
 {
     const uint32_t bsp_apic_id = machine->bsp_apic_id;
@@ -70,38 +54,44 @@ static void compare_listing(struct teller *teller, const struct cpu *cpu, uint32
 
     entry->listed = true;
     if (has_madt && enabled && !entry->enabled)
-        tell(teller, "enabled in the MADT, disabled by MP Services", entry, index);
+        tell(problems, "enabled in the MADT, disabled by MP Services", entry, index);
     if (has_madt && !enabled && entry->enabled)
-        tell(teller, "disabled in the MADT, enabled by MP Services", entry, index);
+        tell(problems, "disabled in the MADT, enabled by MP Services", entry, index);
     if (entry->bsp != (entry->apic_id == bsp_apic_id))
-        tell(teller,
-             entry->bsp ? "MP Services calls it the BSP, and we run on another"
-                        : "we run on it, and MP Services does not call it the BSP",
+        tell(problems,
+             entry->bsp ? "MP Services calls it the BSP, but we run on another"
+                        : "we run on it, but MP Services does not call it the BSP",
              entry, index);
     if (!entry->healthy)
-        tell(teller, "MP Services says that it failed its self-test", entry, index);
+        tell(problems, "MP Services says that it failed its self-test", entry, index);
 }
 
-static const struct lcpu *spoken(const struct wake *wake, uint32_t apic_id)
+// The account of the processor with this APIC ID, if it has said where it sits; else NULL.
+static const struct smp_account *find_speaker(const struct evidence *evidence, uint32_t apic_id)
 {
-    const struct lcpu *lcpu = wake ? arena_find(wake->arena, apic_id) : NULL;
-    return lcpu && lcpu->location_known ? lcpu : NULL;
+    const struct smp_account *account = evidence ? evidence_find(evidence, apic_id) : NULL;
+
+    return account && evidence->hellos[account->slot].known ? account : NULL;
 }
 
-static void compare_location(struct teller *teller, const struct lcpu *own,
+static void compare_location(const struct problems *problems, const struct evidence *evidence,
                              const struct census_entry *entry)
 {
+    const struct smp_account *account = find_speaker(evidence, entry->apic_id);
+
+    if (!account)
+        return;
+    const struct hello *own = &evidence->hellos[account->slot];
     if (own->package != entry->package || own->core != entry->core || own->thread != entry->thread)
-        tell(teller, "its own CPUID names another package, core or thread than MP Services", entry,
-             own->index);
+        tell(problems, "its own CPUID gives another package, core or thread than MP Services",
+             entry, account->cpu);
 }
 
-uint32_t census_compare(struct census_entry *entries, size_t count, const struct machine *machine,
-                        const struct wake *wake, const struct problems *problems)
+void census_compare(struct census_entry *entries, size_t count, const struct machine *machine,
+                    const struct evidence *evidence, const struct problems *problems)
 {
     const struct inventory *inventory = &machine->inventory;
     const bool has_madt = inventory->source == INVENTORY_MADT; // else there is nothing beside
-    struct teller teller = {problems, 0};
 
     sort_entries(entries, count);
     for (uint32_t index = 0; index < inventory->count; index++) {
@@ -110,44 +100,30 @@ uint32_t census_compare(struct census_entry *entries, size_t count, const struct
             continue; // no processor of its own
         struct census_entry *entry = find(entries, count, cpu->apic_id);
         if (entry)
-            compare_listing(&teller, cpu, index, machine, entry);
+            compare_listing(problems, cpu, index, machine, entry);
         else if (has_madt && cpu->listing != CPU_DISABLED)
-            tell(&teller, "enabled in the MADT, unknown to MP Services",
+            tell(problems, "enabled in the MADT, unknown to MP Services",
                  &(struct census_entry){.apic_id = cpu->apic_id}, index);
     }
     for (size_t i = 0; i < count; i++) {
-        const struct lcpu *own = spoken(wake, entries[i].apic_id);
         if (has_madt && !entries[i].listed)
-            tell(&teller, "known to MP Services by that number, and not in the MADT", &entries[i],
+            tell(problems, "known to MP Services by that number, but not in the MADT", &entries[i],
                  entries[i].handle);
-        if (own)
-            compare_location(&teller, own, &entries[i]);
+        compare_location(problems, evidence, &entries[i]);
         if (i > 0 && entries[i].apic_id == entries[i - 1].apic_id)
-            tell(&teller, "two handles of MP Services bear it", &entries[i], entries[i].handle);
+            tell(problems, "two handles of MP Services have it", &entries[i], entries[i].handle);
     }
-    return teller.told;
-}
-
-bool census_allows_asking(struct census_entry *entries, size_t count, const struct wake *wake)
-{
-    sort_entries(entries, count);
-    for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
-        const struct census_entry *entry = find(entries, count, wake->plan->lcpus[slot].apic_id);
-        if (entry && entry->enabled && !examine_answers(wake, slot))
-            return false;
-    }
-    return true;
 }
 
 void census_report(struct console *console, const struct census_entry *entries, size_t count,
-                   const struct wake *wake)
+                   const struct evidence *evidence)
 {
     char buffer[LINE_BYTES];
     struct line line;
 
     for (size_t i = 0; i < count; i++) {
         const struct census_entry *entry = &entries[i];
-        const struct lcpu *own = spoken(wake, entry->apic_id);
+        const struct smp_account *account = find_speaker(evidence, entry->apic_id);
         record_start(&line, buffer, sizeof buffer, "mp");
         record_add_decimal(&line, "handle", entry->handle);
         record_add_hex(&line, "apic", entry->apic_id);
@@ -157,12 +133,34 @@ void census_report(struct console *console, const struct census_entry *entries, 
         record_add_decimal(&line, "package", entry->package);
         record_add_decimal(&line, "core", entry->core);
         record_add_decimal(&line, "thread", entry->thread);
-        if (own) {
-            record_add_hex(&line, "own_apic", own->apic_id);
+        if (account) {
+            const struct hello *own = &evidence->hellos[account->slot];
+            record_add_hex(&line, "own_apic", account->apic_id);
             record_add_decimal(&line, "own_package", own->package);
             record_add_decimal(&line, "own_core", own->core);
             record_add_decimal(&line, "own_thread", own->thread);
         }
         console_record(console, 0, &line);
     }
+}
+
+static bool has_answered(const struct smp_account *account, uint32_t rounds)
+{
+    return account->arrived || account->done || account->lost < rounds ||
+           account->stage != SMP_STAGE_NONE || account->fault.valid || account->stray ||
+           (account->mark != SMP_STAGE_NONE && !account->mark_shared);
+}
+
+bool census_allows_asking(struct census_entry *entries, size_t count,
+                          const struct evidence *evidence, const struct injector *injector)
+{
+    sort_entries(entries, count);
+    for (uint32_t slot = 1; slot < evidence->count; slot++) {
+        const struct smp_account *account = &evidence->accounts[slot];
+        const struct census_entry *entry = find(entries, count, account->apic_id);
+        if (entry && entry->enabled && !has_answered(account, evidence->rounds) &&
+            !inject_silences(injector, slot))
+            return false;
+    }
+    return true;
 }

@@ -1,5 +1,5 @@
 // The census: what EFI MP Services says of each processor, beside the MADT and beside what the
-// processors say themselves. Pure; each disagreement is told by name.
+// processors say themselves. Each disagreement is told by name.
 #pragma once
 
 #include <stdbool.h>
@@ -7,10 +7,10 @@
 #include <stdint.h>
 
 #include "console.h"
+#include "evidence.h"
+#include "inject.h"
 #include "machine.h"
 #include "problem.h"
-#include "topology.h"
-#include "wake.h"
 
 // One processor by MP Services.
 struct census_entry {
@@ -27,13 +27,18 @@ struct census {
     size_t count, pages;
 };
 
-// Sorts `entries` by APIC ID, compares, and writes a record for each. `wake` is NULL where nobody
-// was woken, and then nobody has said where it sits. Returns the number of disagreements told.
-uint32_t census_compare(struct census_entry *entries, size_t count, const struct machine *machine,
-                        const struct wake *wake, const struct problems *problems);
-// May firmware be asked for its processors? It waits without end for one that ignores its INIT.
-// So every wanted AP that it counts and has enabled must have answered us in this run; of others it
-// knows nothing, and waits for none. `entries` sorted or not; `wake` after its last round.
-bool census_allows_asking(struct census_entry *entries, size_t count, const struct wake *wake);
+// Sorts `entries` by APIC ID, compares, and tells each disagreement. NULL evidence: nobody was
+// woken, and nobody has said where it sits.
+void census_compare(struct census_entry *entries, size_t count, const struct machine *machine,
+                    const struct evidence *evidence, const struct problems *problems);
+
+// ev=mp for each entry, in their order.
 void census_report(struct console *console, const struct census_entry *entries, size_t count,
-                   const struct wake *wake);
+                   const struct evidence *evidence);
+
+// May firmware be asked for its processors? It waits without end for one that ignores its INIT. So
+// every AP that was to be woken, and that firmware counts and has enabled, must have answered us in
+// this run, or have been silenced on purpose; of others firmware knows nothing, and waits for none.
+// Evidence of after the last round. Sorts `entries`.
+bool census_allows_asking(struct census_entry *entries, size_t count,
+                          const struct evidence *evidence, const struct injector *injector);

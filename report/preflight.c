@@ -1,7 +1,10 @@
+// The page before the wake. Surprise: nothing here looks at the machine; whatever is said was
+// gathered before, so it can be said again.
+
 #include "preflight.h"
 
-#include "apic.h"
 #include "control.h"
+#include "lapic.h"
 
 #define LOW_PAGES_FEW 8u // firmware's own resume vectors and option ROMs want some, too
 #define REACHABLE     0x100000000ull
@@ -79,7 +82,8 @@ static void say_processors(struct console *console, const struct machine *machin
                 processor->family, machine->platform.microcode, processor->phys_bits);
     say(console, "hypervisor", "%s%s", processor->hypervisor[0] ? processor->hypervisor : "none",
         "");
-    say(console, "APIC", "%s now, %s in the run", x2apic ? "x2apic" : "xapic", plan->apic->name);
+    say(console, "APIC", "%s now, %s in the run", x2apic ? "x2apic" : "xapic",
+        smp_apic_word(plan->apic_mode));
     if (machine->platform.apic_locked)
         say(console, "", "%s%s", "locked: x2APIC mode cannot be left", "");
     if (machine->dmar_x2apic_opt_out)
@@ -110,7 +114,7 @@ static void say_outputs(struct console *console, const struct machine *machine,
 }
 
 void preflight_page(struct console *console, const struct machine *machine, const struct plan *plan,
-                    const struct serial_found *serial)
+                    const struct serial_found *serial, uint32_t low_page)
 {
     const struct platform *platform = &machine->platform;
     char buffer[LINE_BYTES];
@@ -127,7 +131,7 @@ void preflight_page(struct console *console, const struct machine *machine, cons
     say(console, "Secure Boot", "%s%s", secure_boot_word(platform->secure_boot), "");
     say_processors(console, machine, plan);
     say_numbers(console, "low memory", "%u pages free below 1 MiB, the trampoline at %x",
-                platform->low_pages, machine->low_page, 0);
+                platform->low_pages, low_page, 0);
     say_numbers(console, "page tables", "firmware's at %x, %u levels", machine->cr3,
                 machine->cr4 & CR4_LA57 ? 5 : 4, 0);
     say_outputs(console, machine, serial);
@@ -145,7 +149,7 @@ void preflight_warn(const struct problems *problems, const struct machine *machi
                        "what happened; use again=yes, or exit=no");
     if (machine->platform.apic_locked)
         problems->tell(problems->context, SEVERITY_WARNING, "x2apic-locked",
-                       "firmware has locked x2APIC mode: apic=xapic cannot be had");
+                       "firmware has locked x2APIC mode: apic=xapic is not possible");
     if (machine->dmar_x2apic_opt_out && (machine->apic_base & APIC_BASE_EXTD) == 0)
         problems->tell(problems->context, SEVERITY_WARNING, "x2apic-opt-out",
                        "the DMAR table asks to stay out of x2APIC mode: apic=auto does");

@@ -2,51 +2,49 @@
 
 #include "summary.h"
 
-#include "examine.h"
-#include "verdict.h"
-
 #define ROOM_FOR_A_CPU 48u // a cause, an index, and what comes behind the list
 
-static enum cause cause_of(const struct wake *wake, uint32_t slot)
-{
-    const struct evidence evidence = examine(wake, slot);
-    return verdict(&evidence);
-}
-
-static void add_cause(const struct wake *wake, enum cause cause, struct line *line)
+static void add_cause(const struct evidence *evidence, enum smp_cause cause, struct line *line)
 {
     bool named = false;
 
-    for (uint32_t slot = 1; slot <= wake->plan->want; slot++) {
-        if (cause_of(wake, slot) != cause)
+    for (uint32_t slot = 1; slot < evidence->count; slot++) {
+        const struct smp_account *account = &evidence->accounts[slot];
+        if (smp_verdict(account) != cause)
             continue;
         if (line->length + ROOM_FOR_A_CPU > line->capacity) {
             line_add_text(line, named ? ",..." : "");
             return;
         }
         if (!named)
-            line_add_format(line, " %s=", cause_word(cause));
-        line_add_format(line, named ? ",%u" : "%u",
-                        (uint64_t)arena_account(wake->arena, slot)->cpu);
+            line_add_format(line, " %s=", smp_cause_word(cause));
+        line_add_format(line, named ? ",%u" : "%u", (uint64_t)account->cpu);
         named = true;
     }
 }
 
-void summary_write(const struct machine *machine, const struct wake *wake,
+void summary_write(const struct machine *machine, const struct evidence *evidence,
                    const struct outcome *outcome, const char *version, struct line *line)
 {
-    bool met[CAUSE_COUNT] = {false};
-
     line_add_format(line, "REVEILLE %s image=", version);
     line_add_hex(line, machine->image.crc);
     line_add_format(line, " want=%u up=%u failed=%u", (uint64_t)outcome->want,
                     (uint64_t)outcome->up, (uint64_t)outcome->failed);
-    for (uint32_t slot = 1; wake && slot <= wake->plan->want; slot++)
-        met[cause_of(wake, slot)] = true;
-    for (int cause = CAUSE_NONE + 1; cause < CAUSE_COUNT; cause++) {
-        if (met[cause])
-            add_cause(wake, (enum cause)cause, line);
-    }
+    for (int cause = SMP_CAUSE_NONE + 1; evidence && cause < SMP_CAUSES; cause++)
+        add_cause(evidence, (enum smp_cause)cause, line);
     const char *product = machine->platform.product;
     line_add_format(line, " on %s%s%s", product, product[0] ? ", " : "", machine->processor.brand);
+}
+
+void summary_headline(const struct outcome *outcome, struct line *line)
+{
+    if (outcome->failed > 0)
+        line_add_format(line, "%u of %u processors failed to start", (uint64_t)outcome->failed,
+                        (uint64_t)outcome->want);
+    else if (!outcome->ok)
+        line_add_text(line, "The run was cut short");
+    else if (outcome->want == 1)
+        line_add_text(line, "The processor started");
+    else
+        line_add_format(line, "All %u processors started", (uint64_t)outcome->want);
 }

@@ -1,4 +1,4 @@
-// Two local APICs, one interface. Register numbers live here and nowhere else.
+// Two local APICs, one interface.
 // Surprise: a WRMSR to the x2APIC is not serialising, so stores that an AP must see first could
 // still be under way: the fence stands inside the one function that writes its ICR.
 
@@ -7,24 +7,16 @@
 #include "hw.h"
 #include "watch.h"
 
-#define XAPIC_ID       0x020u
-#define XAPIC_VERSION  0x030u
-#define XAPIC_TPR      0x080u
-#define XAPIC_SVR      0x0f0u
-#define XAPIC_ICR_LOW  0x300u
-#define XAPIC_ICR_HIGH 0x310u
-
-static void xapic_enable(const struct apic *apic)
+static void xapic_enable(void)
 {
-    (void)apic;
     const uint64_t base = hw_rdmsr(MSR_IA32_APIC_BASE);
     if (!(base & APIC_BASE_EN))
         hw_wrmsr(MSR_IA32_APIC_BASE, base | APIC_BASE_EN);
 }
 
-static uint32_t xapic_read_id(const struct apic *apic)
+static uint32_t xapic_read_id(uint64_t view)
 {
-    return hw_mmio_read32(apic->mmio_phys + XAPIC_ID) >> 24;
+    return hw_mmio_read32(view + XAPIC_ID) >> 24;
 }
 
 static enum status xapic_wait_idle(const struct apic *apic)
@@ -33,7 +25,7 @@ static enum status xapic_wait_idle(const struct apic *apic)
 
     for (;;) {
         const bool late = watch_is_over(&watch, hw_tsc());
-        if (!(hw_mmio_read32(apic->mmio_phys + XAPIC_ICR_LOW) & ICR_STATUS_PENDING))
+        if (!(hw_mmio_read32(apic->view + XAPIC_ICR_LOW) & ICR_STATUS_PENDING))
             return STATUS_OK;
         if (late)
             return STATUS_TIMEOUT;
@@ -45,8 +37,8 @@ static enum status xapic_send(struct apic *apic, uint32_t destination, uint32_t 
 {
     if (xapic_wait_idle(apic) != STATUS_OK)
         return STATUS_TIMEOUT;
-    hw_mmio_write32(apic->mmio_phys + XAPIC_ICR_HIGH, destination << 24);
-    hw_mmio_write32(apic->mmio_phys + XAPIC_ICR_LOW, command); // this write sends
+    hw_mmio_write32(apic->view + XAPIC_ICR_HIGH, destination << 24);
+    hw_mmio_write32(apic->view + XAPIC_ICR_LOW, command); // this write sends
     apic->icr_writes++;
     return STATUS_OK;
 }
@@ -57,17 +49,17 @@ static bool xapic_can_address(uint32_t apic_id)
 }
 
 // EN first: the two bits in one write are #GP (SDM vol. 3A, "x2APIC State Transitions").
-static void x2apic_enable(const struct apic *apic)
+static void x2apic_enable(void)
 {
-    xapic_enable(apic);
+    xapic_enable();
     const uint64_t base = hw_rdmsr(MSR_IA32_APIC_BASE);
     if (!(base & APIC_BASE_EXTD))
         hw_wrmsr(MSR_IA32_APIC_BASE, base | APIC_BASE_EN | APIC_BASE_EXTD);
 }
 
-static uint32_t x2apic_read_id(const struct apic *apic)
+static uint32_t x2apic_read_id(uint64_t view)
 {
-    (void)apic;
+    (void)view;
     return (uint32_t)hw_rdmsr(MSR_X2APIC(XAPIC_ID));
 }
 
@@ -100,34 +92,12 @@ const struct apic_operations apic_x2apic = {
     .can_address = x2apic_can_address,
 };
 
-struct apic apic_of(uint64_t base)
+bool smp_can_address(enum smp_apic_mode mode, uint32_t apic_id)
 {
-    return (struct apic){
-        .operations = base & APIC_BASE_EXTD ? &apic_x2apic : &apic_xapic,
-        .mmio_phys = APIC_MMIO_PHYS(base),
-    };
+    return apic_operations_of(mode)->can_address(apic_id);
 }
 
-static uint32_t read_register(uint64_t base, uint32_t at)
+const char *smp_apic_word(enum smp_apic_mode mode)
 {
-    return base & APIC_BASE_EXTD ? (uint32_t)hw_rdmsr(MSR_X2APIC(at))
-                                 : hw_mmio_read32(APIC_MMIO_PHYS(base) + at);
-}
-
-void apic_read_settings(uint64_t base, struct apic_settings *settings)
-{
-    // In the order in which processors got them: timer, LINT0, LINT1, error, performance counter,
-    // thermal. The version says how many there are; a later one stands elsewhere with each vendor,
-    // and reading what is not there is #GP in x2APIC mode.
-    static const uint16_t registers[APIC_VECTORS] = {0x320, 0x350, 0x360, 0x370, 0x340, 0x330};
-    const uint32_t moving = 1u << 12 | 1u << 14; // delivery status, remote IRR
-
-    *settings = (struct apic_settings){0};
-    if (!(base & APIC_BASE_EN))
-        return;
-    settings->task_priority = read_register(base, XAPIC_TPR);
-    settings->spurious = read_register(base, XAPIC_SVR);
-    const uint32_t last = read_register(base, XAPIC_VERSION) >> 16 & 0xff;
-    for (uint32_t i = 0; i < APIC_VECTORS && i <= last; i++)
-        settings->vectors[i] = read_register(base, registers[i]) & ~moving;
+    return apic_operations_of(mode)->name;
 }

@@ -1,18 +1,16 @@
-// Where evidence lies: in a processor's record, in the page's marks and trap cells, and in the list
-// of those who found no record. Reads only; verdict.c judges.
+// What each processor left, put together as its account: from its record, from the page's marks and
+// trap cells, and from the list of those who found no record. Reads only; verdict.c judges.
 
-#include "examine.h"
-
-#include "inject.h"
+#include "engine.h"
 
 // A trap before long mode lies in the AP's record or, earlier, in the page; a fault in long mode in
 // its record.
-static struct fault_evidence find_fault(const struct wake *wake, const struct lcpu *lcpu)
+static struct smp_fault find_fault(const struct smp *smp, const struct lcpu *lcpu)
 {
     struct trap trap;
 
     if (atomic_load_explicit(&lcpu->fault.valid, memory_order_acquire))
-        return (struct fault_evidence){
+        return (struct smp_fault){
             .valid = true,
             .mode = lcpu->fault.mode,
             .vector = lcpu->fault.vector,
@@ -20,12 +18,12 @@ static struct fault_evidence find_fault(const struct wake *wake, const struct lc
             .ip = lcpu->fault.ip,
             .cr2 = lcpu->fault.cr2,
         };
-    if (!trampoline_trap_at(wake->trampoline, wake->page_phys, lcpu->trap + sizeof lcpu->trap,
-                            &trap) &&
-        !trampoline_trap_in_cell(wake->trampoline, wake->page_view, wake->page_phys, lcpu->apic_id,
-                                 &trap))
-        return (struct fault_evidence){.valid = false};
-    return (struct fault_evidence){
+    if (!smp->page_view || (!trampoline_trap_at(&smp->trampoline, smp->page_phys,
+                                                lcpu->trap + sizeof lcpu->trap, &trap) &&
+                            !trampoline_trap_in_cell(&smp->trampoline, smp->page_view,
+                                                     smp->page_phys, lcpu->apic_id, &trap)))
+        return (struct smp_fault){.valid = false};
+    return (struct smp_fault){
         .valid = true,
         .mode = trap.mode,
         .vector = trap.vector,
@@ -34,74 +32,140 @@ static struct fault_evidence find_fault(const struct wake *wake, const struct lc
     };
 }
 
-static bool page_is_damaged(const struct wake *wake)
+static bool page_is_damaged(const struct smp *smp)
 {
     size_t offset;
-    return trampoline_verify(wake->trampoline, wake->page_view, wake->page_phys, wake->parameters,
+    return trampoline_verify(&smp->trampoline, smp->page_view, smp->page_phys, &smp->parameters,
                              &offset) != STATUS_OK;
 }
 
-bool examine_came_unasked(const struct wake *wake, uint32_t apic_id)
+static enum smp_stage mark_of(const struct smp *smp, uint32_t apic_id)
 {
-    const struct rally *rally = arena_rally(wake->arena);
-    const uint32_t count = atomic_load_explicit(&rally->unlisted_count, memory_order_acquire);
-    for (uint32_t i = 0; apic_id != RALLY_NO_ID && i < count && i < RALLY_UNLISTED_MAX; i++) {
-        if (rally_unlisted_id(rally, i) == apic_id)
+    const uint8_t mark = smp->page_view ? trampoline_mark(smp->page_view, apic_id) : STAGE_NONE;
+    return mark <= STAGE_PROTECTED ? mark : STAGE_NONE; // beyond: a defect that nobody met
+}
+
+struct smp_account smp_examine(const struct smp *smp, uint32_t slot)
+{
+    const struct lcpu *lcpu = arena_lcpu(&smp->arena, slot);
+    const struct book *book = arena_book(&smp->arena, slot);
+    struct smp_account account = {
+        .slot = slot,
+        .cpu = lcpu->cpu,
+        .apic_id = lcpu->apic_id,
+        .entry = lcpu->entry,
+        .stack = lcpu->stack,
+        .stage = stage_of(smp, slot),
+        .mark = mark_of(smp, lcpu->apic_id),
+        .arrived = book->arrived,
+        .done = book->done,
+        .lost = book->lost,
+        .by_firmware = smp->plan.strategy == SMP_FIRMWARE,
+        .no_nx = lcpu->no_nx,
+        .fault = find_fault(smp, lcpu),
+        .tries = book->tries,
+        .startup_helped = book->startups > 1 && lcpu->tsc_real >= book->startup_tsc,
+        .us = book->us,
+        .started = smp->started,
+        .tsc_real = lcpu->tsc_real,
+        .tsc_protected = lcpu->tsc_protected,
+        .tsc_long = lcpu->tsc_long,
+        .tsc_c = lcpu->tsc_c,
+        .bist = lcpu->bist,
+        .signature = lcpu->signature,
+        .cr0 = lcpu->cr0,
+        .cr4 = lcpu->cr4,
+        .efer = lcpu->efer,
+        .apic_base = lcpu->apic_base,
+    };
+    // What takes a look at the whole page is asked only where nothing else speaks.
+    if (account.stage == SMP_STAGE_NONE && !account.done && !account.fault.valid &&
+        smp->round > 0) {
+        account.mark_shared = book->mark_shared;
+        account.page_damaged = page_is_damaged(smp);
+        account.stray = smp_came_unlisted(smp, lcpu->apic_id);
+    }
+    return account;
+}
+
+enum smp_stage smp_account_stage(const struct smp_account *account)
+{
+    if (account->done)
+        return SMP_STAGE_DONE;
+    if (account->stage != SMP_STAGE_NONE)
+        return account->stage;
+    return account->mark_shared ? SMP_STAGE_NONE : account->mark;
+}
+
+size_t smp_count(const struct smp *smp)
+{
+    return smp->arena.count;
+}
+
+uint32_t smp_rounds(const struct smp *smp)
+{
+    return smp->round;
+}
+
+uint32_t smp_slot_of(const struct smp *smp, uint32_t apic_id)
+{
+    return arena_find(&smp->arena, apic_id);
+}
+
+uint32_t smp_unlisted_count(const struct smp *smp)
+{
+    return atomic_load_explicit(&arena_rally(&smp->arena)->unlisted_count, memory_order_acquire);
+}
+
+uint32_t smp_unlisted_id(const struct smp *smp, uint32_t place)
+{
+    return place < SMP_UNLISTED_MAX
+               ? atomic_load_explicit(&arena_rally(&smp->arena)->unlisted_ids[place],
+                                      memory_order_acquire)
+               : SMP_NO_ID;
+}
+
+bool smp_came_unlisted(const struct smp *smp, uint32_t apic_id)
+{
+    const uint32_t count = smp_unlisted_count(smp);
+
+    for (uint32_t i = 0; apic_id != SMP_NO_ID && i < count && i < SMP_UNLISTED_MAX; i++) {
+        if (smp_unlisted_id(smp, i) == apic_id)
             return true;
     }
     return false;
 }
 
-struct evidence examine(const struct wake *wake, uint32_t slot)
+// ---- after a reset ----
+
+uint64_t smp_records_phys(const struct smp *smp)
 {
-    const struct lcpu *lcpu = &arena_lcpu(wake->arena, slot)->lcpu;
-    const struct account *account = arena_account(wake->arena, slot);
-    const uint8_t mark = trampoline_mark(wake->page_view, lcpu->apic_id);
-    const struct fault_evidence fault = find_fault(wake, lcpu);
-    struct evidence evidence = {
-        .stage = wake_stage(lcpu, wake->generation),
-        .mark =
-            mark <= STAGE_PROTECTED ? mark : STAGE_NONE, // beyond: an injected fault nobody took
-        .up = account->up,
-        .greeted = account->greeted,
-        .lost = account->lost,
-        .by_firmware = wake->plan->wake == WAKE_FIRMWARE,
-        .no_nx = lcpu->no_nx,
-        .fault = fault,
-    };
-    // What takes a look at the whole page is asked only where nothing else speaks.
-    if (evidence.stage == STAGE_NONE && !evidence.greeted && !fault.valid) {
-        evidence.mark_shared = account->mark_shared;
-        evidence.page_damaged = page_is_damaged(wake);
-        evidence.stray = examine_came_unasked(wake, lcpu->apic_id);
+    return arena_page_phys(&smp->arena, 0);
+}
+
+// A record of that engine: numbered, tied to the same rally as slot 0's, in the round that was
+// under way.
+static bool is_under_way(const struct lcpu *bsp, const struct lcpu *lcpu, uint32_t round)
+{
+    const uint32_t stage = stage_in_round(lcpu, round);
+    return lcpu->rally == bsp->rally && lcpu->rally != NULL && bsp->cpu == 0 && lcpu->cpu != 0 &&
+           stage > STAGE_NONE && stage < STAGE_READY;
+}
+
+size_t smp_read_remains(const void *records, size_t count, uint32_t round, size_t capacity,
+                        struct smp_under_way *found)
+{
+    const struct lcpu_page *pages = records;
+    size_t under_way = 0;
+
+    for (size_t slot = 1; slot < count; slot++) {
+        const struct lcpu *lcpu = &pages[slot].lcpu;
+        if (!is_under_way(&pages[0].lcpu, lcpu, round))
+            continue;
+        if (under_way < capacity)
+            found[under_way] =
+                (struct smp_under_way){lcpu->cpu, lcpu->apic_id, stage_in_round(lcpu, round)};
+        under_way++;
     }
-    return evidence;
-}
-
-// Faults on purpose that keep a processor from ever fetching what could leave a trace.
-static bool was_silenced(const struct wake *wake, uint32_t slot)
-{
-    const uint32_t faults =
-        arena_account(wake->arena, slot)->faults | arena_account(wake->arena, 0)->faults;
-    return fault_is_set(faults, FAULT_NO_INIT) || fault_is_set(faults, FAULT_NO_SIPI) ||
-           fault_is_set(faults, FAULT_LOST_SIPI) || fault_is_set(faults, FAULT_BAD_VECTOR) ||
-           fault_is_set(faults, FAULT_BAD_COPY);
-}
-
-bool examine_answers(const struct wake *wake, uint32_t slot)
-{
-    const struct evidence evidence = examine(wake, slot);
-
-    return evidence.up || evidence.greeted || evidence.lost < wake->generation ||
-           evidence.stage != STAGE_NONE || evidence.fault.valid || evidence.stray ||
-           (evidence.mark != STAGE_NONE && !evidence.mark_shared) || was_silenced(wake, slot);
-}
-
-uint32_t evidence_stage(const struct evidence *evidence)
-{
-    if (evidence->greeted)
-        return STAGE_GREETED;
-    if (evidence->stage != STAGE_NONE)
-        return evidence->stage;
-    return evidence->mark_shared ? STAGE_NONE : evidence->mark;
+    return under_way;
 }

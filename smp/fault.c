@@ -1,17 +1,11 @@
 // The end of a processor that met an exception. Knows who it is by its GDT, which lies in its own
-// page, so that neither its stack nor its GS base has to be believed. Surprises: it prints from a 1
-// KiB stack; the line's memory is in the processor's page. And what it does may fault, too: each
-// further fault of the same processor does less than the one before, so that there is an end.
+// page, so that neither its stack nor its GS base has to be believed. Surprise: it works on a 1 KiB
+// stack, so the line's memory is in the processor's page.
 
 #include "fault.h"
 
-#include "console.h"
-#include "hw.h"
-#include "lcpu.h"
-
-#define STUB_BYTES 16u // fault_entry.S
-
-extern const uint8_t fault_stubs[];
+#include "arena.h"
+#include "line.h"
 
 static const char *const names[VECTORS] = {
     [0] = "divide error",
@@ -36,14 +30,9 @@ static const char *const names[VECTORS] = {
     [21] = "control protection",
 };
 
-const char *fault_name(uint32_t vector)
+const char *smp_fault_word(uint32_t vector)
 {
     return vector < VECTORS && names[vector] ? names[vector] : "reserved";
-}
-
-uint64_t fault_stub(uint32_t vector)
-{
-    return (uintptr_t)fault_stubs + vector * STUB_BYTES;
 }
 
 static struct lcpu_page *own_page(void)
@@ -68,49 +57,35 @@ static void keep_evidence(struct lcpu *lcpu, const struct fault_frame *frame)
     atomic_store_explicit(&lcpu->fault.valid, 1, memory_order_release);
 }
 
-static void write_line(struct lcpu_page *page, const struct fault_frame *frame)
+static const char *describe(struct lcpu_page *page, const struct fault_frame *frame)
 {
     struct line line;
 
     line_start(&line, page->line, sizeof page->line);
     line_add_format(
         &line, "CPU %u (APIC ID %u) stopped: vector %u (%s), error code %x, RIP %x, CR2 %x, RSP %x",
-        (uint64_t)page->lcpu.index, (uint64_t)page->lcpu.apic_id, frame->vector,
-        fault_name((uint32_t)frame->vector), (uint64_t)(uint32_t)frame->error, frame->rip,
+        (uint64_t)page->lcpu.cpu, (uint64_t)page->lcpu.apic_id, frame->vector,
+        smp_fault_word((uint32_t)frame->vector), (uint64_t)(uint32_t)frame->error, frame->rip,
         hw_read_cr2(), frame->rsp);
-    console_record(page->lcpu.rally->console, page->lcpu.index, &line);
+    return line.text;
 }
 
-// The BSP has the account to give. Its second fault was in the sentence about the first one or
-// behind it: the serial port alone is left, then. Its third costs that, too.
-static void stop_bsp(struct lcpu_page *page, const struct fault_frame *frame)
-{
-    struct rally *rally = page->lcpu.rally;
-    const uint32_t before = rally->bsp_faults++;
-
-    if (before > 0)
-        console_drop_sinks(rally->console);
-    if (before > 1)
-        rally->console->uart.present = false;
-    else
-        write_line(page, frame);
-    if (rally->bsp_stopped)
-        rally->bsp_stopped(rally->bsp_context);
-}
-
+// What it does may fault, too: how often it has, the host is told, so that it can do less each
+// time.
 _Noreturn void fault_report(const struct fault_frame *frame)
 {
     struct lcpu_page *page = own_page();
     struct rally *rally = page->lcpu.rally;
-    const uint32_t before = atomic_load_explicit(&page->lcpu.fault.valid, memory_order_relaxed);
+    const uint32_t before =
+        page->lcpu.slot == 0 ? rally->faults_of_bsp++
+                             : atomic_load_explicit(&page->lcpu.fault.valid, memory_order_relaxed);
+    struct smp_fault_report report = {.self = {page->lcpu.slot, page->lcpu.cpu, page->lcpu.apic_id},
+                                      .before = before};
 
     keep_evidence(&page->lcpu, frame);
-    if (page->lcpu.index == 0)
-        stop_bsp(page, frame);
-    else if (before)
-        console_let_go(rally->console, page->lcpu.index);
-    else
-        write_line(page, frame);
+    report.text = describe(page, frame);
+    if (rally->host.fault)
+        rally->host.fault(rally->host.context, &report);
     if (rally->park != 0)
         hw_jump(rally->park);
     hw_halt();

@@ -1,137 +1,89 @@
 // From evidence to cause, and from cause to words. The order of the tests is the rule: the surest
 // evidence speaks first.
 
-#include "verdict.h"
+#include "smp.h"
 
 static const struct {
-    const char *word, *story, *advice;
-} causes[CAUSE_COUNT] = {
-    [CAUSE_NONE] = {"none", "it came and greeted", "nothing to do"},
-    [CAUSE_NEVER_FETCHED] =
-        {"never-fetched", "it never fetched an instruction of ours",
-         "does a processor with this APIC ID exist, and does a hypervisor or secure firmware hold "
-         "it? A "
-         "processor in SMM loses a STARTUP: try init_us=10000 sipis=2, then retries=5"},
-    [CAUSE_DAMAGED_PAGE] =
-        {"damaged-page", "the trampoline's page is no longer what was proved before the wake",
-         "somebody writes below 1 MiB: SMM, a device's DMA, or a firmware processor that was never "
-         "parked; look at the page's address in ev=trampoline"},
-    [CAUSE_STOPPED_IN_REAL] = {"stopped-in-real",
-                               "it fetched the trampoline and stopped before protected mode",
-                               "look at the page: is it memory for this processor too (MTRRs, "
-                               "SMRAM), and its GDT intact?"},
-    [CAUSE_STOPPED_IN_PROTECTED] = {"stopped-in-protected",
-                                    "it reached protected mode and never long mode",
-                                    "look at the page tables (CR3 below 4 GiB, NXE, LA57) and at "
-                                    "the x2APIC: firmware may have "
-                                    "locked its mode"},
-    [CAUSE_STOPPED_IN_LONG] =
-        {"stopped-in-long", "it reached long mode and never C",
-         "look at its stack, its TSS and the entry's address in \"Initialized CPU\""},
-    [CAUSE_STOPPED_IN_C] =
-        {"stopped-in-c", "it reached C and never checked in",
-         "attach a debugger (make debug) and look where it stands after ap_main"},
-    [CAUSE_FAULT] = {"fault", "it met an exception or an NMI and stopped",
-                     "vector, address and CR2 stand in its record; an NMI that nobody sent is a "
-                     "watchdog's or a memory error's"},
-    [CAUSE_WRONG_ID] = {"wrong-id",
-                        "a processor came under its APIC ID, but its record bears another",
-                        "the MADT or the record is wrong: compare the IDs in ev=cpu with CPUID "
-                        "leaf 0xB; some firmware "
-                        "shifts APIC IDs after the tables are made"},
-    [CAUSE_LATE] =
-        {"late", "it came, but after its time-out",
-         "raise timeout_us; if it is always late, somebody holds it: SMM, or a hypervisor "
-         "with more processors than cores"},
-    [CAUSE_SILENT] = {"silent", "it checked in in time, but its line never came out",
-                      "look at the serial port: is it stuck, or held by another processor?"},
-    [CAUSE_INTERMITTENT] = {"intermittent", "it greeted, but it missed a round",
-                            "raise init_us and sipis, and try again with more rounds="},
-    [CAUSE_NOT_RUN_BY_FIRMWARE] =
-        {"not-run-by-firmware", "firmware did not run our procedure on it",
-         "has MP Services disabled it, or lost it? See enabled= and healthy= in ev=mp, and try "
-         "wake=parallel"},
-    [CAUSE_NO_NX] =
-        {"no-nx", "it has no NX, or firmware switched it off, and the BSP's page tables use it",
-         "switch \"Execute Disable\" (NX, XD) on for all processors in firmware's setup, or "
-         "leave this one out with cpus="},
-    [CAUSE_UNKNOWN] =
-        {"unknown", "the evidence does not say",
-         "another processor leaves its mark in the same place: wake it alone with cpus="},
+    const char *word, *story;
+} causes[SMP_CAUSES] = {
+    [SMP_CAUSE_NONE] = {"none", "it started"},
+    [SMP_CAUSE_NEVER_FETCHED] = {"never-fetched", "it never fetched an instruction of ours"},
+    [SMP_CAUSE_DAMAGED_PAGE] =
+        {"damaged-page", "the trampoline's page is no longer what was proved before the wake"},
+    [SMP_CAUSE_STOPPED_IN_REAL] = {"stopped-in-real",
+                                   "it fetched the trampoline and stopped before protected mode"},
+    [SMP_CAUSE_STOPPED_IN_PROTECTED] = {"stopped-in-protected",
+                                        "it reached protected mode and never long mode"},
+    [SMP_CAUSE_STOPPED_IN_LONG] = {"stopped-in-long", "it reached long mode and never C"},
+    [SMP_CAUSE_STOPPED_IN_C] = {"stopped-in-c", "it reached C and never checked in"},
+    [SMP_CAUSE_FAULT] = {"fault", "it met an exception or an NMI and stopped"},
+    [SMP_CAUSE_WRONG_ID] = {"wrong-id",
+                            "a processor came under its APIC ID, but its record bears another"},
+    [SMP_CAUSE_LATE] = {"late", "it came, but after its time-out"},
+    [SMP_CAUSE_SILENT] = {"silent", "it checked in in time, but its line never came out"},
+    [SMP_CAUSE_INTERMITTENT] = {"intermittent", "it greeted, but it missed a round"},
+    [SMP_CAUSE_NOT_RUN_BY_FIRMWARE] = {"not-run-by-firmware",
+                                       "firmware did not run our procedure on it"},
+    [SMP_CAUSE_NO_NX] =
+        {"no-nx", "it has no NX, or firmware switched it off, and the BSP's page tables use it"},
+    [SMP_CAUSE_UNKNOWN] = {"unknown", "the evidence does not say"},
 };
 
-static enum cause verdict_by_mark(const struct evidence *evidence)
+static enum smp_cause verdict_by_mark(const struct smp_account *account)
 {
-    if (evidence->page_damaged)
-        return CAUSE_DAMAGED_PAGE;
-    if (evidence->stray)
-        return CAUSE_WRONG_ID;
+    if (account->page_damaged)
+        return SMP_CAUSE_DAMAGED_PAGE;
+    if (account->stray)
+        return SMP_CAUSE_WRONG_ID;
     // A mark that is not there was left by nobody; one that is there may be another's.
-    if (evidence->mark == STAGE_NONE)
-        return evidence->by_firmware ? CAUSE_NOT_RUN_BY_FIRMWARE : CAUSE_NEVER_FETCHED;
-    if (evidence->mark_shared)
-        return CAUSE_UNKNOWN;
-    switch (evidence->mark) {
-    case STAGE_REAL:
-        return CAUSE_STOPPED_IN_REAL;
-    case STAGE_PROTECTED:
-        return CAUSE_STOPPED_IN_PROTECTED;
+    if (account->mark == SMP_STAGE_NONE)
+        return account->by_firmware ? SMP_CAUSE_NOT_RUN_BY_FIRMWARE : SMP_CAUSE_NEVER_FETCHED;
+    if (account->mark_shared)
+        return SMP_CAUSE_UNKNOWN;
+    switch (account->mark) {
+    case SMP_STAGE_REAL:
+        return SMP_CAUSE_STOPPED_IN_REAL;
+    case SMP_STAGE_PROTECTED:
+        return SMP_CAUSE_STOPPED_IN_PROTECTED;
     default:
-        return CAUSE_UNKNOWN;
+        return SMP_CAUSE_UNKNOWN;
     }
 }
 
-enum cause verdict(const struct evidence *evidence)
+enum smp_cause smp_verdict(const struct smp_account *account)
 {
-    if (evidence->fault.valid)
-        return CAUSE_FAULT;
-    if (evidence->greeted)
-        return evidence->lost == 0 ? CAUSE_NONE : CAUSE_INTERMITTENT;
-    switch (evidence->stage) {
-    case STAGE_NONE:
-        return verdict_by_mark(evidence);
-    case STAGE_PROTECTED:
-        return evidence->no_nx ? CAUSE_NO_NX : CAUSE_STOPPED_IN_PROTECTED;
-    case STAGE_LONG:
-        return CAUSE_STOPPED_IN_LONG;
-    case STAGE_C:
-        return CAUSE_STOPPED_IN_C;
-    case STAGE_READY:
-        return evidence->up ? CAUSE_SILENT : CAUSE_LATE;
+    if (account->fault.valid)
+        return SMP_CAUSE_FAULT;
+    if (account->done)
+        return account->lost == 0 ? SMP_CAUSE_NONE : SMP_CAUSE_INTERMITTENT;
+    switch (account->stage) {
+    case SMP_STAGE_NONE:
+        return verdict_by_mark(account);
+    case SMP_STAGE_PROTECTED:
+        return account->no_nx ? SMP_CAUSE_NO_NX : SMP_CAUSE_STOPPED_IN_PROTECTED;
+    case SMP_STAGE_LONG:
+        return SMP_CAUSE_STOPPED_IN_LONG;
+    case SMP_STAGE_C:
+        return SMP_CAUSE_STOPPED_IN_C;
+    case SMP_STAGE_READY:
+        return account->arrived ? SMP_CAUSE_SILENT : SMP_CAUSE_LATE;
     default:
-        return CAUSE_UNKNOWN; // no processor leaves that
+        return SMP_CAUSE_UNKNOWN; // no processor leaves that
     }
 }
 
-const char *cause_word(enum cause cause)
+const char *smp_cause_word(enum smp_cause cause)
 {
     return causes[cause].word;
 }
 
-const char *cause_story(enum cause cause)
+const char *smp_cause_story(enum smp_cause cause)
 {
     return causes[cause].story;
 }
 
-const char *cause_advice(enum cause cause)
+const char *smp_stage_word(enum smp_stage stage)
 {
-    return causes[cause].advice;
-}
-
-const char *stage_word(uint32_t stage)
-{
-    static const char *const words[] = {"none", "real", "protected", "long", "c", "c", "greeted"};
-    return stage <= STAGE_GREETED ? words[stage] : "none";
-}
-
-const char *mode_word(uint32_t stage)
-{
-    return stage >= STAGE_C ? "c" : stage_word(stage);
-}
-
-const char *mode_story(uint32_t stage)
-{
-    static const char *const words[] = {"a mode unknown", "real mode", "protected mode",
-                                        "long mode"};
-    return stage >= STAGE_C ? "C" : words[stage];
+    static const char *const words[] = {"none", "real", "protected", "long", "c", "c", "done"};
+    return stage <= SMP_STAGE_DONE ? words[stage] : "none";
 }

@@ -68,12 +68,12 @@ static void print_inventory(const struct inventory *inventory)
 static int examine(const struct acpi_table *madt, uint32_t bsp_apic_id)
 {
     struct inventory inventory = {.capacity = inventory_capacity(madt)};
-    uint32_t *scratch = calloc(inventory.capacity, sizeof *scratch);
+    uint64_t *keys = calloc(inventory.capacity, sizeof *keys);
     inventory.cpus = calloc(inventory.capacity, sizeof *inventory.cpus);
     int code = EXIT_NO_TABLE;
-    if (scratch == NULL || inventory.cpus == NULL) {
+    if (keys == NULL || inventory.cpus == NULL) {
         table_fail("no-memory", strerror(errno));
-    } else if (inventory_read(madt, bsp_apic_id, scratch, &table_problems, &inventory) !=
+    } else if (inventory_read(madt, bsp_apic_id, keys, &table_problems, &inventory) !=
                STATUS_INVALID) {
         if (acpi_load32(madt->bytes + ACPI_HEADER_LENGTH) < madt->length)
             table_tell(SEVERITY_WARNING, "trailing-bytes",
@@ -86,7 +86,7 @@ static int examine(const struct acpi_table *madt, uint32_t bsp_apic_id)
         code = inventory.truncated || !inventory.checksum_ok ? EXIT_DAMAGED : EXIT_READ;
     }
     free(inventory.cpus);
-    free(scratch);
+    free(keys);
     return code;
 }
 

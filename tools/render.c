@@ -1,6 +1,5 @@
 // render WIDTH HEIGHT ROTATE CPUS FAILED TEXT > picture.ppm: the last screen as it would look, on
-// this machine, with TEXT as its code. For whoever changes report/screen/wall.c or report/screen/screen.c and
-// wants to see it.
+// this machine, with TEXT as its code. For whoever changes report/screen/ and wants to see it.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,8 @@
 
 #include "qr.h"
 #include "screen.h"
+#include "smp.h"
+#include "summary.h"
 #include "wall.h"
 
 static void write_ppm(const uint32_t *pixels, uint32_t width, uint32_t height)
@@ -40,7 +41,9 @@ int main(int argc, char **argv)
     struct canvas canvas;
     struct wall_layout layout;
     struct screen screen;
-    char headline[80];
+    struct outcome outcome = {.want = count - 1, .failed = failed, .ok = failed == 0};
+    char buffer[80];
+    struct line headline;
     struct qr code;
 
     canvas_open(&canvas);
@@ -63,13 +66,16 @@ int main(int argc, char **argv)
             .reached = WALL_LONG,
             .us = {500 + i * 7, 560 + i * 7, 600 + i * 7, lost ? 0 : 640 + i * 9},
         };
-        snprintf(line, sizeof line,
-                 lost ? "CPU %u failed: it met an exception" : "Hello from CPU %u!", i);
+        if (lost)
+            snprintf(line, sizeof line, "CPU %u failed: %s", i, smp_cause_story(SMP_CAUSE_FAULT));
+        else
+            snprintf(line, sizeof line, "Hello from CPU %u! APIC ID: %u", i, i);
         screen_write_line(&screen, line);
     }
     screen_paint(&screen);
-    snprintf(headline, sizeof headline, "%u of %u processors came", count - 1 - failed, count - 1);
-    wall_draw(&canvas, &layout, cpus, count, headline, failed == 0);
+    line_start(&headline, buffer, sizeof buffer);
+    summary_headline(&outcome, &headline);
+    wall_draw(&canvas, &layout, cpus, count, headline.text, outcome.ok);
     if (!qr_make(&code, argv[6], strlen(argv[6]))) {
         fprintf(stderr, "render: TEXT is too long for a code\n");
         return 1;

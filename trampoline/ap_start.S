@@ -91,7 +91,7 @@ start16:
     push    %bx
     lidtl   OFF(traps_real_pointer)
 
-    cmp     $INJECT_HANG_REAL, %al
+    cmp     $DEFECT_HANG_REAL, %al
 2:  je      2b
     jb      3f
     ud2
@@ -190,10 +190,10 @@ lcpu_start32:
     mov     %eax, LCPU_EFER(%ebx)
     mov     %edx, LCPU_EFER + 4(%ebx)
 
-    mov     LCPU_INJECT(%ebx), %al
-    dec     %al                         // INJECT_HANG_PROTECTED
+    mov     LCPU_DEFECT(%ebx), %al
+    dec     %al                         // DEFECT_HANG_PROTECTED
 8:  jz      8b
-    dec     %al                         // INJECT_UD_PROTECTED
+    dec     %al                         // DEFECT_UD_PROTECTED
     jnz     9f
     ud2
 9:
@@ -272,10 +272,10 @@ lcpu_start64:
     rdtsc
     mov     %eax, LCPU_TSC_LONG(%rbx)
     mov     %edx, LCPU_TSC_LONG + 4(%rbx)
-    mov     LCPU_INJECT(%rbx), %al
-    sub     $INJECT_HANG_LONG, %al
+    mov     LCPU_DEFECT(%rbx), %al
+    sub     $DEFECT_HANG_LONG, %al
 1:  je      1b
-    dec     %al                         // INJECT_UD_LONG
+    dec     %al                         // DEFECT_UD_LONG
     jnz     2f
     ud2
 2:  mov     LCPU_STACK(%rbx), %rsp

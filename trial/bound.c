@@ -4,11 +4,7 @@
 #include "bound.h"
 
 #include "null.h"
-#include "option_sweep.h"
-#include "wake.h"
-
-// A line, its end, and the end of one that was broken into.
-#define LINE_CHARACTERS (LINE_BYTES - 1 + 2 + 2)
+#include "smp.h"
 
 // Said once in a run: the late page's four lines, two null trampolines, a sweep's end, rounds,
 // stages, times, the journal's and the screen's complaints, a fault of the BSP's own, ev=end; and
@@ -51,32 +47,32 @@ static uint64_t rounds_of(const struct options *options, const struct plan *plan
 }
 
 // A round with the pause before it, and the evidence of injected faults.
-static uint64_t round_us(const struct options *options, const struct plan *plan)
+static uint64_t round_us(const struct plan *plan, size_t faults)
 {
-    const uint64_t faults_us = options->inject_count * (uint64_t)GREETING_US;
-    return plus(plan->sipi_us + faults_us, plan_round_bound_us(plan));
+    const uint64_t wake_us = smp_round_bound_us(&plan->messages, plan->apic_mode, plan->want + 1);
+    return plus(plan->messages.sipi_us + faults * (uint64_t)GREETING_US, wake_us);
 }
 
 // Nobody greets, as often as they are asked.
 static uint64_t greetings_us(const struct options *options, const struct plan *plan)
 {
     const uint64_t rounds = rounds_of(options, plan);
-    return times(plan->want, (rounds < GREETING_TURNS ? rounds : GREETING_TURNS) * GREETING_US);
+    return times(plan->want, (rounds < SMP_TURNS ? rounds : SMP_TURNS) * plan->messages.turn_us);
 }
 
 static uint64_t all_rounds_us(const struct options *options, const struct machine *machine,
-                              const struct plan *plan)
+                              const struct plan *plan, size_t faults)
 {
     uint64_t sum = 0;
 
     if (options->sweep.count == 0)
-        return times(plan->rounds, round_us(options, plan));
+        return times(plan->rounds, round_us(plan, faults));
     for (size_t setting = 0; setting < options->sweep.count; setting++) {
         struct options one;
         struct plan with = *plan;
         sweep_options(options, setting, &one);
-        plan_set_times(machine, &one, &with);
-        sum = plus(sum, times(plan->rounds, round_us(&one, &with)));
+        with.messages = plan_messages(machine, &one);
+        sum = plus(sum, times(plan->rounds, round_us(&with, faults)));
     }
     return sum;
 }
@@ -84,22 +80,24 @@ static uint64_t all_rounds_us(const struct options *options, const struct machin
 static uint64_t null_us(const struct options *options, const struct plan *plan)
 {
     const uint64_t modes = options->bench == BENCH_NONE ? 0 : NULL_LONG + 1;
-    const uint64_t one = plan->init_us + plan->timeout_us + 2 * (uint64_t)APIC_IDLE_US;
+    const uint64_t one =
+        plan->messages.init_us + plan->messages.timeout_us + 2 * (uint64_t)SMP_APIC_IDLE_US;
     return modes * (1 + NULL_WARM_ROUNDS) * one;
 }
 
 // How often an AP of this run is sent a sequence.
 static uint64_t tries_of(const struct options *options, const struct plan *plan)
 {
-    return times(rounds_of(options, plan), plan->want * (plan->retries + 1ull));
+    return times(rounds_of(options, plan), plan->want * (plan->messages.retries + 1ull));
 }
 
 // A broadcast wakes who is in no table; a message to one can wake one under another ID.
 static uint64_t unlisted_lines(const struct options *options, const struct plan *plan)
 {
-    const bool broadcast = plan->wake == WAKE_BROADCAST || options->bench != BENCH_NONE ||
+    const bool broadcast = smp_strategy_reaches_all(plan->messages.strategy) ||
+                           options->bench != BENCH_NONE ||
                            (options->sweep.count > 0 && options->sweep.key == SWEEP_WAKE);
-    return broadcast || plan->want > RALLY_UNLISTED_MAX ? RALLY_UNLISTED_MAX + 1 : plan->want;
+    return broadcast || plan->want > SMP_UNLISTED_MAX ? SMP_UNLISTED_MAX + 1 : plan->want;
 }
 
 // What the BSP says.
@@ -121,39 +119,35 @@ static uint64_t ap_lines(const struct options *options, const struct plan *plan)
 }
 
 uint64_t bound_serial_us(const struct options *options, const struct machine *machine,
-                         const struct plan *plan, const struct console *console)
+                         const struct plan *plan, const struct bound_facts *facts)
 {
-    const uint64_t bits = LINE_CHARACTERS * UART_BITS_PER_CHARACTER;
-    const uint64_t line_us = bits * 1000000 * console->uart.divisor / UART_BAUD_MAX + 1;
     const uint64_t lines = plus(own_lines(options, machine, plan), ap_lines(options, plan));
-
-    return console->uart.present ? plus(times(lines, 2 * line_us), BUSY_READER_US) : 0;
+    return facts->port ? plus(times(lines, 2 * facts->line_us), BUSY_READER_US) : 0;
 }
 
 // An AP may die with the console in its hands, in each of its tries. We wait for a dead one when we
 // have something to say, and then have the console ourselves.
 static uint64_t dead_owners_us(const struct options *options, const struct machine *machine,
-                               const struct plan *plan, const struct console *console)
+                               const struct plan *plan, uint64_t lock_us)
 {
     const uint64_t dead = tries_of(options, plan), waits = own_lines(options, machine, plan);
-    const uint64_t lock_us = clock_us(&machine->clock, console->lock_ticks) + 1;
     return times(dead < waits ? dead : waits, lock_us);
 }
 
 uint64_t bound_run_us(const struct options *options, const struct machine *machine,
-                      const struct plan *plan, const struct console *console, uint64_t pixels)
+                      const struct plan *plan, const struct bound_facts *facts)
 {
     const uint64_t rounds = rounds_of(options, plan);
-    const uint64_t paints = times(plus(rounds, PAINTS_OF_A_RUN), pixels / PIXELS_PER_US + 1);
+    const uint64_t paints = times(plus(rounds, PAINTS_OF_A_RUN), facts->pixels / PIXELS_PER_US + 1);
     const uint64_t work = times(plus(rounds, 1), machine->inventory.count * (uint64_t)WORK_EACH_US);
     uint64_t sum = WORK_US;
 
     sum = plus(sum, null_us(options, plan));
-    sum = plus(sum, all_rounds_us(options, machine, plan));
+    sum = plus(sum, all_rounds_us(options, machine, plan, facts->faults));
     sum = plus(sum, greetings_us(options, plan));
-    sum = plus(sum, plan->timeout_us); // for who is late
-    sum = plus(sum, bound_serial_us(options, machine, plan, console));
-    sum = plus(sum, dead_owners_us(options, machine, plan, console));
+    sum = plus(sum, plan->messages.timeout_us); // for who is late
+    sum = plus(sum, bound_serial_us(options, machine, plan, facts));
+    sum = plus(sum, dead_owners_us(options, machine, plan, facts->lock_us));
     sum = plus(sum, plus(paints, work));
     return times(sum, SHARE_OF_TIME);
 }

@@ -7,24 +7,34 @@
 // What does not: firmware's ExitBootServices, which has no bound, is over before it counts.
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-#include "console.h"
+#include "line.h"
 #include "machine.h"
 #include "options.h"
 #include "plan.h"
 
-// How long the BSP watches for one greeting: the line at the slowest rate, twice over: 2 * 80
-// characters * 10 bits / 1200 baud, rounded up.
-#define GREETING_US 2000000u
+// The longest line, its end, and the end of one that was broken into.
+#define BOUND_LINE_CHARACTERS (LINE_BYTES - 1 + 2 + 2)
+
+// What the run has around it.
+struct bound_facts {
+    bool port;        // there is a serial port
+    uint64_t line_us; // BOUND_LINE_CHARACTERS take so long at its rate
+    uint64_t lock_us; // the longest wait for a console that a dead processor holds
+    uint64_t pixels;  // of all frame buffers that are drawn on
+    size_t faults;    // that are injected
+};
 
 // What all lines of the run may wait for the serial port together (uart_limit_waits): each as long
 // as the longest takes at the port's rate, twice over, and 10 s for a reader that is busy. Lines
 // are a fifth as long as the longest, so a port may be ten times slower than its rate. 0: there is
 // no port.
 uint64_t bound_serial_us(const struct options *options, const struct machine *machine,
-                         const struct plan *plan, const struct console *console);
+                         const struct plan *plan, const struct bound_facts *facts);
 
-// The whole. `pixels`: of all frame buffers that are drawn on. UINT64_MAX: too large for a number.
+// The whole. UINT64_MAX: too large for a number.
 uint64_t bound_run_us(const struct options *options, const struct machine *machine,
-                      const struct plan *plan, const struct console *console, uint64_t pixels);
+                      const struct plan *plan, const struct bound_facts *facts);

@@ -1,30 +1,16 @@
-// Committing faults. The mirror of verdict.c: each fault here has one right cause there, and a test
-// for each pair. Surprise: an injected fault must not be caught by the proofs, so it comes after
-// them.
+// Committing faults. The mirror of the engine's verdict: each fault here has one right cause there,
+// and a test for each pair. Surprise: an injected fault must not be caught by the proofs, so it
+// comes after them.
 
 #include "inject.h"
 
+#include "lapic.h"
 #include "line.h"
-#include "mem.h"
-#include "option_faults.h"
+#include "madt_edit.h"
 #include "page.h"
 
-#define MADT_ENTRIES     44u // ACPI 6.5, "Multiple APIC Description Table": the first entry
-#define TYPE_LOCAL_APIC  0u
-#define TYPE_X2APIC      9u
-#define LOCAL_APIC_BYTES 8u
-#define X2APIC_BYTES     16u
-#define ENABLED          1u
-#define XAPIC_ID_MAX     0xfeu
-
-bool inject_has(const struct options *options, enum fault_kind kind)
-{
-    for (size_t i = 0; i < options->inject_count; i++) {
-        if (options->inject[i].kind == kind)
-            return true;
-    }
-    return false;
-}
+#define XAPIC_ID_MAX 0xfeu
+#define GHOST_UID    (CPU_UID_UNKNOWN - 1)
 
 static bool is_of_madt(enum fault_kind kind)
 {
@@ -43,47 +29,80 @@ static bool is_of_messages(enum fault_kind kind)
            kind == FAULT_BAD_VECTOR;
 }
 
-// The slot that a fault is for; 0 if that CPU is not woken. Without a CPU it is the last one.
-static uint32_t slot_of(const struct injection *injection, const struct plan *plan)
+bool inject_has(const struct injector *injector, enum fault_kind kind)
 {
-    if (injection->cpu == FAULT_ANY_CPU)
-        return (uint32_t)plan->want;
-    for (uint32_t slot = 1; slot <= plan->want; slot++) {
-        if (plan->lcpus[slot].cpu == injection->cpu)
+    for (size_t i = 0; i < injector->count; i++) {
+        if (injector->faults[i].kind == kind)
+            return true;
+    }
+    return false;
+}
+
+// Is this fault for the AP in this slot? Without a CPU it is for the last one. None is for slot 0,
+// since CPU 0 cannot be named; so what is sent to all but self is never withheld.
+static bool is_for(const struct injector *injector, const struct injection *fault, uint32_t slot)
+{
+    return fault->cpu == FAULT_ANY_CPU ? slot == injector->plan->want
+                                       : fault->cpu == injector->plan->cpus[slot].cpu;
+}
+
+static bool slot_has(const struct injector *injector, uint32_t slot, enum fault_kind kind)
+{
+    for (size_t i = 0; i < injector->count; i++) {
+        const struct injection *fault = &injector->faults[i];
+        if (fault->kind == kind && is_for(injector, fault, slot))
+            return true;
+    }
+    return false;
+}
+
+// The slot that a fault is for; 0 if that CPU is not woken.
+static uint32_t slot_of(const struct injector *injector, const struct injection *fault)
+{
+    for (uint32_t slot = (uint32_t)injector->plan->want; slot >= 1; slot--) {
+        if (is_for(injector, fault, slot))
             return slot;
     }
     return 0;
 }
 
-static const char *refusal(const struct injection *injection, const struct plan *plan)
+// Adds what becomes of this fault; false: it cannot be injected.
+static bool add_verdict(struct line *line, const struct injector *injector,
+                        const struct injection *fault)
 {
-    if (plan->wake == WAKE_BROADCAST && is_of_messages(injection->kind))
-        return "cannot be injected with wake=broadcast: one message reaches everybody; use "
-               "parallel";
-    if (!is_of_machine(injection->kind) && slot_of(injection, plan) == 0)
-        return "is for a CPU that is not woken in this run";
-    return NULL;
+    const enum smp_strategy strategy = injector->plan->messages.strategy;
+
+    if (smp_strategy_reaches_all(strategy) && is_of_messages(fault->kind)) {
+        line_add_format(line,
+                        " cannot be injected with wake=%s: one message reaches everybody; use "
+                        "parallel",
+                        smp_strategy_word(strategy));
+        return false;
+    }
+    if (!is_of_machine(fault->kind) && slot_of(injector, fault) == 0) {
+        line_add_text(line, " is for a CPU that is not woken in this run");
+        return false;
+    }
+    line_add_text(line, " IS INJECTED ON PURPOSE: this run is a trial");
+    return true;
 }
 
-enum status inject_check(const struct options *options, const struct plan *plan,
-                         const struct problems *problems)
+enum status inject_check(const struct injector *injector, const struct problems *problems)
 {
     enum status status = STATUS_OK;
     char buffer[LINE_BYTES];
     struct line line;
 
-    for (size_t i = 0; i < options->inject_count; i++) {
-        const struct injection *injection = &options->inject[i];
-        const char *wrong = refusal(injection, plan);
+    for (size_t i = 0; i < injector->count; i++) {
+        const struct injection *fault = &injector->faults[i];
         line_start(&line, buffer, sizeof buffer);
-        line_add_text(&line, fault_word(injection->kind));
-        if (injection->cpu != FAULT_ANY_CPU)
-            line_add_format(&line, ":%u", (uint64_t)injection->cpu);
-        line_add_format(&line, " %s",
-                        wrong ? wrong : "IS INJECTED ON PURPOSE: this run is a trial");
-        problems->tell(problems->context, wrong ? SEVERITY_ERROR : SEVERITY_WARNING, "inject",
+        line_add_text(&line, fault_word(fault->kind));
+        if (fault->cpu != FAULT_ANY_CPU)
+            line_add_format(&line, ":%u", (uint64_t)fault->cpu);
+        const bool can_be = add_verdict(&line, injector, fault);
+        problems->tell(problems->context, can_be ? SEVERITY_WARNING : SEVERITY_ERROR, "inject",
                        line.text);
-        if (wrong)
+        if (!can_be)
             status = STATUS_INVALID;
     }
     return status;
@@ -93,7 +112,7 @@ enum status inject_check(const struct options *options, const struct plan *plan,
 
 size_t inject_madt_bytes(const struct acpi_table *madt)
 {
-    return madt->length + INJECTIONS_MAX * X2APIC_BYTES;
+    return madt->length + INJECTIONS_MAX * MADT_X2APIC_BYTES;
 }
 
 static bool is_known(const struct inventory *inventory, uint32_t apic_id)
@@ -119,155 +138,158 @@ static uint32_t free_id(const struct inventory *inventory, uint32_t taken)
     return apic_id;
 }
 
-static size_t add_entry(uint8_t *table, size_t length, uint32_t apic_id, uint32_t uid)
+static bool edits_madt(const struct options *options)
 {
-    uint8_t *entry = table + length;
-    memset(entry, 0, X2APIC_BYTES);
-    entry[0] = TYPE_X2APIC;
-    entry[1] = X2APIC_BYTES;
-    memcpy(entry + 4, &apic_id, sizeof apic_id);
-    entry[8] = ENABLED;
-    memcpy(entry + 12, &uid, sizeof uid);
-    return length + X2APIC_BYTES;
-}
-
-// Does this entry list that processor as enabled?
-static bool lists(const uint8_t *entry, uint32_t apic_id)
-{
-    if (entry[0] == TYPE_LOCAL_APIC && entry[1] >= LOCAL_APIC_BYTES)
-        return entry[3] == apic_id && (entry[4] & ENABLED);
-    if (entry[0] == TYPE_X2APIC && entry[1] >= X2APIC_BYTES)
-        return acpi_load32(entry + 4) == apic_id && (entry[8] & ENABLED);
-    return false;
-}
-
-static size_t remove_processor(uint8_t *table, size_t length, uint32_t apic_id)
-{
-    size_t at = MADT_ENTRIES;
-    while (at + 2 <= length && table[at + 1] >= 2 && at + table[at + 1] <= length) {
-        const size_t bytes = table[at + 1];
-        if (!lists(table + at, apic_id)) {
-            at += bytes;
-            continue;
-        }
-        memmove(table + at, table + at + bytes, length - at - bytes);
-        length -= bytes;
+    for (size_t i = 0; i < options->inject_count; i++) {
+        if (is_of_madt(options->inject[i].kind))
+            return true;
     }
-    return length;
+    return false;
 }
 
 bool inject_edit_madt(const struct acpi_table *madt, const struct inventory *inventory,
                       const struct options *options, uint8_t *copy, struct acpi_table *edited)
 {
-    size_t length = madt->length;
     uint32_t ghosts = 0;
-    bool changed = false;
 
-    if (inventory->enabled < 2)
+    if (inventory->enabled < 2 || !edits_madt(options))
         return false;
+    const uint32_t last = inventory->enabled - 1;
+    struct madt_draft draft = madt_copy(madt, copy);
     for (size_t i = 0; i < options->inject_count; i++) {
         const struct injection *injection = &options->inject[i];
-        const uint32_t last = inventory->enabled - 1;
-        const uint32_t cpu = injection->cpu < last ? injection->cpu : last;
-        const uint32_t apic_id = inventory->cpus[cpu].apic_id;
-        if (!is_of_madt(injection->kind))
-            continue;
-        if (!changed)
-            memcpy(copy, madt->bytes, madt->length);
-        changed = true;
+        const struct cpu *cpu = &inventory->cpus[injection->cpu < last ? injection->cpu : last];
         if (injection->kind == FAULT_GHOST)
-            length = add_entry(copy, length, free_id(inventory, ghosts++), CPU_UID_UNKNOWN - 1);
+            madt_add(&draft, &(struct cpu){.apic_id = free_id(inventory, ghosts++),
+                                           .uid = GHOST_UID,
+                                           .listing = CPU_LISTED});
         else if (injection->kind == FAULT_DUPLICATE)
-            length = add_entry(copy, length, apic_id, inventory->cpus[cpu].uid);
-        else
-            length = remove_processor(copy, length, apic_id);
+            madt_add(&draft, cpu);
+        else if (injection->kind == FAULT_UNLISTED)
+            madt_remove(&draft, cpu->apic_id);
     }
-    if (!changed)
-        return false;
-    const uint32_t told = (uint32_t)length;
-    memcpy(copy + 4, &told, sizeof told);
-    copy[9] = 0;
-    copy[9] = (uint8_t)-acpi_sum(copy, length);
-    *edited = (struct acpi_table){copy, length};
+    *edited = madt_finish(&draft);
     return true;
 }
 
 // ---- the APs ----
 
-static uint8_t code_of(enum fault_kind kind)
+// What the engine calls those that an AP commits by itself, and the page's.
+static bool find_defect(enum fault_kind kind, enum smp_defect *defect)
 {
-    switch (kind) {
-    case FAULT_HANG_PROTECTED:
-        return INJECT_HANG_PROTECTED;
-    case FAULT_UD_PROTECTED:
-        return INJECT_UD_PROTECTED;
-    case FAULT_HANG_LONG:
-        return INJECT_HANG_LONG;
-    case FAULT_UD_LONG:
-        return INJECT_UD_LONG;
-    case FAULT_HANG_C:
-        return INJECT_HANG_C;
-    case FAULT_UD_C:
-        return INJECT_UD_C;
-    case FAULT_LATE:
-        return INJECT_LATE;
-    case FAULT_MUTE:
-        return INJECT_MUTE;
-    case FAULT_UD_IDLE:
-        return INJECT_UD_IDLE;
-    default:
-        return INJECT_NONE;
-    }
-}
+    static const struct {
+        enum fault_kind kind;
+        enum smp_defect defect;
+    } known[] = {
+        {FAULT_HANG_REAL, SMP_HANG_IN_REAL}, {FAULT_HANG_PROTECTED, SMP_HANG_IN_PROTECTED},
+        {FAULT_HANG_LONG, SMP_HANG_IN_LONG}, {FAULT_HANG_C, SMP_HANG_IN_C},
+        {FAULT_UD_REAL, SMP_UD_IN_REAL},     {FAULT_UD_PROTECTED, SMP_UD_IN_PROTECTED},
+        {FAULT_UD_LONG, SMP_UD_IN_LONG},     {FAULT_UD_C, SMP_UD_IN_C},
+        {FAULT_UD_IDLE, SMP_UD_WHEN_DONE},   {FAULT_LATE, SMP_LATE},
+        {FAULT_BAD_STACK, SMP_BAD_STACK},    {FAULT_BAD_ENTRY, SMP_BAD_ENTRY},
+        {FAULT_BAD_CR3, SMP_BAD_CR3},        {FAULT_WRONG_ID, SMP_WRONG_ID},
+        {FAULT_BAD_COPY, SMP_BAD_PAGE},
+    };
 
-static void arm_one(enum fault_kind kind, uint32_t slot, const struct arena *arena, uint32_t pml4)
-{
-    struct lcpu *lcpu = &arena_lcpu(arena, slot)->lcpu;
-
-    if (code_of(kind) != INJECT_NONE)
-        lcpu->inject = code_of(kind);
-    if (kind == FAULT_BAD_STACK)
-        lcpu->stack = arena_stack(arena, slot) - GUARD_BYTES / 2; // in the guard page
-    if (kind == FAULT_BAD_ENTRY)
-        lcpu->entry = 0;       // the null page
-    if (kind == FAULT_BAD_CR3) // the page behind the window is empty: nothing is mapped
-        lcpu->cr3_error = (uint32_t)(arena->phys + arena->window_offset) - pml4;
-    if (kind == FAULT_WRONG_ID)
-        arena_falsify_id(arena, lcpu->apic_id);
-}
-
-void inject_arm(const struct options *options, const struct plan *plan, const struct arena *arena,
-                uint32_t pml4)
-{
-    if (plan->want == 0)
-        return;
-    for (size_t i = 0; i < options->inject_count; i++) {
-        const struct injection *injection = &options->inject[i];
-        const uint32_t slot = slot_of(injection, plan);
-        if (is_of_machine(injection->kind) || slot == 0)
-            continue;
-        if (injection->kind == FAULT_LOST_SIPI && injection->cpu == FAULT_ANY_CPU) {
-            arena_account(arena, 0)->faults |= 1u << FAULT_LOST_SIPI; // the BSP's: each in turn
-            continue;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (known[i].kind == kind) {
+            *defect = known[i].defect;
+            return true;
         }
-        // The page is everybody's: that it is damaged stands in the BSP's account.
-        arena_account(arena, injection->kind == FAULT_BAD_COPY ? 0 : slot)->faults |=
-            1u << injection->kind;
-        arm_one(injection->kind, slot, arena, pml4);
+    }
+    return false;
+}
+
+void inject_arm(struct smp *smp, const struct injector *injector)
+{
+    for (size_t i = 0; i < injector->count; i++) {
+        const struct injection *fault = &injector->faults[i];
+        const uint32_t slot = slot_of(injector, fault);
+        enum smp_defect defect;
+        if (slot != 0 && find_defect(fault->kind, &defect))
+            smp_break(smp, slot, defect);
     }
 }
 
-bool inject_message(uint32_t faults, uint32_t try, uint32_t decoy_page, uint32_t *command)
+bool inject_is_mute(const struct injector *injector, uint32_t slot)
 {
-    const uint32_t delivery = *command & ICR_DELIVERY_MASK;
-    const bool no_sipi =
-        fault_is_set(faults, FAULT_NO_SIPI) || fault_is_set(faults, FAULT_LOST_SIPI);
+    return slot_has(injector, slot, FAULT_MUTE);
+}
 
-    if (try == 1 && delivery == ICR_DELIVERY_INIT && fault_is_set(faults, FAULT_NO_INIT))
+// ---- the messages ----
+
+bool inject_has_messages(const struct injector *injector)
+{
+    for (size_t i = 0; i < injector->count; i++) {
+        if (is_of_messages(injector->faults[i].kind))
+            return true;
+    }
+    return false;
+}
+
+// Is this fault for this message? A lost STARTUP without a CPU goes round, from AP to AP.
+static bool is_for_message(const struct injector *injector, const struct injection *fault,
+                           const struct smp_message *message)
+{
+    if (fault->kind == FAULT_LOST_SIPI && fault->cpu == FAULT_ANY_CPU)
+        return message->slot == (message->round - 1) % (uint32_t)injector->plan->want + 1;
+    return is_for(injector, fault, message->slot);
+}
+
+// The first try of a round alone: a further one is to make up for it.
+static bool is_withheld(enum fault_kind kind, uint32_t delivery, uint32_t try)
+{
+    if (try > 1 || kind == FAULT_BAD_VECTOR)
         return false;
-    if (try == 1 && delivery == ICR_DELIVERY_STARTUP && no_sipi)
-        return false;
-    if (delivery == ICR_DELIVERY_STARTUP && fault_is_set(faults, FAULT_BAD_VECTOR))
-        *command = (*command & ~ICR_VECTOR(0xff)) | ICR_VECTOR(decoy_page / PAGE_BYTES);
+    return delivery == (kind == FAULT_NO_INIT ? ICR_DELIVERY_INIT : ICR_DELIVERY_STARTUP);
+}
+
+bool inject_filter(void *context, struct smp_message *message)
+{
+    const struct injector *injector = context;
+    const uint32_t delivery = message->command & ICR_DELIVERY_MASK;
+
+    for (size_t i = 0; i < injector->count; i++) {
+        const struct injection *fault = &injector->faults[i];
+        if (!is_of_messages(fault->kind) || !is_for_message(injector, fault, message))
+            continue;
+        if (is_withheld(fault->kind, delivery, message->try))
+            return false;
+        if (fault->kind == FAULT_BAD_VECTOR && delivery == ICR_DELIVERY_STARTUP)
+            message->command = (message->command & ~ICR_VECTOR(0xff)) |
+                               ICR_VECTOR(injector->decoy_page / PAGE_BYTES);
+    }
     return true;
+}
+
+// ---- what became of them ----
+
+bool inject_silences(const struct injector *injector, uint32_t slot)
+{
+    for (size_t i = 0; i < injector->count; i++) {
+        const struct injection *fault = &injector->faults[i];
+        const bool everybodys = fault->kind == FAULT_BAD_COPY || // the page is
+                                (fault->kind == FAULT_LOST_SIPI && fault->cpu == FAULT_ANY_CPU);
+        if (everybodys || (is_of_messages(fault->kind) && is_for(injector, fault, slot)))
+            return true;
+    }
+    return false;
+}
+
+void inject_send_nmis(struct smp *smp, const struct injector *injector, uint64_t us)
+{
+    for (uint32_t slot = 1; slot <= injector->plan->want; slot++) {
+        if (!slot_has(injector, slot, FAULT_NMI) || !smp_examine(smp, slot).arrived)
+            continue;
+        (void)smp_send(smp, slot, ICR_NMI);
+        (void)smp_await_fault(smp, slot, us);
+    }
+}
+
+void inject_await_idle_faults(const struct smp *smp, const struct injector *injector, uint64_t us)
+{
+    for (uint32_t slot = 1; slot <= injector->plan->want; slot++) {
+        if (slot_has(injector, slot, FAULT_UD_IDLE) && smp_examine(smp, slot).arrived)
+            (void)smp_await_fault(smp, slot, us);
+    }
 }

@@ -1,4 +1,5 @@
-// Faults on purpose: where each one is put. Nothing here runs unless inject= is spelt out.
+// Faults on purpose: where each one is put, through the engine's door alone. Nothing here runs
+// unless inject= is spelt out.
 #pragma once
 
 #include <stdbool.h>
@@ -6,24 +7,27 @@
 #include <stdint.h>
 
 #include "acpi.h"
+#include "injection.h"
 #include "inventory.h"
-#include "lcpu.h"
 #include "options.h"
 #include "plan.h"
 #include "problem.h"
+#include "smp.h"
 #include "status.h"
 
-static inline bool fault_is_set(uint32_t faults, enum fault_kind kind)
-{
-    return faults & 1u << kind;
-}
+// The faults of a run, and what tells whose they are.
+struct injector {
+    const struct injection *faults; // in effect: a run that follows a reset has none
+    size_t count;
+    const struct plan *plan; // NULL until there is one: only inject_has may be asked before
+    uint32_t decoy_page;     // below 1 MiB, full of HLT instructions, for bad-vector; else 0
+};
 
-bool inject_has(const struct options *options, enum fault_kind kind);
+bool inject_has(const struct injector *injector, enum fault_kind kind);
 
 // Tells, loudly, what is injected, and refuses what cannot be: a CPU that is not woken, a message
 // that a broadcast cannot withhold.
-enum status inject_check(const struct options *options, const struct plan *plan,
-                         const struct problems *problems);
+enum status inject_check(const struct injector *injector, const struct problems *problems);
 
 // Faults of the MADT (ghost, unlisted, duplicate): writes an edited copy of the table. `inventory`
 // is what the table said before. `copy` holds inject_madt_bytes bytes. Returns false, without
@@ -32,10 +36,22 @@ size_t inject_madt_bytes(const struct acpi_table *madt);
 bool inject_edit_madt(const struct acpi_table *madt, const struct inventory *inventory,
                       const struct options *options, uint8_t *copy, struct acpi_table *edited);
 
-// Faults of the APs, into their records and accounts. For use after everything has been proved.
-void inject_arm(const struct options *options, const struct plan *plan, const struct arena *arena,
-                uint32_t pml4);
+// Faults that APs commit by themselves, and the page's: once, after smp_fill_page has proved it.
+void inject_arm(struct smp *smp, const struct injector *injector);
 
-// What becomes of one message (an ICR command) to an AP with these faults in this try: false, it is
-// not sent; else `command` may have been falsified. `decoy_page` is a page of HLT instructions.
-bool inject_message(uint32_t faults, uint32_t try, uint32_t decoy_page, uint32_t *command);
+// Is one of the faults a message's? Then inject_filter is to be smp_host.filter, with the injector
+// as its context.
+bool inject_has_messages(const struct injector *injector);
+bool inject_filter(void *context, struct smp_message *message);
+
+// Is the AP in this slot to say nothing in its turn?
+bool inject_is_mute(const struct injector *injector, uint32_t slot);
+
+// Is there a fault that keeps the AP in this slot from fetching anything that could leave a trace?
+bool inject_silences(const struct injector *injector, uint32_t slot);
+
+// Between smp_wake and the turns, each AP has `us` to leave its evidence: sends the NMIs.
+void inject_send_nmis(struct smp *smp, const struct injector *injector, uint64_t us);
+
+// After the turns: waits for the faults of those who are done.
+void inject_await_idle_faults(const struct smp *smp, const struct injector *injector, uint64_t us);

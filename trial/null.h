@@ -1,6 +1,7 @@
 // The limit that a wake can be measured against: trampolines that do nothing but count, in real
 // mode or in long mode, on the same page, by the same messages, on the same machine. Surprise: they
-// take the trampoline's page while they run. Whoever measures fills it anew afterwards.
+// take the trampoline's page while they run. Whoever measures fills it anew afterwards
+// (smp_fill_page).
 #pragma once
 
 // Where the code ends and what C and the APs share begins, in the page.
@@ -20,8 +21,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "clock.h"
+#include "smp.h"
 #include "sort.h"
-#include "wake.h"
 
 struct null_parameters {
     _Atomic uint32_t count; // APs add 1 each as their last act; the BSP sets it to 0
@@ -40,13 +42,14 @@ enum null_mode { NULL_REAL, NULL_LONG };
 #define NULL_WARM_ROUNDS 5u
 
 struct null_times {
-    uint32_t up; // in the worst round
+    uint32_t counted; // themselves, in the worst round
     uint32_t cold_us;
-    struct spread warm_us; // all 0 if not all came
+    struct spread warm_us; // all 0 if not all did
 };
 
-// One cold and NULL_WARM_ROUNDS warm wakes of all but self. `wake` as wake_round wants it; the plan
-// gives the wait after INIT, and the time-out. Overwrites the page.
-void null_measure(struct wake *wake, enum null_mode mode, struct null_times *times);
+// One cold and NULL_WARM_ROUNDS warm wakes of all but self, after smp_start and before the first
+// round. The plan gives the wait after INIT, and the time-out. Overwrites the page.
+void null_measure(struct smp *smp, const struct smp_plan *plan, const struct clock *clock,
+                  enum null_mode mode, struct null_times *times);
 
 #endif

@@ -2,7 +2,6 @@
 // Copied data, reached by no jump of the image's. All they share lies in the same page, so nothing
 // has to be patched.
 
-#include "handoff.h"
 #include "msr.h"
 #include "null.h"
 

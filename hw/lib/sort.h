@@ -5,15 +5,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Something that can be sorted: elements 0..count-1, known by index only.
-struct sortable {
-    void *elements;
-    const void *context;
-    bool (*before)(const struct sortable *sortable, size_t left, size_t right);
-    void (*swap)(const struct sortable *sortable, size_t left, size_t right);
-};
-
-void sort(const struct sortable *sortable, size_t count);
+// Sorts `count` elements of `element_bytes` each, so that none stands behind one that it comes
+// before. before(left, right): must *left stand in front of *right? False where they are equal,
+// which end up in any order.
+void sort(void *elements, size_t count, size_t element_bytes,
+          bool (*before)(const void *left, const void *right));
 
 // The smallest, middle (the lower of two) and largest of some values; all 0 if there are none.
 struct spread {

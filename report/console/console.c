@@ -20,7 +20,7 @@
 // lets them be before it drops the port. 5.8 s.
 #define LOCK_US (UART_WRITE_US_MAX(LINE_BYTES - 1) + 2 * UART_WRITE_US_MAX(LINE_END_BYTES))
 
-// How the lock was come by: only a free one promises that the wire stands at the start of a line.
+// How the lock was taken: only a free one promises that the wire stands at the start of a line.
 enum grip { GRIP_CLEAN, GRIP_MID_LINE };
 
 static bool change_owner(struct console *console, uint32_t from, uint32_t to)
@@ -50,7 +50,6 @@ static enum grip acquire(struct console *console, uint32_t self)
             seen = owner;
             watch = watch_start(hw_tsc(), console->lock_ticks);
         } else if (watch_is_over(&watch, hw_tsc()) && change_owner(console, owner, self)) {
-            atomic_fetch_add_explicit(&console->takeovers, 1, memory_order_relaxed);
             return GRIP_MID_LINE;
         }
         hw_pause();
@@ -98,7 +97,6 @@ void console_start(struct console *console, enum log_level log, uint64_t ticks_p
     console_drop_sinks(console);
     atomic_init(&console->owner, UNOWNED);
     console->lock_ticks = LOCK_US * ticks_per_us;
-    atomic_init(&console->takeovers, 0);
 }
 
 void console_set_rate(struct console *console, uint64_t ticks_per_us)

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "line.h"
-#include "options.h"
+#include "log_level.h"
 #include "uart.h"
 
 // A sink gets one whole line, NUL-terminated, without line end; the console's lock is held. A
@@ -34,9 +34,8 @@ struct console {
     // Gets each line of CPU 0's, after the sinks and without the lock: however long firmware takes,
     // nobody waits for it. write_line NULL: none, or out of reach.
     struct console_sink firmware;
-    _Atomic uint32_t owner;     // 0: free; else CPU index + 1 of the processor that is writing
-    uint64_t lock_ticks;        // longest wait for the lock, in TSC ticks, before it is taken over
-    _Atomic uint32_t takeovers; // how often that happened
+    _Atomic uint32_t owner; // 0: free; else CPU index + 1 of the processor that is writing
+    uint64_t lock_ticks;    // longest wait for the lock, in TSC ticks, before it is taken over
 };
 
 // Starts with no port and no sink. `ticks_per_us` as in uart_open.

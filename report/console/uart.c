@@ -1,14 +1,13 @@
-// UART: a 16550 and its elders, polled through I/O ports; register names as in the PC16550D data
-// sheet. Surprises: nothing is written before a first read proves that the bus does not float, and
-// a wait is measured in time that was watched (watch.h), so that a processor that was stopped in
-// between (SMI, a hypervisor) does not take its own absence for the port's.
+// UART: a 16550 and its elders, polled, behind I/O ports or in device memory. Register names as in
+// the PC16550D data sheet. Surprises: nothing is written before a first read proves that the bus
+// does not float, and a wait is measured in time that was watched (watch.h), so that a processor
+// that was stopped in between (SMI, a hypervisor) does not take its own absence for the port's.
 #include "uart.h"
 
 #include "hw.h"
 #include "watch.h"
 
-// Registers, as offsets from the base port. With LCR.DLAB set, 0 and 1 are the divisor latch
-// instead.
+// Registers, in strides from the base. With LCR.DLAB set, 0 and 1 are the divisor latch instead.
 #define REGISTER_DATA           0u // THR
 #define REGISTER_INTERRUPTS     1u // IER
 #define REGISTER_IDENTIFICATION 2u // IIR, read

@@ -21,6 +21,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 
+import contract  # noqa: E402
 import qemu  # noqa: E402
 import records  # noqa: E402
 from nvram import variables_of  # noqa: E402
@@ -45,7 +46,7 @@ class Result:
 
     @property
     def records(self):
-        return records.parse_records(self.lines)
+        return contract.checked(records.parse_records(self.lines))
 
     def all(self, event):
         return [r for r in self.records if r["ev"] == event]

@@ -9,12 +9,15 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-#include "option_text.h"
+#include "options.h"
+#include "line.h"
 
-#define ICR_MSR  0x830u
-#define ICR_LOW  (FAKE_MMIO_APIC + 0x300u)
-#define ICR_HIGH (FAKE_MMIO_APIC + 0x310u)
+#define APIC_BASE_MSR 0x1bu
+#define ICR_MSR       0x830u
+#define ICR_LOW       (FAKE_MMIO_APIC + 0x300u)
+#define ICR_HIGH      (FAKE_MMIO_APIC + 0x310u)
 
 #define ICR_BUSY           0x00001000u
 #define ICR_SHORTHAND      0x000c0000u
@@ -35,9 +38,9 @@ static void set_due(struct fake_aps *aps, struct fake_ap *ap, uint64_t ticks)
 // The trampoline's search, line by line: the table is sorted and padded to a power of two.
 static struct lcpu *find_record(const struct fake_aps *aps, uint32_t apic_id)
 {
-    const struct lcpu_id *entry = arena_table(&aps->arena);
+    const struct lcpu_id *entry = arena_table(&aps->smp->arena);
 
-    for (size_t half = aps->arena.table_entries / 2; half >= 1; half /= 2) {
+    for (size_t half = aps->smp->arena.table_entries / 2; half >= 1; half /= 2) {
         if (entry[half].apic_id <= apic_id)
             entry += half;
     }
@@ -48,13 +51,13 @@ static struct lcpu *find_record(const struct fake_aps *aps, uint32_t apic_id)
 
 static void enter_protected(struct fake_aps *aps, struct fake_ap *ap)
 {
-    struct rally *rally = arena_rally(&aps->arena);
+    struct rally *rally = arena_rally(&aps->smp->arena);
 
     aps->page[0x800 + (ap->apic_id & 1023)] = STAGE_PROTECTED;
     ap->lcpu = find_record(aps, ap->apic_id);
     if (ap->lcpu == NULL) {
         const uint32_t index = atomic_fetch_add(&rally->unlisted_count, 1);
-        if (index < RALLY_UNLISTED_MAX)
+        if (index < SMP_UNLISTED_MAX)
             rally->unlisted_ids[index] = ap->apic_id;
         ap->state = FAKE_AP_HALTED;
         set_due(aps, ap, FAKE_NEVER);
@@ -71,7 +74,7 @@ static void enter_protected(struct fake_aps *aps, struct fake_ap *ap)
 
 static void enter_c(struct fake_aps *aps, struct fake_ap *ap)
 {
-    struct rally *rally = arena_rally(&aps->arena);
+    struct rally *rally = arena_rally(&aps->smp->arena);
 
     ap->arrivals++;
     ap->lcpu->tsc_c = fake_now() + (uint64_t)ap->tsc_skew;
@@ -84,8 +87,8 @@ static void enter_c(struct fake_aps *aps, struct fake_ap *ap)
     atomic_store(&ap->lcpu->state, ap->generation << 8 | FAKE_STAGE_UP);
     if (atomic_load(&rally->generation) == ap->generation)
         atomic_fetch_add(&rally->arrived, 1);
-    ap->state = ap->lcpu->greet ? FAKE_AP_IN_C : FAKE_AP_HALTED;
-    set_due(aps, ap, ap->lcpu->greet ? rally->turn_wait_ticks : FAKE_NEVER);
+    ap->state = ap->lcpu->has_turn ? FAKE_AP_IN_C : FAKE_AP_HALTED;
+    set_due(aps, ap, ap->lcpu->has_turn ? rally->turn_wait_ticks : FAKE_NEVER);
     aps->turn_seen = 0; // its turn may be open already
 }
 
@@ -97,17 +100,17 @@ static void take_turn(struct fake_aps *aps, struct fake_ap *ap)
 
 static void greet(struct fake_aps *aps, struct fake_ap *ap)
 {
-    uint32_t turn = ap->lcpu->index;
+    uint32_t turn = ap->lcpu->slot;
 
     if (aps->run_ap_main) {
         ap_main(ap->lcpu);
     } else {
-        atomic_store(&ap->lcpu->state, ap->generation << 8 | STAGE_GREETED);
-        ap->passed_on = atomic_compare_exchange_strong(&arena_rally(&aps->arena)->turn, &turn,
-                                                       ap->lcpu->greet_next);
+        atomic_store(&ap->lcpu->state, ap->generation << 8 | STAGE_DONE);
+        ap->passed_on = atomic_compare_exchange_strong(&arena_rally(&aps->smp->arena)->turn, &turn,
+                                                       ap->lcpu->next_turn);
     }
     ap->greetings++;
-    aps->greeted[aps->greeted_count++] = ap->lcpu->index;
+    aps->greeted[aps->greeted_count++] = ap->lcpu->cpu;
     ap->state = FAKE_AP_HALTED;
     set_due(aps, ap, FAKE_NEVER);
 }
@@ -147,7 +150,7 @@ static void halt_all(struct fake_aps *aps)
 
 static void look_at_turn(struct fake_aps *aps)
 {
-    const uint32_t turn = atomic_load(&arena_rally(&aps->arena)->turn);
+    const uint32_t turn = atomic_load(&arena_rally(&aps->smp->arena)->turn);
 
     if (turn == aps->turn_seen)
         return;
@@ -158,16 +161,15 @@ static void look_at_turn(struct fake_aps *aps)
     }
     if (turn == 0)
         return;
-    if (turn >= aps->count)
-        fake_fail("fake: it is the turn of CPU %u, and there are %zu", turn, aps->count);
-    if (aps->aps[turn].state == FAKE_AP_IN_C)
-        take_turn(aps, &aps->aps[turn]);
+    if (turn > aps->plan.want)
+        fake_fail("fake: it is the turn of slot %u, and there are %zu", turn, aps->plan.want);
+    struct fake_ap *ap = &aps->aps[aps->plan.cpus[turn].cpu];
+    if (ap->state == FAKE_AP_IN_C)
+        take_turn(aps, ap);
 }
 
-static void on_time(void *context, uint64_t now)
+void fake_aps_move(struct fake_aps *aps, uint64_t now)
 {
-    struct fake_aps *aps = context;
-
     if (aps->inside) // smp/ap.c, called from here, looks at the clock too
         return;
     aps->inside = true;
@@ -187,6 +189,11 @@ static void on_time(void *context, uint64_t now)
     if (aps->watch != NULL)
         aps->watch(aps, now);
     aps->inside = false;
+}
+
+static void on_time(void *context, uint64_t now)
+{
+    fake_aps_move(context, now);
 }
 
 // ---- messages ----
@@ -320,11 +327,17 @@ void fake_aps_open(struct fake_aps *aps, size_t count)
     for (uint32_t cpu = 0; cpu < FAKE_APS_MAX; cpu++)
         aps->aps[cpu].apic_id = cpu;
     aps->machine = (struct machine){
-        .processor = {.vendor = VENDOR_INTEL, .family = 6, .x2apic = true},
+        .processor = {.vendor = VENDOR_INTEL,
+                      .family = 6,
+                      .x2apic = true,
+                      .no_execute = true,
+                      .gib_pages = true,
+                      .phys_bits = 46,
+                      .id_leaf = 0xb},
         .apic_base = FAKE_MMIO_APIC | 0x900,
         .clock = {.tsc_hz = 1000000ull * FAKE_TICKS_PER_US},
-        .low_page = FAKE_PAGE,
     };
+    aps->host.problems.tell = tell;
     options_set_defaults(&aps->options);
 }
 
@@ -342,28 +355,63 @@ static void open_inventory(struct fake_aps *aps)
     };
 }
 
-static void open_arena(struct fake_aps *aps)
+// The same bytes at two addresses.
+static void open_memory(struct fake_aps *aps)
 {
-    arena_plan(aps->plan.want + 1, 0, &aps->arena);
-    void *memory = mmap(NULL, aps->arena.bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
-    if (memory == MAP_FAILED)
-        fake_fail("fake: no %zu bytes below 4 GiB", aps->arena.bytes);
-    aps->arena.phys = (uintptr_t)memory;
-    memset(memory, 0xa5, PAGE_BYTES);
-    console_start(&aps->console, LOG_NORMAL, FAKE_TICKS_PER_US);
-    arena_prepare(&aps->arena, aps->plan.lcpus, ap_main, &aps->console);
-    arena_rally(&aps->arena)->turn_wait_ticks = FAKE_NEVER;
+    const size_t bytes = smp_memory_bytes(&aps->setup);
+    const int file = memfd_create("engine", 0);
+
+    if (file < 0 || ftruncate(file, (off_t)bytes) != 0)
+        fake_fail("fake: no %zu bytes", bytes);
+    aps->low = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_32BIT, file, 0);
+    void *view = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    close(file);
+    if (aps->low == MAP_FAILED || view == MAP_FAILED)
+        fake_fail("fake: no %zu bytes below 4 GiB", bytes);
+    memset(view, 0xa5, bytes < 16 * PAGE_BYTES ? bytes : 16 * PAGE_BYTES);
+    aps->setup.memory = (struct smp_memory){(uintptr_t)aps->low, view, bytes};
+}
+
+// What the APs run: the page of their entry, where this program has it.
+static void open_regions(struct fake_aps *aps)
+{
+    const uint64_t entry = (uintptr_t)ap_main / PAGE_BYTES * PAGE_BYTES;
+
+    aps->all_regions[0] =
+        (struct smp_region){"code", entry, entry, 2 * PAGE_BYTES, SMP_EXECUTE | SMP_NEEDED};
+    for (size_t i = 0; i < aps->region_count; i++)
+        aps->all_regions[1 + i] = aps->regions[i];
+}
+
+static void open_engine(struct fake_aps *aps)
+{
+    open_regions(aps);
+    aps->setup = (struct smp_setup){
+        .cpus = aps->plan.cpus,
+        .count = aps->plan.want + 1,
+        .features = plan_features(&aps->machine),
+        .apic_mode = aps->plan.apic_mode,
+        .apic_phys = FAKE_MMIO_APIC,
+        .apic_view = FAKE_MMIO_APIC,
+        .tsc_hz = aps->machine.clock.tsc_hz,
+        .regions = aps->all_regions,
+        .region_count = 1 + aps->region_count,
+        .host = aps->host,
+    };
+    open_memory(aps);
+    if (smp_open(&aps->setup, &aps->smp) != STATUS_OK ||
+        smp_map_page(aps->smp, FAKE_PAGE) != STATUS_OK ||
+        smp_fill_page(aps->smp, aps->page) != STATUS_OK)
+        fake_fail("fake: the engine was not opened");
 }
 
 static void open_local_apic(struct fake_aps *aps)
 {
-    if (aps->plan.apic == &apic_x2apic)
+    fake_set_cell(FAKE_MSR, APIC_BASE_MSR, aps->machine.apic_base);
+    if (aps->plan.apic_mode == SMP_X2APIC)
         fake_hook(FAKE_MSR, ICR_MSR, ICR_MSR, NULL, write_x2apic_icr, aps);
     else
         fake_hook(FAKE_MMIO, ICR_LOW, ICR_HIGH, read_xapic_icr, write_xapic_icr, aps);
-    fake_start_clock(CLOCK_START, FAKE_STEP_TICKS);
-    fake_on_time(on_time, aps);
 }
 
 void fake_aps_prepare(struct fake_aps *aps)
@@ -373,47 +421,43 @@ void fake_aps_prepare(struct fake_aps *aps)
     if (aps->count + aps->hidden > FAKE_APS_MAX)
         fake_fail("fake: %zu and %zu hidden processors", aps->count, aps->hidden);
     open_inventory(aps);
-    if (plan_make(&aps->machine, &aps->options, &problems, aps->lcpus, &aps->plan) != STATUS_OK)
+    if (plan_make(&aps->machine, &aps->options, &problems, aps->plan_cpus, &aps->plan) != STATUS_OK)
         fake_fail("fake: the plan was refused");
-    open_arena(aps);
+    open_engine(aps);
     for (size_t i = 0; i < FAKE_APS_MAX; i++)
         aps->aps[i].due = FAKE_NEVER;
     aps->next_due = aps->least_init_ticks = aps->least_sipi_ticks = FAKE_NEVER;
-    aps->wake = (struct wake){
-        .plan = &aps->plan,
-        .arena = &aps->arena,
-        .apic = {.operations = aps->plan.apic,
-                 .mmio_phys = FAKE_MMIO_APIC,
-                 .idle_ticks = clock_ticks(&aps->machine.clock, APIC_IDLE_US)},
-        .clock = aps->machine.clock,
-        .page_view = aps->page,
-        .page_phys = FAKE_PAGE,
-        .missing = aps->missing,
-        .values = aps->values,
-    };
     open_local_apic(aps);
+    fake_start_clock(CLOCK_START, FAKE_STEP_TICKS);
+    smp_start(aps->smp, &aps->plan.messages);
+    arena_rally(&aps->smp->arena)->turn_wait_ticks = FAKE_NEVER;
+    fake_on_time(on_time, aps);
     fake_log_clear();
 }
 
-void fake_aps_fill_page(struct fake_aps *aps)
+struct lcpu *fake_lcpu(const struct fake_aps *aps, uint32_t slot)
 {
-    struct trampoline *trampoline = &aps->trampoline;
-    size_t applied;
+    return arena_lcpu(&aps->smp->arena, slot);
+}
 
-    if (trampoline_open_builtin(trampoline) != STATUS_OK ||
-        trampoline_copy(trampoline, aps->page) != STATUS_OK ||
-        trampoline_patch(trampoline, aps->page, FAKE_PAGE, &applied) != STATUS_OK)
-        fake_fail("fake: the trampoline does not fit its page");
-    trampoline_set_parameters(trampoline, aps->page, &aps->parameters);
-    aps->wake.trampoline = trampoline;
-    aps->wake.parameters = &aps->parameters;
+struct book *fake_book(const struct fake_aps *aps, uint32_t slot)
+{
+    return arena_book(&aps->smp->arena, slot);
+}
+
+struct rally *fake_rally(const struct fake_aps *aps)
+{
+    return arena_rally(&aps->smp->arena);
 }
 
 void fake_aps_close(struct fake_aps *aps)
 {
-    if (aps->arena.phys != 0)
-        munmap((void *)(uintptr_t)aps->arena.phys, aps->arena.bytes);
-    aps->arena.phys = 0;
+    if (aps->low != NULL) {
+        munmap(aps->low, aps->setup.memory.bytes);
+        munmap(aps->setup.memory.view, aps->setup.memory.bytes);
+    }
+    aps->low = NULL;
+    aps->smp = NULL;
     fake_reset();
 }
 

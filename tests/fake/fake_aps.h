@@ -1,8 +1,10 @@
 // Application processors for the fake machine: they listen behind its local APIC, and walk through
-// the records of a real arena as the trampoline and smp/ap.c do. Here too: the bench that a wake
-// stands on, from a machine and options through the real plan to a `struct wake` that is ready for
-// its first round. Surprise: an AP moves only when the fake's clock does, or a message reaches it.
-// A message that no manual allows, or that is for nobody, ends the test.
+// the records of a real engine as the trampoline and smp/ap.c do. Here too: the bench that an
+// engine stands on, from a machine and options through the real plan to a `struct smp` that is
+// ready for its first round. Surprises: an AP moves only when the fake's clock does, or a message
+// reaches it; a message that no manual allows, or that is for nobody, ends the test. And the
+// engine's memory is mapped twice: the APs have it at its "physical" address below 4 GiB, this side
+// has another view.
 #pragma once
 
 #include <stdbool.h>
@@ -12,8 +14,9 @@
 #include "fake_hw.h"
 #include "machine.h"
 #include "options.h"
+#include "engine.h"
 #include "plan.h"
-#include "wake.h"
+#include "smp.h"
 
 #define FAKE_APS_MAX   4096u
 #define FAKE_NEVER     UINT64_MAX
@@ -71,13 +74,16 @@ struct fake_aps {
     size_t hidden;                    // and that are in no table, behind them in `aps`
     struct fake_ap aps[FAKE_APS_MAX]; // by CPU index; [0], the BSP, never moves
 
+    // Whom the engine calls; a test sets what it wants to hear of before prepare. problems.tell
+    // ends the test if it is left NULL.
+    struct smp_host host;
+    const struct smp_region *regions; // more than the code, before prepare
+    size_t region_count;
+
     // What prepare makes of them.
     struct plan plan;
-    struct arena arena;
-    struct wake wake;
-    struct console console;
-    struct trampoline trampoline; // in the page, once it is filled
-    struct trampoline_parameters parameters;
+    struct smp_setup setup;
+    struct smp *smp;
 
     // The local APIC.
     uint64_t send_ticks;       // what a message costs the sender
@@ -90,15 +96,15 @@ struct fake_aps {
     // The greetings, as CPU indices, in order.
     void (*watch)(struct fake_aps *aps,
                   uint64_t now); // called last whenever time has moved; NULL: none
-    bool run_ap_main;            // greet by smp/ap.c itself, not by the model
+    bool run_ap_main;            // take the turn by smp/ap.c itself, not by the model
     uint32_t greeted[FAKE_APS_MAX];
     size_t greeted_count;
 
     // Private.
     struct cpu cpus[FAKE_APS_MAX];
-    struct lcpu_plan lcpus[FAKE_APS_MAX];
-    uint32_t missing[FAKE_APS_MAX];
-    uint32_t values[FAKE_APS_MAX];
+    struct smp_cpu plan_cpus[FAKE_APS_MAX];
+    struct smp_region all_regions[8];
+    uint8_t *low; // the engine's memory as the APs have it
     _Alignas(4096) uint8_t page[4096];
     uint32_t icr_high, icr_low;
     uint64_t busy_until, next_due;
@@ -111,15 +117,21 @@ struct fake_aps {
 // family 6 with an x2APIC, and default options. Fails on `count` 0 or too many.
 void fake_aps_open(struct fake_aps *aps, size_t count);
 
-// Plans, lays out and fills the arena below 4 GiB, switches the local APIC on, starts the clock at
-// an odd time, and clears the log. Fails if the plan is refused.
+// Plans, opens an engine below 4 GiB, fills the page, starts the clock at an odd time, hands over
+// the plan, and clears the log. Fails if anything is refused.
 void fake_aps_prepare(struct fake_aps *aps);
 
-// The page has the image's own trampoline in it from now on, for what looks at the page afterwards.
-void fake_aps_fill_page(struct fake_aps *aps);
+// The record of an AP, and the BSP's book about it: for tests that alter what an AP left.
+struct lcpu *fake_lcpu(const struct fake_aps *aps, uint32_t slot);
+struct book *fake_book(const struct fake_aps *aps, uint32_t slot);
+struct rally *fake_rally(const struct fake_aps *aps);
 
-// Gives the arena back.
+// Gives the memory back.
 void fake_aps_close(struct fake_aps *aps);
+
+// Lets the APs do what is due by now. The clock calls it for the bench that was prepared last; a
+// test with two benches calls it for both (fake_on_time).
+void fake_aps_move(struct fake_aps *aps, uint64_t now);
 
 // Between rounds: lets time pass in which the BSP does nothing.
 void fake_aps_let_pass(struct fake_aps *aps, uint64_t us);

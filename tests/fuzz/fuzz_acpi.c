@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "inventory.h"
+#include "madt_edit.h"
 
 // Where the memory stands: below 4 GiB, so that an RSDT can point into it. tests/data/make_madt.py
 // knows it.
@@ -105,14 +106,43 @@ static void read_inventory(const struct acpi_table *madt, uint32_t bsp_apic_id)
     struct problems problems = {tell, &told};
     struct inventory inventory = {.capacity = inventory_capacity(madt)};
     inventory.cpus = calloc(inventory.capacity, sizeof *inventory.cpus);
-    uint32_t *scratch = calloc(inventory.capacity, sizeof *scratch);
-    require(inventory.cpus != NULL && scratch != NULL);
-    enum status status = inventory_read(madt, bsp_apic_id, scratch, &problems, &inventory);
+    uint64_t *keys = calloc(inventory.capacity, sizeof *keys);
+    require(inventory.cpus != NULL && keys != NULL);
+    enum status status = inventory_read(madt, bsp_apic_id, keys, &problems, &inventory);
     if (status == STATUS_INVALID)
         require(told.errors == 1 && inventory.count == 0);
     else
         check_inventory(&inventory, status, bsp_apic_id, &told);
-    free(scratch);
+    free(keys);
+    free(inventory.cpus);
+}
+
+// A processor that is added is one more, and one that is removed is gone with all its repeats.
+static void edit(const struct acpi_table *madt)
+{
+    const struct problems nobody = {problems_ignore, NULL};
+    struct inventory inventory = {.capacity = inventory_capacity(madt) + 1};
+    inventory.cpus = calloc(inventory.capacity, sizeof *inventory.cpus);
+    uint64_t *keys = calloc(inventory.capacity, sizeof *keys);
+    uint8_t *bytes = malloc(madt->length + MADT_X2APIC_BYTES);
+    require(inventory.cpus != NULL && keys != NULL && bytes != NULL);
+    if (inventory_read(madt, BSP_UNKNOWN, keys, &nobody, &inventory) == STATUS_OK &&
+        inventory.enabled > 1) {
+        const uint32_t enabled = inventory.enabled, disabled = inventory.disabled;
+        const struct cpu removed = inventory.cpus[enabled - 1];
+        struct madt_draft draft = madt_copy(madt, bytes);
+        for (uint32_t left = enabled - 1; left <= enabled; left++) {
+            madt_remove(&draft, removed.apic_id);
+            if (left == enabled)
+                madt_add(&draft, &removed);
+            const struct acpi_table edited = madt_finish(&draft);
+            require(inventory_read(&edited, BSP_UNKNOWN, keys, &nobody, &inventory) == STATUS_OK);
+            require(inventory.checksum_ok && inventory.enabled == left);
+            require(inventory.disabled == disabled);
+        }
+    }
+    free(bytes);
+    free(keys);
     free(inventory.cpus);
 }
 
@@ -120,6 +150,7 @@ static void read_both_ways(const struct acpi_table *madt)
 {
     read_inventory(madt, BSP_UNKNOWN);
     read_inventory(madt, 2);
+    edit(madt);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

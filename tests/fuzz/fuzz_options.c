@@ -12,7 +12,7 @@
 
 #include "line.h"
 #include "load_options.h"
-#include "option_text.h"
+#include "options.h"
 
 #define FINDINGS_MAX 101 // 100 one by one, and one that counts the rest
 
@@ -40,15 +40,41 @@ static void tell(void *context, enum severity severity, const char *what, const 
     }
 }
 
+static void check_values(const struct options *o);
+
+// Each setting is a set of options that could have been typed.
+static void check_sweep(const struct options *o)
+{
+    for (size_t i = 0; i < o->sweep.count; i++) {
+        struct options one;
+        sweep_options(o, i, &one);
+        MUST(memcmp(&one.sweep, &o->sweep, sizeof one.sweep) == 0);
+        one.sweep.count = 0;
+        check_values(&one);
+        MUST(o->sweep.key != SWEEP_WAKE || one.wake != SMP_FIRMWARE);
+    }
+}
+
 static void check_values(const struct options *o)
 {
-    MUST(o->wake <= WAKE_FIRMWARE && o->apic <= APIC_XAPIC && o->serial <= SERIAL_PORT);
+    MUST(o->wake <= SMP_FIRMWARE && o->apic <= APIC_XAPIC && o->serial <= SERIAL_PORT);
     MUST(o->log <= LOG_DEBUG && o->end <= END_DEBUG_EXIT);
     MUST(o->init_us <= 10000000 || o->init_us == INIT_US_AUTO);
     MUST(o->sipi_us <= 10000000 && o->sipis <= 4 && o->retries <= 100);
     MUST(o->timeout_us >= 1 && o->timeout_us <= 60000000);
     MUST(o->rounds >= 1 && o->rounds <= 1000000);
     MUST(o->serial != SERIAL_PORT || (o->serial_port >= 0x100 && o->serial_port <= 0xfff8));
+    MUST(o->compare <= COMPARE_FIRMWARE && o->bench <= BENCH_NULL_LONG);
+    MUST(o->exit <= ANSWER_YES && o->check <= ANSWER_YES && o->force <= ANSWER_YES);
+    MUST(o->screen <= SCREEN_MODE && o->save <= SAVE_NVRAM && o->harvest <= HARVEST_ONLY);
+    MUST(o->screen != SCREEN_MODE || (o->screen_width > 0 && o->screen_height > 0));
+    MUST(o->rotate == ROTATE_AUTO || (o->rotate <= 270 && o->rotate % 90 == 0));
+    MUST(o->again <= ANSWER_YES && o->wait_s <= 3600 && o->linger_s <= 3600);
+    MUST(o->inject_count <= INJECTIONS_MAX && o->sweep.count <= SWEEP_MAX);
+    for (size_t i = 0; i < o->inject_count; i++) {
+        MUST(o->inject[i].kind < FAULT_KINDS && o->inject[i].cpu > 0);
+    }
+    check_sweep(o);
     MUST(o->cpus_count <= CPU_RANGES_MAX);
     uint64_t free_from = 1;
     for (size_t i = 0; i < o->cpus_count; i++) {
@@ -70,12 +96,56 @@ static void check_same(const struct options *left, const struct options *right)
     MUST(left->serial != SERIAL_PORT || left->serial_port == right->serial_port);
     MUST(left->cpus_count == right->cpus_count && left->help == right->help);
     MUST(memcmp(left->cpus, right->cpus, left->cpus_count * sizeof(left->cpus[0])) == 0);
+    MUST(left->compare == right->compare && left->bench == right->bench);
+    MUST(left->exit == right->exit && left->check == right->check && left->force == right->force);
+    MUST(left->screen == right->screen && left->rotate == right->rotate);
+    MUST(left->screen != SCREEN_MODE || (left->screen_width == right->screen_width &&
+                                         left->screen_height == right->screen_height));
+    MUST(left->save == right->save && left->harvest == right->harvest);
+    MUST(left->again == right->again && left->wait_s == right->wait_s);
+    MUST(left->linger_s == right->linger_s && left->inject_count == right->inject_count);
+    MUST(memcmp(left->inject, right->inject, left->inject_count * sizeof left->inject[0]) == 0);
+    MUST(left->sweep.count == right->sweep.count);
+    MUST(left->sweep.count == 0 || left->sweep.key == right->sweep.key);
+    MUST(memcmp(left->sweep.values, right->sweep.values,
+                left->sweep.count * sizeof left->sweep.values[0]) == 0);
 }
 
 static size_t write_number(char *text, size_t size, const char *key, uint32_t value, uint32_t word)
 {
     return (size_t)(value == word ? snprintf(text, size, "%s=auto ", key)
                                   : snprintf(text, size, "%s=%u ", key, value));
+}
+
+static size_t write_lists(const struct options *o, char *text, size_t size)
+{
+    size_t n = (size_t)snprintf(text, size, "inject=%s", o->inject_count == 0 ? "none" : "");
+    for (size_t i = 0; i < o->inject_count; i++) {
+        n += (size_t)snprintf(text + n, size - n, "%s%s", i > 0 ? "," : "",
+                              fault_word(o->inject[i].kind));
+        if (o->inject[i].cpu != FAULT_ANY_CPU) {
+            n += (size_t)snprintf(text + n, size - n, ":%u", o->inject[i].cpu);
+        }
+    }
+    n += (size_t)snprintf(text + n, size - n, " sweep=%s",
+                          o->sweep.count == 0 ? "none" : sweep_word(o->sweep.key));
+    for (size_t i = 0; i < o->sweep.count; i++) {
+        char digits[SWEEP_DIGITS];
+        n += (size_t)snprintf(text + n, size - n, "%s%s", i > 0 ? "," : ":",
+                              sweep_value(&o->sweep, i, digits));
+    }
+    return n + (size_t)snprintf(text + n, size - n, " ");
+}
+
+static size_t write_screen(const struct options *o, char *text, size_t size)
+{
+    size_t n = (size_t)(o->rotate == ROTATE_AUTO ? snprintf(text, size, "rotate=auto ")
+                                                 : snprintf(text, size, "rotate=%u ", o->rotate));
+    return n + (size_t)(o->screen == SCREEN_MODE
+                            ? snprintf(text + n, size - n, "screen=%ux%u ", o->screen_width,
+                                       o->screen_height)
+                            : snprintf(text + n, size - n, "screen=%s ",
+                                       o->screen == SCREEN_OFF ? "off" : "auto"));
 }
 
 // Writes all options as a text that sets them.
@@ -86,8 +156,20 @@ static size_t write_options(const struct options *o, char *text, size_t size)
     static const char *const serial[] = {"auto", "off"};
     static const char *const log[] = {"normal", "quiet", "debug"};
     static const char *const end[] = {"auto", "halt", "poweroff", "reset", "debug-exit"};
-    size_t n = write_number(text, size, "init_us", o->init_us, INIT_US_AUTO);
-    n += write_number(text + n, size - n, "sipis", o->sipis, SIPIS_AUTO);
+    static const char *const save[] = {"ram", "none", "nvram"};
+    static const char *const bench[] = {"none", "null", "null-long"};
+    static const char *const answer[] = {"no", "yes"};
+    size_t n = write_lists(o, text, size);
+    n += write_screen(o, text + n, size - n);
+    n += (size_t)snprintf(text + n, size - n,
+                          "compare=%s bench=%s save=%s harvest=%s exit=%s dry-run=%s force=%s "
+                          "again=%s wait=%u linger=%u ",
+                          o->compare == COMPARE_NONE ? "none" : "firmware", bench[o->bench],
+                          save[o->save], o->harvest == HARVEST_AUTO ? "auto" : "only",
+                          answer[o->exit], answer[o->check], answer[o->force], answer[o->again],
+                          o->wait_s, o->linger_s);
+    n += write_number(text + n, size - n, "init_us", o->init_us, INIT_US_AUTO);
+    n += write_number(text + n, size - n, "sipis", o->sipis, SMP_SIPIS_AUTO);
     n += (size_t)snprintf(text + n, size - n,
                           "sipi_us=%u timeout_us=%u retries=%u rounds=%u wake=%s apic=%s log=%s "
                           "end=%s %s ",

@@ -138,7 +138,7 @@ bool load_options_has_option(struct text piece)
     size_t word = 0;
     for (size_t i = 0; i < piece.units; i++) {
         const char c = text_char(piece, i);
-        if (c == '=' && option_word_is_key(text_slice(piece, word, i - word))) {
+        if (c == '=' && option_find(text_slice(piece, word, i - word))) {
             return is_text(piece);
         }
         word = text_is_blank(c) ? i + 1 : word;

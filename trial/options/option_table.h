@@ -1,21 +1,59 @@
-// The table of options, seen from those who cut texts into words.
+// The table of options: one entry says everything about an option, and whoever reads, prints or
+// looks up options does it from there. It is data, and knows nobody who reads it.
 #pragma once
-
-#include <stdbool.h>
 
 #include "option_word.h"
 #include "options.h"
 
-// Does the word ask for help: `help`, `-h`, `-?` or `--help`?
-bool option_word_is_help(struct text word);
+// How the text behind the '=' is read; option_value.c has a reader for each.
+enum option_kind {
+    KIND_WORD,   // nothing but the words
+    KIND_NUMBER, // or a decimal number
+    KIND_PORT,   // or a number in hexadecimal, with 0x
+    KIND_SIZE,   // or pixels across and down
+    KIND_CPUS,   // or a list of CPU indices and ranges of them
+    KIND_FAULTS, // or a list of faults to inject
+    KIND_SWEEP,  // or another option and a list of values for it
+    OPTION_KINDS,
+};
 
-// Is the word exactly the name of a key?
-bool option_word_is_key(struct text word);
+struct choice {
+    const char *word;
+    uint32_t value;
+};
 
-// The number that the key `name`, which must be one of a number or of words, would take from
-// `value`. False: it would refuse.
-bool option_read_scalar(struct text name, struct text value, uint32_t *number);
+// Words that are kept elsewhere; the value of each is its index.
+struct word_list {
+    uint32_t (*count)(void);
+    const char *(*word)(uint32_t index);
+};
 
-// Gives one word its meaning: sets an option, or tells what is wrong and leaves `options` as it
-// was.
-void option_read_word(struct text word, struct option_report *report, struct options *options);
+// Where in struct options the number goes, or the value of the word.
+struct field {
+    uint16_t offset;
+    uint16_t bytes; // at most 8
+};
+
+struct option {
+    const char *name;
+    const char *alias;   // a second spelling of the name, or NULL
+    const char *initial; // the default, as a user would type it
+    enum option_kind kind;
+    struct field field;
+    const struct choice *choices; // up to one whose word is NULL; or NULL: none here,
+    struct word_list words;       // but here, if there is a function
+    struct {
+        uint32_t least, most;
+    } range;              // of a number
+    enum sweep_key sweep; // SWEEP_NONE: `sweep=` cannot vary it
+    const char *help;     // at most 42 characters, with the alias
+};
+
+extern const struct option option_table[];
+extern const size_t option_count;
+
+// The option with exactly this name or alias, or NULL.
+const struct option *option_find(struct text name);
+
+// The option that `key` stands for; `key` is not SWEEP_NONE.
+const struct option *option_of_sweep(enum sweep_key key);

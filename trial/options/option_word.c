@@ -6,6 +6,19 @@
 // How much of a text from outside a message shows.
 #define SHOWN_CHARS 48u
 
+// What text_distance looks at; the longest name of an option has 10 characters.
+#define NEAREST_NAME_CHARS 16u
+#define NEAREST_TEXT_CHARS 32u
+
+struct text text_of(const char *string)
+{
+    struct text text = {(const uint8_t *)string, 0, 1};
+    while (string[text.units] != '\0') {
+        text.units++;
+    }
+    return text;
+}
+
 uint16_t text_unit(struct text text, size_t index)
 {
     const uint8_t *unit = text.bytes + index * text.unit_bytes;
@@ -50,6 +63,28 @@ bool text_equals(struct text text, const char *wanted)
         i++;
     }
     return i == text.units && wanted[i] == '\0';
+}
+
+// Levenshtein's distance, row by row.
+size_t text_distance(struct text text, const char *wanted)
+{
+    size_t row[NEAREST_NAME_CHARS + 1];
+    size_t length = 0;
+    for (; wanted[length] != '\0' && length < NEAREST_NAME_CHARS; length++) {
+        row[length] = length;
+    }
+    row[length] = length;
+    for (size_t i = 0; i < text.units && i < NEAREST_TEXT_CHARS; i++) {
+        size_t diagonal = row[0];
+        row[0] = i + 1;
+        for (size_t j = 1; j <= length; j++) {
+            size_t replace = diagonal + (text_lower(text, i) != wanted[j - 1]);
+            size_t shift = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            diagonal = row[j];
+            row[j] = replace < shift ? replace : shift;
+        }
+    }
+    return row[length];
 }
 
 bool text_to_number(struct text text, uint32_t base, uint64_t *number)

@@ -17,6 +17,9 @@ struct text {
     size_t unit_bytes; // 1 or 2
 };
 
+// A string of ours.
+struct text text_of(const char *string);
+
 uint16_t text_unit(struct text text, size_t index);
 
 // The unit as ASCII, controls included; TEXT_FOREIGN for whatever is none: it stands in no key or
@@ -37,6 +40,10 @@ struct text text_slice(struct text text, size_t first, size_t units);
 size_t text_find(struct text text, char wanted);
 
 bool text_equals(struct text text, const char *wanted);
+
+// How many characters must be changed, added or removed to make the one of the other, blind to
+// case. Of long ones only the beginnings count.
+size_t text_distance(struct text text, const char *wanted);
 
 // Do all units, and there is at least one, form a number in `base` (10 or 16; no sign, no prefix)?
 // One that needs more than 64 bits is UINT64_MAX.

@@ -1,6 +1,8 @@
-// Options: what a user can ask for, after parsing. Plain values; owned by whoever declares the
-// struct. The keys, their defaults and their meaning are listed once, in trial/options/option_table.c; `help`
-// prints that list.
+// Options: what a user can ask for, and the only header of this room that another one includes. The
+// struct is plain values, owned by whoever declares it, and constant once the texts are parsed:
+// what a run makes of a wish is no option. The options themselves, with defaults and help, stand in
+// option_table.c. Texts are `key=value` words, blanks or line ends between them, `#` to the end of
+// the line a comment.
 #pragma once
 
 #include <stdbool.h>
@@ -8,14 +10,16 @@
 #include <stdint.h>
 
 #include "injection.h"
+#include "problem.h"
+#include "smp.h"
+#include "status.h"
+#include "log_level.h"
 
-enum wake_strategy { WAKE_PARALLEL, WAKE_ONE_BY_ONE, WAKE_BROADCAST, WAKE_FIRMWARE };
 enum apic_choice { APIC_AUTO, APIC_X2APIC, APIC_XAPIC };
 enum serial_choice { SERIAL_AUTO, SERIAL_OFF, SERIAL_PORT };
-enum log_level { LOG_NORMAL, LOG_QUIET, LOG_DEBUG };
 enum compare_choice { COMPARE_NONE, COMPARE_FIRMWARE };
 enum bench_choice { BENCH_NONE, BENCH_NULL, BENCH_NULL_LONG };
-enum sweep_key { SWEEP_INIT_US, SWEEP_SIPI_US, SWEEP_SIPIS, SWEEP_WAKE };
+enum sweep_key { SWEEP_NONE, SWEEP_INIT_US, SWEEP_SIPI_US, SWEEP_SIPIS, SWEEP_WAKE };
 enum answer { ANSWER_NO, ANSWER_YES };
 enum screen_choice { SCREEN_AUTO, SCREEN_OFF, SCREEN_MODE };
 enum save_choice { SAVE_RAM, SAVE_NONE, SAVE_NVRAM };
@@ -24,7 +28,6 @@ enum end_choice { END_AUTO, END_HALT, END_POWEROFF, END_RESET, END_DEBUG_EXIT };
 
 #define INIT_US_AUTO UINT32_MAX // by processor family, see plan.c
 #define ROTATE_AUTO  UINT32_MAX // by the shape of the screen
-#define SIPIS_AUTO   0u         // a second STARTUP only for those who have not answered
 
 // A closed range of CPU indices, first <= last.
 struct cpu_range {
@@ -48,10 +51,10 @@ struct sweep {
 #define OPTION_WORDS_BYTES 256u
 
 struct options {
-    enum wake_strategy wake;
+    enum smp_strategy wake;
     uint32_t init_us;    // INIT_US_AUTO, or 0..10,000,000
     uint32_t sipi_us;    // 0..10,000,000
-    uint32_t sipis;      // SIPIS_AUTO, or 1..4
+    uint32_t sipis;      // SMP_SIPIS_AUTO, or 1..4
     uint32_t timeout_us; // 1..60,000,000
     uint32_t retries;    // 0..100
     enum apic_choice apic;
@@ -87,6 +90,56 @@ struct options {
     bool words_too_long;
 };
 
+// ---- from text ----
+
+// Sets every option to its default.
+void options_set_defaults(struct options *options);
+
+// Reads `bytes` bytes of text over what `options` holds already; the last word for a key wins.
+// ASCII or UTF-8, with or without a byte-order mark, or UTF-16LE as Notepad writes it; no
+// terminator needed, any rubbish survived. `source` names the text in problems, for example
+// "reveille.cfg".
+//
+// An unknown key or word is a warning with the nearest known key. A bad value, and a known key
+// without a value, is an error, and the option keeps what it had. Everything wrong is told before
+// this returns: the first 100 findings one by one, then their number. Returns STATUS_OK, or
+// STATUS_INVALID if there was an error.
+enum status options_parse(const char *text, size_t bytes, const char *source,
+                          const struct problems *problems, struct options *options);
+
+// Reads load options as firmware hands them over, in every form that load_options.h knows. A first
+// word that cannot be an option (no '=', not `help`) is the image's own name, as the Shell passes
+// it, quoted or not, and is skipped. Words go on behind a NUL if an option is among them. What is
+// no text is told as a warning that says what to do, and ignored whole, and so is what is no option
+// behind a NUL: some firmware passes binary rubbish there. `data` may be NULL. Findings and the
+// answer are as above.
+enum status options_parse_load_options(const void *data, size_t bytes,
+                                       const struct problems *problems, struct options *options);
+
+// One line of `help` for each key, in the order of the table, and a last one on how numbers are
+// written: calls `tell` with finished lines, without line end, at most 100 characters wide.
+void options_help(void (*tell)(void *context, const char *line), void *context);
+
+// ---- what was asked ----
+
 // Is this CPU index among those that `cpus=` names (or is it `all`)? The BSP, 0, is asked about in
 // vain: it cannot be named, and `all` holds it.
 bool options_cpu_wanted(const struct options *options, uint32_t cpu);
+
+// The options of one setting, 0..sweep.count-1: the same but for the key that is swept.
+void sweep_options(const struct options *options, size_t setting, struct options *one);
+
+// ---- words, as a user types them ----
+
+const char *fault_word(enum fault_kind kind);
+
+// The key that is swept, not SWEEP_NONE ("init_us").
+const char *sweep_word(enum sweep_key key);
+
+// The value of one setting: a word ("auto", "broadcast"), or decimal digits, which stand in
+// `digits`.
+#define SWEEP_DIGITS 16u
+const char *sweep_value(const struct sweep *sweep, size_t setting, char digits[SWEEP_DIGITS]);
+
+// Is it a number, and no word?
+bool sweep_is_number(const struct sweep *sweep, size_t setting);

@@ -4,7 +4,9 @@
 #include "fake_firmware.h"
 
 #include "acpi.h"
+#include "madt_edit.h"
 #include "mp_services.h"
+#include "processors.h"
 #include "told.h"
 
 #define RSDP      0x1000u
@@ -96,7 +98,7 @@ static void publish(const uint32_t *apic_ids, size_t count)
     memory[RSDT + ACPI_HEADER_CHECKSUM] = (uint8_t)-acpi_sum(memory + RSDT, ACPI_HEADER_BYTES + 4);
     for (size_t i = 0; i < count; i++)
         cpus[i] = (struct cpu){.apic_id = apic_ids[i], .uid = apic_ids[i], .listing = CPU_LISTED};
-    inventory_make_madt(cpus, count, memory + MADT);
+    madt_make(cpus, count, memory + MADT);
 }
 
 // Firmware with a sound MADT of 0, 2 and an MP Services that lists 0, 2, 4.

@@ -75,7 +75,7 @@ static void stop_once(struct fake_aps *machine, uint64_t now)
     fake_advance(stop.ticks);
 }
 
-static void open_aps(enum wake_strategy wake, uint32_t sipis, uint32_t retries)
+static void open_aps(enum smp_strategy wake, uint32_t sipis, uint32_t retries)
 {
     fake_aps_open(&aps, 4);
     aps.options.wake = wake;
@@ -118,10 +118,10 @@ static void test_stopped_at_each_stage(void **state)
         1, 5 * MS, 10 * MS + 1, 10 * MS + 100, 10 * MS + 300, 20 * MS, 39 * MS};
 
     (void)state;
-    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
+    for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
         for (size_t moment = 0; moment < sizeof moments_us / sizeof moments_us[0]; moment++) {
             for (uint32_t kind = 0; kind < 8; kind++) {
-                open_aps(wake, kind & 1 ? SIPIS_AUTO : 2, kind >> 1 & 1);
+                open_aps(wake, kind & 1 ? SMP_SIPIS_AUTO : 2, kind >> 1 & 1);
                 stop.everybody = kind >> 2;
                 fake_aps_prepare(&aps);
                 stop_in(moments_us[moment]);
@@ -138,7 +138,7 @@ static void test_an_ap_that_is_stopped_itself(void **state)
 {
     (void)state;
     for (uint32_t retries = 0; retries < 2; retries++) {
-        open_aps(WAKE_PARALLEL, SIPIS_AUTO, retries);
+        open_aps(SMP_PARALLEL, SMP_SIPIS_AUTO, retries);
         for (uint32_t cpu = 1; cpu < 4; cpu++)
             aps.aps[cpu].to_c_ticks = TICKS(850 * MS);
         stop.everybody = true;
@@ -155,7 +155,7 @@ static void test_stopped_while_a_message_leaves(void **state)
 {
     (void)state;
     for (uint64_t us = 1; us < 120; us += 7) {
-        open_aps(WAKE_PARALLEL, SIPIS_AUTO, 0);
+        open_aps(SMP_PARALLEL, SMP_SIPIS_AUTO, 0);
         aps.options.apic = APIC_XAPIC;
         fake_aps_prepare(&aps);
         aps.busy_from = 1;
@@ -173,7 +173,7 @@ static void test_stopped_while_they_greet(void **state)
 {
     (void)state;
     for (uint32_t ms = 1; ms < 90; ms += 11) {
-        open_aps(WAKE_PARALLEL, SIPIS_AUTO, 0);
+        open_aps(SMP_PARALLEL, SMP_SIPIS_AUTO, 0);
         fake_aps_prepare(&aps);
         wake_round(&aps.wake, &result);
         stop.everybody = true;
@@ -190,7 +190,7 @@ static void test_stopped_while_they_greet(void **state)
 static void test_stopped_while_who_is_late_is_awaited(void **state)
 {
     (void)state;
-    open_aps(WAKE_PARALLEL, SIPIS_AUTO, 0);
+    open_aps(SMP_PARALLEL, SMP_SIPIS_AUTO, 0);
     aps.aps[2].to_c_ticks = TICKS(1500 * MS);
     fake_aps_prepare(&aps);
     wake_round(&aps.wake, &result);
@@ -230,7 +230,7 @@ static void test_stopped_while_the_null_trampolines_count(void **state)
     struct null_times times;
 
     (void)state;
-    open_aps(WAKE_PARALLEL, SIPIS_AUTO, 0);
+    open_aps(SMP_PARALLEL, SMP_SIPIS_AUTO, 0);
     for (uint32_t cpu = 1; cpu < 4; cpu++)
         aps.aps[cpu].to_protected_ticks = FAKE_NEVER;
     fake_aps_prepare(&aps);
@@ -259,7 +259,7 @@ static void test_an_ap_is_stopped_before_its_turn(void **state)
 {
     (void)state;
     for (uint64_t steps = 0; steps < 4; steps++) { // between any two of its instructions
-        open_aps(WAKE_PARALLEL, SIPIS_AUTO, 0);
+        open_aps(SMP_PARALLEL, SMP_SIPIS_AUTO, 0);
         fake_aps_prepare(&aps);
         struct lcpu *self = &arena_lcpu(&aps.arena, 1)->lcpu;
         arena_rally(&aps.arena)->turn_wait_ticks = TICKS(1000 * MS);
@@ -351,7 +351,7 @@ static void test_who_is_to_be_late_is_late(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof looks_us / sizeof looks_us[0]; i++) {
-        open_aps(WAKE_PARALLEL, SIPIS_AUTO, 0);
+        open_aps(SMP_PARALLEL, SMP_SIPIS_AUTO, 0);
         aps.options.init_us = 0;
         for (uint32_t cpu = 1; cpu < 4; cpu++)
             aps.aps[cpu].to_protected_ticks = FAKE_NEVER;
@@ -379,7 +379,7 @@ static void test_who_is_to_be_late_is_late(void **state)
 static void test_a_wake_by_a_counter_that_stands_still(void **state)
 {
     (void)state;
-    open_aps(WAKE_PARALLEL, SIPIS_AUTO, 0);
+    open_aps(SMP_PARALLEL, SMP_SIPIS_AUTO, 0);
     for (uint32_t cpu = 1; cpu < 4; cpu++)
         aps.aps[cpu].to_protected_ticks = FAKE_NEVER;
     fake_aps_prepare(&aps);

@@ -109,9 +109,9 @@ static struct result read_prefix(const struct madt *madt, size_t length, uint32_
     assert_true(capacity >= 1 && capacity <= length / 8 + 1);
     result.inventory.capacity = capacity;
     result.inventory.cpus = grow(NULL, capacity * sizeof(struct cpu));
-    uint32_t *scratch = grow(NULL, capacity * sizeof *scratch);
-    result.status = inventory_read(&table, bsp_apic_id, scratch, &problems, &result.inventory);
-    free(scratch);
+    uint64_t *keys = grow(NULL, capacity * sizeof *keys);
+    result.status = inventory_read(&table, bsp_apic_id, keys, &problems, &result.inventory);
+    free(keys);
     free(copy);
     return result;
 }
@@ -452,9 +452,9 @@ static void test_capacity_is_kept(void **state)
     struct result result = {.told = 0};
     struct problems problems = {tell, &result};
     struct cpu *cpus = grow(NULL, sizeof *cpus * 4);
-    uint32_t scratch[4];
+    uint64_t keys[4];
     struct inventory inventory = {.cpus = cpus, .capacity = 4};
-    assert_int_equal(inventory_read(&table, 0, scratch, &problems, &inventory), STATUS_NO_SPACE);
+    assert_int_equal(inventory_read(&table, 0, keys, &problems, &inventory), STATUS_NO_SPACE);
     assert_int_equal(inventory.count, 0);
     free(cpus);
     free(madt.bytes);

@@ -114,7 +114,6 @@ static void test_start(void **state)
     assert_null(console.firmware.write_line);
     assert_int_equal(console.log, LOG_DEBUG);
     assert_int_equal(atomic_load(&console.owner), 0);
-    assert_int_equal(atomic_load(&console.takeovers), 0);
     // 511, 2 and 2 characters, each with a load of 16 before it and one time-out of 32 behind, of
     // 10 bits at 1200 baud (8334 us), and 100 ms for each time-out.
     assert_int_equal(console.lock_ticks, (659 * 8334ull + 300000) * TICKS_PER_US);
@@ -135,7 +134,6 @@ static void check_levels(enum log_level log, const char *expected, const char *e
     assert_string_equal(wire.text, expected);
     assert_string_equal(wire.sink, expected_sink);
     assert_int_equal(atomic_load(&console.owner), 0);
-    assert_int_equal(atomic_load(&console.takeovers), 0);
 }
 
 static void test_levels(void **state)
@@ -269,7 +267,6 @@ static void test_waits_for_the_owner(void **state)
     fake_on_time(act_in_time, &wire);
     put(console_say, &console, 1, "second");
     assert_string_equal(wire.text, "second\r\n");
-    assert_int_equal(atomic_load(&console.takeovers), 0);
     assert_int_equal(atomic_load(&console.owner), 0);
 }
 
@@ -289,14 +286,12 @@ static void test_takes_over_from_the_dead(void **state)
     assert_true(fake_now() - before > console.lock_ticks);
     assert_true(fake_now() - before < console.lock_ticks + 100 * 1000);
     assert_string_equal(wire.text, "Hello fr\r\nREVEILLE ev=end\r\n");
-    assert_int_equal(atomic_load(&console.takeovers), 1);
     assert_int_equal(atomic_load(&console.owner), 0);
 
     // And the dead is waited for once only.
     before = fake_now();
     put(console_record, &console, 2, "more");
     assert_true(fake_now() - before < 100 * 1000);
-    assert_int_equal(atomic_load(&console.takeovers), 1);
 }
 
 static void pass_on(struct wire *wire)
@@ -321,7 +316,6 @@ static void test_a_queue_of_the_living_is_waited_for(void **state)
     fake_on_time(act_in_time, &wire);
     put(console_say, &console, 1, "last");
     assert_string_equal(wire.text, "last\r\n");
-    assert_int_equal(atomic_load(&console.takeovers), 0);
 }
 
 // An SMI, or a hypervisor, takes the waiting processor away for longer than the bound.
@@ -345,7 +339,6 @@ static void test_a_stop_is_no_reason_to_break_in(void **state)
     fake_on_time(act_in_time, &wire);
     put(console_say, &console, 1, "second");
     assert_string_equal(wire.text, "second\r\n");
-    assert_int_equal(atomic_load(&console.takeovers), 0);
 }
 
 static void be_taken_over(struct wire *wire)
@@ -389,7 +382,6 @@ static void test_two_do_not_take_over_at_once(void **state)
     fake_on_time(act_in_time, &wire);
     put(console_say, &console, 1, "ours");
     assert_string_equal(wire.text, "ours\r\n");
-    assert_int_equal(atomic_load(&console.takeovers), 0);
 }
 
 // A fault in the middle of a write: its line comes whole and at once, and the lock is free
@@ -417,7 +409,6 @@ static void test_fault_inside_a_write(void **state)
     assert_string_equal(wire.text, "Hello fr\r\nCPU 1: page fault\r\nREVEILLE ev=fault\r\n"
                                    "Hello from CPU 2!\r\n");
     assert_true(fake_now() - before < 100 * 1000);
-    assert_int_equal(atomic_load(&console.takeovers), 0);
 }
 
 static void test_goes_on_when_the_port_dies(void **state)

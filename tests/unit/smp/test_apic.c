@@ -65,12 +65,10 @@ static void write_base(void *context, uint64_t address, uint64_t value)
 
 static uint64_t base_after_enable(const struct apic_operations *operations, uint64_t before)
 {
-    struct apic apic = {.operations = operations, .mmio_phys = MMIO};
-
     fake_reset();
     fake_hook(FAKE_MSR, BASE_MSR, BASE_MSR, read_base, write_base, NULL);
     base_msr = before;
-    operations->enable(&apic);
+    operations->enable();
     return base_msr;
 }
 
@@ -107,42 +105,40 @@ static void test_enable_x2apic_from_off(void **state)
 
 static void test_read_id(void **state)
 {
-    struct apic apic = {.mmio_phys = MMIO};
-
     (void)state;
     fake_set_cell(FAKE_MMIO, 0xfee00020, 0x7f000000);
-    assert_int_equal(apic_xapic.read_id(&apic), 0x7f);
+    assert_int_equal(apic_xapic.read_id(MMIO), 0x7f);
     fake_set_cell(FAKE_MMIO, 0xfee00020, 0xfe123456); // the rest is reserved
-    assert_int_equal(apic_xapic.read_id(&apic), 0xfe);
-    apic.mmio_phys = 0x12345000; // where IA32_APIC_BASE says, not where it is usually
+    assert_int_equal(apic_xapic.read_id(MMIO), 0xfe);
+    // where the caller sees it, not where it is usually
     fake_set_cell(FAKE_MMIO, 0x12345020, 0x03000000);
-    assert_int_equal(apic_xapic.read_id(&apic), 3);
+    assert_int_equal(apic_xapic.read_id(0x12345000), 3);
     fake_set_cell(FAKE_MSR, 0x802, 0x12b);
-    assert_int_equal(apic_x2apic.read_id(&apic), 0x12b);
+    assert_int_equal(apic_x2apic.read_id(MMIO), 0x12b);
     fake_set_cell(FAKE_MSR, 0x802, 0xfffffffe);
-    assert_int_equal(apic_x2apic.read_id(&apic), 0xfffffffe);
+    assert_int_equal(apic_x2apic.read_id(MMIO), 0xfffffffe);
 }
 
 static void test_can_address(void **state)
 {
     (void)state;
-    assert_true(apic_xapic.can_address(0));
-    assert_true(apic_xapic.can_address(0xfe));
-    assert_false(apic_xapic.can_address(0xff)); // all, the sender included
-    assert_false(apic_xapic.can_address(0x100));
-    assert_false(apic_xapic.can_address(0xffffffff));
-    assert_true(apic_x2apic.can_address(0));
-    assert_true(apic_x2apic.can_address(0xff));
-    assert_true(apic_x2apic.can_address(0x100));
-    assert_true(apic_x2apic.can_address(0xfffffffe));
-    assert_false(apic_x2apic.can_address(0xffffffff));
+    assert_true(smp_can_address(SMP_XAPIC, 0));
+    assert_true(smp_can_address(SMP_XAPIC, 0xfe));
+    assert_false(smp_can_address(SMP_XAPIC, 0xff)); // all, the sender included
+    assert_false(smp_can_address(SMP_XAPIC, 0x100));
+    assert_false(smp_can_address(SMP_XAPIC, 0xffffffff));
+    assert_true(smp_can_address(SMP_X2APIC, 0));
+    assert_true(smp_can_address(SMP_X2APIC, 0xff));
+    assert_true(smp_can_address(SMP_X2APIC, 0x100));
+    assert_true(smp_can_address(SMP_X2APIC, 0xfffffffe));
+    assert_false(smp_can_address(SMP_X2APIC, 0xffffffff));
 }
 
 static void test_names(void **state)
 {
     (void)state;
-    assert_string_equal(apic_xapic.name, "xapic");
-    assert_string_equal(apic_x2apic.name, "x2apic");
+    assert_string_equal(smp_apic_word(SMP_XAPIC), "xapic");
+    assert_string_equal(smp_apic_word(SMP_X2APIC), "x2apic");
 }
 
 // ---- the names of the ICR's fields ----
@@ -183,7 +179,7 @@ static void test_send_x2apic(void **state)
 
 static void test_send_xapic(void **state)
 {
-    struct apic apic = {.operations = &apic_xapic, .mmio_phys = MMIO, .idle_ticks = 5000};
+    struct apic apic = {.operations = &apic_xapic, .view = MMIO, .idle_ticks = 5000};
 
     (void)state;
     fake_start_clock(1000, 10);
@@ -214,7 +210,7 @@ static uint64_t read_busy(void *context, uint64_t address)
 // The message before is still on its way: its high half must not be overwritten.
 static void test_xapic_waits_until_idle(void **state)
 {
-    struct apic apic = {.operations = &apic_xapic, .mmio_phys = MMIO, .idle_ticks = 5000};
+    struct apic apic = {.operations = &apic_xapic, .view = MMIO, .idle_ticks = 5000};
 
     (void)state;
     fake_start_clock(1000, 10);
@@ -231,7 +227,7 @@ static void test_xapic_waits_until_idle(void **state)
 
 static void test_xapic_that_sticks(void **state)
 {
-    struct apic apic = {.operations = &apic_xapic, .mmio_phys = MMIO, .idle_ticks = 5000};
+    struct apic apic = {.operations = &apic_xapic, .view = MMIO, .idle_ticks = 5000};
 
     (void)state;
     fake_start_clock(1000, 10);

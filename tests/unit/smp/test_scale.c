@@ -54,7 +54,7 @@ static void count_line(void *context, const char *text)
 }
 
 // IDs are sparse and in no order, so some share a place for their mark.
-static void open_aps(enum wake_strategy wake)
+static void open_aps(enum smp_strategy wake)
 {
     fake_aps_open(&aps, CPUS);
     aps.options.wake = wake;
@@ -95,7 +95,7 @@ static void report(void)
     assert_int_equal(wall_cells(&aps.machine, &aps.wake, cells, CPUS), CPUS);
 }
 
-static void nearly_all_come(enum wake_strategy wake)
+static void nearly_all_come(enum smp_strategy wake)
 {
     open_aps(wake);
     aps.aps[DEAD].to_protected_ticks = FAKE_NEVER;
@@ -129,25 +129,25 @@ static void nearly_all_come(enum wake_strategy wake)
 static void test_nearly_all_come_by_parallel(void **state)
 {
     (void)state;
-    nearly_all_come(WAKE_PARALLEL);
+    nearly_all_come(SMP_PARALLEL);
 }
 
 static void test_nearly_all_come_by_one_by_one(void **state)
 {
     (void)state;
-    nearly_all_come(WAKE_ONE_BY_ONE);
+    nearly_all_come(SMP_ONE_BY_ONE);
 }
 
 static void test_nearly_all_come_by_broadcast(void **state)
 {
     (void)state;
-    nearly_all_come(WAKE_BROADCAST);
+    nearly_all_come(SMP_BROADCAST);
 }
 
 static void test_nobody_comes(void **state)
 {
     (void)state;
-    open_aps(WAKE_PARALLEL);
+    open_aps(SMP_PARALLEL);
     aps.options.retries = 0;
     for (uint32_t cpu = 1; cpu < CPUS; cpu++)
         aps.aps[cpu].to_protected_ticks = FAKE_NEVER;

@@ -29,8 +29,7 @@ def test_the_table_of_causes_is_the_images_own():
 
 def test_every_fault_is_explained():
     page = (ROOT / "docs/faults.md").read_text(encoding="utf-8")
-    source = (ROOT / "trial/options/option_faults.c").read_text(encoding="ascii")
-    words = [line.split('"')[1] for line in source.splitlines() if line.strip().startswith("[FAULT_")]
+    words = explain("--faults").stdout.split()
     assert len(words) > 20
     assert [word for word in words if f"`{word}`" not in page] == []
 
@@ -42,24 +41,34 @@ def test_one_cause_and_an_unknown_one():
 
 
 def options():
-    """[(key, default)] as trial/options/option_table.c has them."""
-    source = (ROOT / "trial/options/option_table.c").read_text(encoding="ascii")
-    found = re.findall(r'\{\.name = "([^"]+)",\s*\.initial = "([^"]*)"', source)
-    assert len(found) > 25
+    """[(key, default, other spelling or "")] as the image's `help` has them."""
+    *lines, numbers = explain("--options").stdout.splitlines()
+    assert numbers.startswith("Numbers are decimal")
+    found = []
+    for line in lines:
+        key, default = line.split()[0].split("=", 1)
+        alias = re.search(r"\(alias: (\S+)\)$", line)
+        found.append((key, default, alias[1] if alias else ""))
+    assert len(found) > 25 and ("check", "no", "dry-run") in found
     return found
 
 
 def test_the_file_of_options_has_every_key_with_its_default():
-    lines = (ROOT / "esp/reveille.cfg").read_text(encoding="ascii").splitlines()
-    assert sorted(tuple(line[1:].split("=", 1)) for line in lines if re.match(r"#[a-z_-]+=", line)) == sorted(options())
+    text = (ROOT / "esp/reveille.cfg").read_text(encoding="ascii")
+    lines = text.splitlines()
+    assert sorted(line[1:] for line in lines if re.match(r"#[a-z_-]+=", line)) == sorted(
+        f"{key}={default}" for key, default, _ in options())
     assert [line for line in lines if line and not line.startswith("#")] == []
+    assert [alias for _, _, alias in options() if alias and f"{alias}=" not in text] == []
 
 
 def test_the_readme_has_every_key_with_its_default_first():
-    rows = {key: values for key, values in re.findall(
-        r"^\| `([a-z_-]+)` \| `([^`]*)`", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)}
-    for key, default in options():
-        assert rows.get(key) == default or key == "dry-run", key
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = {row[0]: row[1:] for row in re.findall(
+        r"^\| `([a-z_-]+)` \| `([^`]*)`.*\| (.*) \|$", page[page.index("## Options"):], re.M)}
+    assert {key: row[0] for key, row in rows.items()} == {key: default for key, default, _ in options()}
+    for key, _, alias in options():
+        assert not alias or f"`{alias}`" in rows[key][1], key
 
 
 def test_every_hostile_case_names_tests_that_exist():

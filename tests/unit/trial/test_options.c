@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "option_text.h"
+#include "options.h"
 
 #define TOLD_BYTES 65536
 
@@ -51,10 +51,10 @@ static void render(const struct options *o, char *text, size_t size)
         n += (size_t)snprintf(text + n, size - n, __VA_ARGS__); \
         assert_in_range(n, 0, size - 1);                        \
     }
-    SHOW(o->wake != WAKE_PARALLEL, "wake:%d ", (int)o->wake)
+    SHOW(o->wake != SMP_PARALLEL, "wake:%d ", (int)o->wake)
     SHOW(o->init_us != INIT_US_AUTO, "init_us:%u ", o->init_us)
     SHOW(o->sipi_us != 200, "sipi_us:%u ", o->sipi_us)
-    SHOW(o->sipis != SIPIS_AUTO, "sipis:%u ", o->sipis)
+    SHOW(o->sipis != SMP_SIPIS_AUTO, "sipis:%u ", o->sipis)
     SHOW(o->timeout_us != 1000000, "timeout_us:%u ", o->timeout_us)
     SHOW(o->retries != 1, "retries:%u ", o->retries)
     SHOW(o->apic != APIC_AUTO, "apic:%d ", (int)o->apic)
@@ -71,6 +71,22 @@ static void render(const struct options *o, char *text, size_t size)
     for (size_t i = 0; i < o->sweep.count; i++) {
         SHOW(true, ",%u%s", o->sweep.values[i], i + 1 == o->sweep.count ? " " : "")
     }
+    SHOW(o->compare != COMPARE_NONE, "compare:%d ", (int)o->compare)
+    SHOW(o->exit != ANSWER_YES, "exit:%d ", (int)o->exit)
+    SHOW(o->check != ANSWER_NO, "check:%d ", (int)o->check)
+    SHOW(o->force != ANSWER_NO, "force:%d ", (int)o->force)
+    SHOW(o->screen == SCREEN_OFF, "screen:off ")
+    SHOW(o->screen == SCREEN_MODE, "screen:%ux%u ", o->screen_width, o->screen_height)
+    SHOW(o->rotate != ROTATE_AUTO, "rotate:%u ", o->rotate)
+    SHOW(o->save != SAVE_RAM, "save:%d ", (int)o->save)
+    SHOW(o->harvest != HARVEST_AUTO, "harvest:%d ", (int)o->harvest)
+    SHOW(o->again != ANSWER_NO, "again:%d ", (int)o->again)
+    SHOW(o->wait_s != 0, "wait:%u ", o->wait_s)
+    SHOW(o->linger_s != 60, "linger:%u ", o->linger_s)
+    for (size_t i = 0; i < o->inject_count; i++) {
+        SHOW(true, "inject:%d,%u ", (int)o->inject[i].kind, o->inject[i].cpu)
+    }
+    SHOW(o->pause, "pause ")
     SHOW(o->help, "help ")
 #undef SHOW
 }
@@ -189,19 +205,76 @@ static void test_good_values(void **state)
         {"end=reset", "end:3 ", ""},
         {"end=debug-exit", "end:4 ", ""},
         {"bench=null", "bench:1 ", ""},
-        {"sweep=init_us:0", "sweep:0,0 ", ""},
-        {"sweep=init_us:0,10,auto", "sweep:0,0,10,4294967295 ", ""},
-        {"sweep=sipi_us:200,0", "sweep:1,200,0 ", ""},
-        {"sweep=sipis:auto,1,4", "sweep:2,0,1,4 ", ""},
-        {"sweep=wake:broadcast,parallel", "sweep:3,2,0 ", ""},
+        {"sweep=init_us:0", "sweep:1,0 ", ""},
+        {"sweep=init_us:0,10,auto", "sweep:1,0,10,4294967295 ", ""},
+        {"sweep=sipi_us:200,0", "sweep:2,200,0 ", ""},
+        {"sweep=sipis:auto,1,4", "sweep:3,0,1,4 ", ""},
+        {"sweep=wake:broadcast,parallel", "sweep:4,2,0 ", ""},
         {"sweep=sipis:1 sweep=none", "", ""},
         {"help", "help ", ""},
         {"-h", "help ", ""},
         {"-?", "help ", ""},
         {"--help rounds=2", "rounds:2 help ", ""},
         {"rounds=2 rounds=3", "rounds:3 ", ""},
+        {"wake=firmware", "wake:3 ", ""},
+        {"bench=null-long", "bench:2 ", ""},
+        {"compare=firmware exit=no force=yes", "compare:1 exit:0 force:1 ", ""},
+        {"screen=off", "screen:off ", ""},
+        {"screen=1280x800", "screen:1280x800 ", ""},
+        {"screen=1x65535 screen=auto", "", ""},
+        {"rotate=0", "rotate:0 ", ""},
+        {"rotate=90 rotate=180", "rotate:180 ", ""},
+        {"rotate=270 rotate=auto", "", ""},
+        {"save=none", "save:1 ", ""},
+        {"save=nvram harvest=only again=yes", "save:2 harvest:1 again:1 ", ""},
+        {"wait=3600 linger=0", "wait:3600 linger:0 ", ""},
+        {"inject=no-init,bad-journal:7", "inject:0,4294967295 inject:25,7 ", ""},
+        {"inject=late inject=none", "", ""},
+        {"-b", "pause ", ""},
+        // One option under two names.
+        {"check=yes", "check:1 ", ""},
+        {"dry-run=yes", "check:1 ", ""},
+        {"check=yes dry-run=no", "", ""},
+        {"dry-run=no check=yes", "check:1 ", ""},
     };
     RUN_TEXT_CASES(cases);
+}
+
+// What one option sets, no other option and no other field of the struct feels: whatever the width
+// of the field is.
+static void test_neighbours(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "wake=firmware", "init_us=auto", "sipi_us=9",        "sipis=4",    "timeout_us=9",
+        "retries=9",     "apic=xapic",   "rounds=9",         "serial=off", "log=debug",
+        "end=reset",     "bench=null",   "compare=firmware", "exit=no",    "dry-run=yes",
+        "force=yes",     "screen=off",   "rotate=270",       "save=nvram", "harvest=only",
+        "again=yes",     "wait=9",       "linger=9",         "cpus=all",   "inject=none",
+        "sweep=none",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct options before, after;
+        memset(&before, 0xa5, sizeof before);
+        before.words_length = before.words_too_long = 0;
+        after = before;
+        forget();
+        assert_int_equal(parse(texts[i], strlen(texts[i]), &after), STATUS_OK);
+        after.words_length = 0;
+        memcpy(after.words, before.words, sizeof after.words);
+        size_t changed = 0, first = sizeof after, last = 0;
+        for (size_t byte = 0; byte < sizeof after; byte++) {
+            if (((uint8_t *)&before)[byte] != ((uint8_t *)&after)[byte]) {
+                first = first < byte ? first : byte;
+                last = byte;
+                changed++;
+            }
+        }
+        // A list's count is a size_t; everything else takes 32 bits.
+        const bool list = strstr("cpus=all inject=none sweep=none", texts[i]) != NULL;
+        assert_int_equal(changed, list ? sizeof(size_t) : sizeof(uint32_t));
+        assert_int_equal(last - first + 1, changed);
+    }
 }
 
 static void test_words_and_comments(void **state)
@@ -216,24 +289,29 @@ static void test_words_and_comments(void **state)
         {"\trounds=2\r\n  log=debug # \xe4\xb8\xad\xe6\x96\x87 \x01\r\nend=halt",
          "rounds:2 log:2 end:1 ", ""},
         {"a=1\r\n\r\nb=1\rc=1\n\n d=1", "",
-         "warning unknown-key: reveille.cfg line 1: \"a\" is no option and is ignored; the nearest "
+         "warning unknown-key: reveille.cfg line 1: \"a\" is not an option and is ignored; the "
+         "nearest "
          "is "
          "wake\n"
-         "warning unknown-key: reveille.cfg line 3: \"b\" is no option and is ignored; the nearest "
+         "warning unknown-key: reveille.cfg line 3: \"b\" is not an option and is ignored; the "
+         "nearest "
          "is "
          "log\n"
-         "warning unknown-key: reveille.cfg line 4: \"c\" is no option and is ignored; the nearest "
+         "warning unknown-key: reveille.cfg line 4: \"c\" is not an option and is ignored; the "
+         "nearest "
          "is "
          "apic\n"
-         "warning unknown-key: reveille.cfg line 6: \"d\" is no option and is ignored; the nearest "
+         "warning unknown-key: reveille.cfg line 6: \"d\" is not an option and is ignored; the "
+         "nearest "
          "is "
          "end\n"},
     };
     RUN_TEXT_CASES(cases);
 }
 
-#define UNKNOWN(what, name, nearest)                                                            \
-    "warning unknown-" what ": reveille.cfg line 1: \"" name "\" is no option and is ignored; " \
+#define UNKNOWN(what, name, nearest)                         \
+    "warning unknown-" what ": reveille.cfg line 1: \"" name \
+    "\" is not an option and is ignored; "                   \
     "the nearest is " nearest "\n"
 
 static void test_unknown_keys(void **state)
@@ -261,23 +339,30 @@ static void test_unknown_keys(void **state)
         {"\x01\x7f\x1b[31m=1", "", UNKNOWN("key", "???[31m", "wake")},
         {"an_unknown_key_that_is_longer_than_any_key_there_is_or_ever_will_be=1", "",
          UNKNOWN("key", "an_unknown_key_that_is_longer_than_any_key_there...", "rotate")},
+        {"dryrun=yes", "", UNKNOWN("key", "dryrun", "dry-run")},
+        {"dry_run=yes", "", UNKNOWN("key", "dry_run", "dry-run")},
+        {"chek=yes", "", UNKNOWN("key", "chek", "check")},
         {"rounds=2 foo=1 log=debug", "rounds:2 log:2 ", UNKNOWN("key", "foo", "log")},
     };
     RUN_TEXT_CASES(cases);
 }
 
-#define BAD(word, values) "error bad-value: reveille.cfg line 1: " word " is none of " values "\n"
-#define WAKE_VALUES       "parallel|one-by-one|broadcast|firmware"
-#define INIT_VALUES       "auto|0..10000000, in decimal"
-#define PORT_VALUES       "auto|off|0x100..0xfff8"
+#define BAD(word, values) \
+    "error bad-value: reveille.cfg line 1: " word " is not valid: write " values "\n"
+#define WAKE_VALUES "parallel|one-by-one|broadcast|firmware"
+#define INIT_VALUES "auto|0..10000000, in decimal"
+#define PORT_VALUES "auto|off|0x100..0xfff8"
+#define SIZE_VALUES "auto|off|1280x800"
 #define MISSING(key, values)                                                     \
     "error missing-value: reveille.cfg line 1: " key " has no value: write " key \
-    "=VALUE without blanks, VALUE being " values "\n"
+    "=VALUE without blanks, where VALUE is " values "\n"
 
-#define SWEEP(item, wrong) \
-    "error bad-value: reveille.cfg line 1: sweep=: \"" item "\" is " wrong "\n"
-#define NO_SWEEP "no sweep: write KEY:VALUE,VALUE with init_us, sipi_us, sipis or wake"
-#define NO_VALUE "no value that this key takes: see help"
+#define SWEEP(value, item, wrong) \
+    "error bad-value: reveille.cfg line 1: sweep=" value ": \"" item "\" is " wrong "\n"
+#define NO_SWEEP(value)                                                            \
+    "error bad-value: reveille.cfg line 1: sweep=" value " is not a sweep: write " \
+    "KEY:VALUE,VALUE with one of the keys wake init_us sipi_us sipis\n"
+#define NO_VALUE "not a value of this option: see help"
 
 static void test_bad_values(void **state)
 {
@@ -323,21 +408,46 @@ static void test_bad_values(void **state)
         {"end=\x1b[2J", "", BAD("end=?[2J", "auto|halt|poweroff|reset|debug-exit")},
         {"log=quiet\xc2\xa0", "", BAD("log=quiet??", "normal|quiet|debug")},
         {"sweep", "", MISSING("sweep", "none|init_us:0,10,100")},
-        {"sweep=init_us", "", SWEEP("init_us", NO_SWEEP)},
-        {"sweep=:1", "", SWEEP(":1", NO_SWEEP)},
-        {"sweep=rounds:1,2", "", SWEEP("rounds:1,2", NO_SWEEP)},
-        {"sweep=init_us:", "", SWEEP("", NO_VALUE)},
-        {"sweep=init_us:1,", "", SWEEP("", NO_VALUE)},
-        {"sweep=init_us:1,,x", "", SWEEP("", NO_VALUE) SWEEP("x", NO_VALUE)},
-        {"sweep=init_us:10000001", "", SWEEP("10000001", NO_VALUE)},
-        {"sweep=sipi_us:auto", "", SWEEP("auto", NO_VALUE)},
-        {"sweep=sipis:5", "", SWEEP("5", NO_VALUE)},
-        {"sweep=init_us:7,07", "", SWEEP("07", "named twice")},
+        {"sweep=init_us", "", NO_SWEEP("init_us")},
+        {"sweep=:1", "", NO_SWEEP(":1")},
+        {"sweep=rounds:1,2", "", NO_SWEEP("rounds:1,2")},
+        {"sweep=dry-run:yes", "", NO_SWEEP("dry-run:yes")},
+        {"sweep=init_us:", "", SWEEP("init_us:", "", NO_VALUE)},
+        {"sweep=init_us:1,", "", SWEEP("init_us:1,", "", NO_VALUE)},
+        {"sweep=init_us:1,,x", "",
+         SWEEP("init_us:1,,x", "", NO_VALUE) SWEEP("init_us:1,,x", "x", NO_VALUE)},
+        {"sweep=init_us:10000001", "", SWEEP("init_us:10000001", "10000001", NO_VALUE)},
+        {"sweep=sipi_us:auto", "", SWEEP("sipi_us:auto", "auto", NO_VALUE)},
+        {"sweep=sipis:5", "", SWEEP("sipis:5", "5", NO_VALUE)},
+        {"sweep=wake:0", "", SWEEP("wake:0", "0", NO_VALUE)},
+        {"sweep=init_us:7,07", "", SWEEP("init_us:7,07", "07", "listed twice")},
         {"sweep=wake:firmware", "",
-         SWEEP("firmware", "no message of ours: use wake=firmware in a run of its own")},
+         SWEEP("wake:firmware", "firmware",
+               "not a wake by Reveille itself: use wake=firmware in a run of its own")},
         {"sweep=sipi_us:0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,"
          "28,29,30,31,32",
-         "", SWEEP("32", "one value too many: 32 can be named")},
+         "",
+         SWEEP("sipi_us:0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16...", "32",
+               "one value too many: the limit is 32")},
+        {"sweep=sipis:4 sweep=sipis:1,x", "sweep:3,4 ", SWEEP("sipis:1,x", "x", NO_VALUE)},
+        {"inject=", "", MISSING("inject", "none|FAULT[:CPU][,...]")},
+        {"inject=late:2,slow", "",
+         "error bad-value: reveille.cfg line 1: inject=late:2,slow: \"slow\" is not a fault that "
+         "can "
+         "be injected: docs/faults.md lists them\n"},
+        {"inject=late:0", "",
+         "error bad-value: reveille.cfg line 1: inject=late:0: \"late:0\" is not a fault of an AP: "
+         "write FAULT:CPU, where CPU is an index from 1 on\n"},
+        {"screen=1280", "", BAD("screen=1280", SIZE_VALUES)},
+        {"screen=1280x", "", BAD("screen=1280x", SIZE_VALUES)},
+        {"screen=x800", "", BAD("screen=x800", SIZE_VALUES)},
+        {"screen=0x800", "", BAD("screen=0x800", SIZE_VALUES)},
+        {"screen=1280x65536", "", BAD("screen=1280x65536", SIZE_VALUES)},
+        {"screen=1280x800x2", "", BAD("screen=1280x800x2", SIZE_VALUES)},
+        {"rotate=45", "", BAD("rotate=45", "auto|0|90|180|270")},
+        {"check=maybe", "", BAD("check=maybe", "no|yes")},
+        {"dry-run=maybe", "", BAD("dry-run=maybe", "no|yes")},
+        {"dry-run", "", MISSING("dry-run", "no|yes")},
         // A bad value leaves what was there, and a good one later does not excuse it.
         {"rounds=7 rounds=x rounds=", "rounds:7 ",
          BAD("rounds=x", "1..1000000, in decimal") MISSING("rounds", "1..1000000")},
@@ -352,11 +462,11 @@ static void test_bad_values(void **state)
 
 #define CPUS(value, item, wrong) \
     "error bad-value: reveille.cfg line 1: cpus=" value ": \"" item "\" is " wrong "\n"
-#define EMPTY    "no index: an item is empty"
+#define EMPTY    "empty: write a CPU index or a range between two commas"
 #define NEITHER  "neither a decimal number nor a range such as 5-8"
-#define BEYOND   "beyond 4294967294, the highest index there can be"
+#define BEYOND   "above 4294967294, the highest possible index"
 #define BACKWARD "a range that runs backwards"
-#define IS_BSP   "no AP: CPU 0 is the BSP, awake already; the others count from 1"
+#define IS_BSP   "out of range: CPU 0 is the BSP, which is awake already; APs count from 1"
 
 static void test_cpus(void **state)
 {
@@ -420,7 +530,7 @@ static void test_cpus_full(void **state)
         assert_string_equal(
             told, wanted == 64 ? ""
                                : CPUS("1,3,5,7,9,11,13,15,17,19,21,23,25,27,29,31,33,35...", "129",
-                                      "one separate range too many: 64 can be named"));
+                                      "one separate range too many: the limit is 64"));
     }
     // A full list still takes what touches one of its ranges.
     struct options options;
@@ -477,17 +587,18 @@ static void test_file_encodings(void **state)
          "warning bad-text: reveille.cfg: UTF-16 in an odd number of bytes (19): the last one is "
          "ignored\n"},
         {BYTES("\xfe\xff\0r\0o\0u\0n\0d\0s\0=\0\x32"), "",
-         "error bad-text: reveille.cfg: UTF-16 big-endian is not read: save it as plain ASCII or "
+         "error bad-text: reveille.cfg: UTF-16 big-endian is not supported: save it as plain ASCII "
+         "or "
          "UTF-8\n"},
         {BYTES("rounds=2\0\0\0"), "rounds:2 ",
-         "warning bad-text: reveille.cfg: 3 NULs at its end are ignored\n"},
-        {BYTES("\0\0\0\0"), "", "warning bad-text: reveille.cfg: 4 NULs at its end are ignored\n"},
+         "warning bad-text: reveille.cfg: 3 NULs at the end are ignored\n"},
+        {BYTES("\0\0\0\0"), "", "warning bad-text: reveille.cfg: 4 NULs at the end are ignored\n"},
         {BYTES("log=de\0bug"), "", BAD("log=de?bug", "normal|quiet|debug")},
         {BYTES("rounds=2\n\0\0\n"), "rounds:2 ",
-         "warning unknown-word: reveille.cfg line 2: \"??\" is no option and is ignored; the "
+         "warning unknown-word: reveille.cfg line 2: \"??\" is not an option and is ignored; the "
          "nearest is log\n"},
         {BYTES("rounds=2\r\n\x1a"), "rounds:2 ",
-         "warning unknown-word: reveille.cfg line 2: \"?\" is no option and is ignored; the "
+         "warning unknown-word: reveille.cfg line 2: \"?\" is not an option and is ignored; the "
          "nearest is log\n"},
         {BYTES("\xff"), "", UNKNOWN("word", "?", "log")},
         {BYTES("\xef\xbb"), "", UNKNOWN("word", "??", "log")},
@@ -526,20 +637,21 @@ static void test_load_options_text(void **state)
         {"\"BOOTX64.EFI rounds=2", "rounds:2 ", ""},
         {"\"\" rounds=2", "rounds:2 ", ""},
         {"wake rounds=2", "rounds:2 ",
-         "warning unknown-word: load options: wake without a value is taken for the name of this "
+         "warning unknown-word: load options: wake without a value is taken as the name of this "
          "program\n"},
         {"BOOTX64.EFI wake", "",
          "error missing-value: load options: wake has no value: write wake=VALUE without blanks, "
-         "VALUE being " WAKE_VALUES "\n"},
+         "where VALUE is " WAKE_VALUES "\n"},
         {"\"wake=broadcast\"", "",
-         "warning unknown-key: load options: \"\"wake\" is no option and is ignored; the nearest "
+         "warning unknown-key: load options: \"\"wake\" is not an option and is ignored; the "
+         "nearest "
          "is "
          "wake\n"},
         {"BOOTX64.EFI serail", "",
-         "warning unknown-word: load options: \"serail\" is no option and is ignored; the "
+         "warning unknown-word: load options: \"serail\" is not an option and is ignored; the "
          "nearest is serial\n"},
         {"rounds=2\r\nrounds=0", "rounds:2 ",
-         "error bad-value: load options: rounds=0 is none of 1..1000000, in decimal\n"},
+         "error bad-value: load options: rounds=0 is not valid: write 1..1000000, in decimal\n"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         for (size_t form = 0; form < 4; form++) {
@@ -576,11 +688,11 @@ static void test_load_options_text(void **state)
 #define SWAPPED                                                                              \
     "warning bad-text: load options: UTF-16 big-endian is ignored: write the boot entry as " \
     "UTF-16 little-endian, or put options into reveille.cfg\n"
-#define TOO_LONG(count)                                                                   \
-    "warning bad-text: load options: " count " bytes are too many for a boot entry, and " \
+#define TOO_LONG(count)                                                                  \
+    "warning bad-text: load options: " count " bytes are too many for a boot entry and " \
     "are ignored: put options into reveille.cfg\n"
-#define WINDOWS                                                                       \
-    "warning bad-text: load options: they were written by Windows' bcdedit, and are " \
+#define WINDOWS                                                                      \
+    "warning bad-text: load options: they were written by Windows' bcdedit and are " \
     "ignored: give Reveille a boot entry of its own, or put options into reveille.cfg\n"
 #define WHOLE_ENTRY                                                                              \
     "warning whole-entry: load options: firmware handed over its whole boot entry; the options " \
@@ -631,7 +743,7 @@ static void test_load_options_encodings(void **state)
          "rounds:2 ", ""},
         {BYTES("\x85\x8d\x85\x8d\x85\x8d \0"), "", NO_TEXT("8")},
         {BYTES(WORDS16 " \0l\0o\0g\0=\0\x85\x8d"), "rounds:2 ",
-         "error bad-value: load options: log=? is none of normal|quiet|debug\n"},
+         "error bad-value: load options: log=? is not valid: write normal|quiet|debug\n"},
     };
     RUN_LOAD_CASES(cases);
 }
@@ -649,7 +761,7 @@ static void test_load_options_stray_byte(void **state)
         {BYTES("\xff\xfe" WORDS16 "x"), "rounds:2 ", ODD("19")},
         {BYTES("a\0.\0e\0f\0i\0 \0" WORDS16 "x"), "rounds:2 ", ODD("29")},
         {BYTES("a\0=\0\x32\0x"), "",
-         ODD("7") "warning unknown-key: load options: \"a\" is no option and is ignored; the "
+         ODD("7") "warning unknown-key: load options: \"a\" is not an option and is ignored; the "
                   "nearest is wake\n"},
         {BYTES("x" WORDS16), "rounds:2 ", STRAY_FIRST},
         {BYTES("\0" WORDS16 "\0\0"), "rounds:2 ", STRAY_FIRST},
@@ -725,7 +837,8 @@ static void test_load_options_whole_entry(void **state)
         {BYTES(ENTRY " \0a\0 \0" WORDS16), "rounds:2 ", WHOLE_ENTRY},
         {BYTES(ENTRY "rounds=2"), "rounds:2 ", WHOLE_ENTRY},
         {BYTES(ENTRY "rounds=x"), "",
-         WHOLE_ENTRY "error bad-value: load options: rounds=x is none of 1..1000000, in decimal\n"},
+         WHOLE_ENTRY
+         "error bad-value: load options: rounds=x is not valid: write 1..1000000, in decimal\n"},
         {BYTES(ENTRY WORDS16 "x"), "rounds:2 ", WHOLE_ENTRY ODD("17")},
         {BYTES(ENTRY WORDS16 EDK2_MARK), "rounds:2 ", WHOLE_ENTRY},
         {BYTES(ENTRY), "", ""},
@@ -910,12 +1023,12 @@ static void collect(void *context, const char *line)
 }
 
 static const char *const contract_defaults[] = {
-    "wake=parallel", "init_us=auto", "sipi_us=200",  "sipis=auto", "timeout_us=1000000",
-    "retries=1",     "apic=auto",    "cpus=all",     "rounds=1",   "serial=auto",
-    "log=normal",    "end=auto",     "compare=none", "bench=none", "sweep=none",
-    "exit=yes",      "check=no",     "dry-run=no",   "force=no",   "screen=auto",
-    "rotate=auto",   "save=ram",     "harvest=auto", "again=no",   "wait=0",
-    "linger=60",     "inject=none",
+    "wake=parallel", "init_us=auto", "sipi_us=200",  "sipis=auto",  "timeout_us=1000000",
+    "retries=1",     "apic=auto",    "cpus=all",     "rounds=1",    "serial=auto",
+    "log=normal",    "end=auto",     "compare=none", "bench=none",  "sweep=none",
+    "exit=yes",      "check=no",     "force=no",     "screen=auto", "rotate=auto",
+    "save=ram",      "harvest=auto", "again=no",     "wait=0",      "linger=60",
+    "inject=none",
 };
 #define CONTRACT_KEYS (sizeof(contract_defaults) / sizeof(contract_defaults[0]))
 
@@ -938,6 +1051,81 @@ static void test_help(void **state)
     assert_non_null(strstr(help.lines[2], " 0..10000000 "));
     assert_non_null(strstr(help.lines[7], " all|1,3,5-8 "));
     assert_non_null(strstr(help.lines[9], " auto|off|0x100..0xfff8 "));
+    assert_non_null(strstr(help.lines[11], " auto|halt|poweroff|reset|debug-exit "));
+    assert_non_null(strstr(help.lines[14], " none|init_us:0,10,100 "));
+    assert_non_null(strstr(help.lines[18], " auto|off|1280x800 "));
+    assert_non_null(strstr(help.lines[25], " none|FAULT[:CPU][,...] "));
+    // A second name stands with the first one, and nowhere else.
+    for (size_t i = 0; i < help.count; i++)
+        assert_int_equal(strstr(help.lines[i], "dry-run") != NULL, i == 16);
+    assert_non_null(strstr(help.lines[16], " (alias: dry-run)"));
+}
+
+// What is swept, setting by setting: the words, and the options that a round gets.
+static void test_sweeps(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *key;
+        const char *values[3];
+        const char *changed[3];
+        bool number[3];
+    } cases[] = {
+        {"sweep=init_us:0,auto,10000000",
+         "init_us",
+         {"0", "auto", "10000000"},
+         {"init_us:0 ", "", "init_us:10000000 "},
+         {true, false, true}},
+        {"sweep=sipi_us:0,7,200",
+         "sipi_us",
+         {"0", "7", "200"},
+         {"sipi_us:0 ", "sipi_us:7 ", ""},
+         {true, true, true}},
+        {"sweep=sipis:4,auto,1",
+         "sipis",
+         {"4", "auto", "1"},
+         {"sipis:4 ", "", "sipis:1 "},
+         {true, false, true}},
+        {"sweep=wake:broadcast,one-by-one,parallel",
+         "wake",
+         {"broadcast", "one-by-one", "parallel"},
+         {"wake:2 ", "wake:1 ", ""},
+         {false, false, false}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct options options;
+        forget();
+        options_set_defaults(&options);
+        assert_int_equal(parse(cases[i].text, strlen(cases[i].text), &options), STATUS_OK);
+        assert_string_equal(sweep_word(options.sweep.key), cases[i].key);
+        assert_int_equal(options.sweep.count, 3);
+        for (size_t setting = 0; setting < 3; setting++) {
+            char digits[SWEEP_DIGITS], changed[256];
+            struct options one;
+            sweep_options(&options, setting, &one);
+            assert_memory_equal(&one.sweep, &options.sweep, sizeof one.sweep);
+            one.sweep.count = 0;
+            render(&one, changed, sizeof changed);
+            assert_string_equal(changed, cases[i].changed[setting]);
+            assert_string_equal(sweep_value(&options.sweep, setting, digits),
+                                cases[i].values[setting]);
+            assert_int_equal(sweep_is_number(&options.sweep, setting), cases[i].number[setting]);
+        }
+    }
+    // The largest number that any option takes has room.
+    char digits[SWEEP_DIGITS];
+    const struct sweep largest = {.key = SWEEP_SIPI_US, .count = 1, .values = {UINT32_MAX}};
+    assert_string_equal(sweep_value(&largest, 0, digits), "4294967295");
+}
+
+static void test_words(void **state)
+{
+    (void)state;
+    assert_string_equal(smp_strategy_word(SMP_PARALLEL), "parallel");
+    assert_string_equal(smp_strategy_word(SMP_ONE_BY_ONE), "one-by-one");
+    assert_string_equal(smp_strategy_word(SMP_BROADCAST), "broadcast");
+    assert_string_equal(smp_strategy_word(SMP_FIRMWARE), "firmware");
+    assert_string_equal(fault_word(FAULT_LATE), "late");
 }
 
 // The file that lands on the stick: changes nothing as it is, and names every default in a comment.
@@ -979,6 +1167,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_good_values),
+        cmocka_unit_test(test_neighbours),
         cmocka_unit_test(test_words_and_comments),
         cmocka_unit_test(test_unknown_keys),
         cmocka_unit_test(test_bad_values),
@@ -998,6 +1187,8 @@ int main(void)
         cmocka_unit_test(test_words_taken),
         cmocka_unit_test(test_findings_bounded),
         cmocka_unit_test(test_help),
+        cmocka_unit_test(test_sweeps),
+        cmocka_unit_test(test_words),
         cmocka_unit_test(test_shipped_file),
     };
     return cmocka_run_group_tests_name("options", tests, NULL, NULL);

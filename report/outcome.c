@@ -1,0 +1,30 @@
+// From accounts to one word. An AP is up or it has a cause: there is nothing between.
+
+#include "outcome.h"
+
+void outcome_add(struct outcome *outcome, const struct smp_account *account)
+{
+    outcome->want++;
+    if (smp_verdict(account) == SMP_CAUSE_NONE)
+        outcome->up++;
+    else
+        outcome->failed++;
+    outcome->ok = outcome->failed == 0;
+}
+
+struct outcome outcome_of(const struct evidence *evidence)
+{
+    struct outcome outcome = evidence ? OUTCOME_DONE : OUTCOME_OPEN;
+
+    for (uint32_t slot = 1; evidence && slot < evidence->count; slot++)
+        outcome_add(&outcome, &evidence->accounts[slot]);
+    return outcome;
+}
+
+struct outcome outcome_cut_short(const struct evidence *evidence)
+{
+    struct outcome outcome = outcome_of(evidence);
+
+    outcome.ok = false;
+    return outcome;
+}

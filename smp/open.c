@@ -1,0 +1,259 @@
+// Opening an engine: its memory laid out and filled, the page below 1 MiB filled and proved. Every
+// step is checked here, before the first message, since after it a mistake is a silent processor.
+
+#include "address_space.h"
+#include "control.h"
+#include "engine.h"
+#include "fault.h"
+#include "line.h"
+#include "mem.h"
+
+#define FOUR_GIB (1ull << 32)
+#define ONE_MIB  (1u << 20)
+
+static enum status fail(const struct smp_host *host, const char *what, const char *text,
+                        uint64_t number)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(&line, text, number);
+    host->problems.tell(host->problems.context, SEVERITY_ERROR, what, line.text);
+    return STATUS_INVALID;
+}
+
+uint64_t smp_memory_bytes(const struct smp_setup *setup)
+{
+    struct arena arena;
+
+    arena_plan(sizeof(struct smp), setup->count, address_space_bound(setup), &arena);
+    return arena.bytes;
+}
+
+static enum status check_memory(const struct smp_setup *setup, const struct arena *arena)
+{
+    const struct smp_memory *memory = &setup->memory;
+    const struct smp_host *host = &setup->host;
+
+    if (memory->phys % PAGE_BYTES != 0 || (uintptr_t)memory->view % PAGE_BYTES != 0 ||
+        memory->phys == 0)
+        return fail(host, "memory", "the engine's memory at %x is not page-aligned", memory->phys);
+    if (memory->phys >= FOUR_GIB || memory->bytes > FOUR_GIB - memory->phys)
+        return fail(host, "memory",
+                    "the engine's memory at %x is not wholly below 4 GiB, and an AP reaches it "
+                    "before it has paging",
+                    memory->phys);
+    if (memory->bytes < arena->bytes) {
+        (void)fail(host, "memory", "the engine's memory has %u bytes, and it needs more",
+                   memory->bytes);
+        return STATUS_NO_SPACE;
+    }
+    return STATUS_OK;
+}
+
+// What the APs are told.
+static struct trampoline_parameters parameters_of(const struct smp *smp)
+{
+    const struct smp_features *features = &smp->features;
+    const struct arena *arena = &smp->arena;
+
+    return (struct trampoline_parameters){
+        .x86_bpt_pml4_addr = (uint32_t)smp->tables.pool_phys,
+        .lcpus = (uint32_t)(arena->phys + arena->table_offset),
+        .lcpus_half = (uint32_t)(arena->table_entries * LCPU_ID_BYTES / 2),
+        .rally = (uint32_t)(arena->phys + arena->rally_offset),
+        .cr4 = CR4_PAE | (features->machine_check ? CR4_MCE : 0) |
+               (features->five_levels ? CR4_LA57 : 0),
+        .efer = EFER_LME | (features->no_execute ? EFER_NXE : 0),
+        .x2apic = smp->apic_mode == SMP_X2APIC,
+        .id_leaf = features->id_leaf,
+        .misc_enable = features->misc_enable ? MSR_IA32_MISC_ENABLE : 0,
+    };
+}
+
+enum status smp_open(const struct smp_setup *setup, struct smp **smp)
+{
+    struct arena arena;
+    enum status status;
+
+    arena_plan(sizeof(struct smp), setup->count, address_space_bound(setup), &arena);
+    if ((status = check_memory(setup, &arena)) != STATUS_OK)
+        return status;
+    arena.phys = setup->memory.phys;
+    arena.view = setup->memory.view;
+    struct smp *const made = *smp = setup->memory.view;
+    *made = (struct smp){
+        .arena = arena,
+        .features = setup->features,
+        .apic_mode = setup->apic_mode,
+        .apic_phys = setup->apic_phys,
+        .regions = setup->regions,
+        .region_count = setup->region_count,
+        .host = setup->host,
+        .clock = {.tsc_hz = setup->tsc_hz},
+        .want = (uint32_t)setup->count - 1,
+        .missing = arena_list(&arena, 0),
+        .values = arena_list(&arena, 1),
+    };
+    made->apic = (struct apic){
+        .operations = apic_operations_of(setup->apic_mode),
+        .view = setup->apic_view,
+        .idle_ticks = clock_ticks(&made->clock, SMP_APIC_IDLE_US),
+    };
+    arena_fill(&arena, setup->cpus, (uintptr_t)ap_main, (uintptr_t)fault_stubs, &setup->host);
+    arena_rally(&arena)->pat = setup->pat;
+    if ((status = trampoline_open_builtin(&made->trampoline)) != STATUS_OK ||
+        (status = address_space_build(made)) != STATUS_OK)
+        return status;
+    made->parameters = parameters_of(made);
+    return STATUS_OK;
+}
+
+enum status smp_map_page(struct smp *smp, uint32_t page_phys)
+{
+    if (page_phys == 0 || page_phys % PAGE_BYTES != 0 || page_phys >= ONE_MIB)
+        return fail(&smp->host, "low-page",
+                    "the page at %x cannot be named by a STARTUP: it must be page-aligned, below 1 "
+                    "MiB, and not 0",
+                    page_phys);
+    smp->page_phys = page_phys;
+    return address_space_place(smp, page_phys);
+}
+
+void smp_set_page_view(struct smp *smp, uint8_t *view)
+{
+    smp->page_view = view;
+}
+
+static enum status check_cr3(const struct smp *smp)
+{
+    const uint64_t cr3 = smp->tables.pool_phys;
+
+    if (cr3 == 0 || cr3 % PAGE_BYTES != 0 || cr3 >= FOUR_GIB)
+        return fail(
+            &smp->host, "bad-cr3",
+            "CR3 is %x: it must not be 0, must be page-aligned, and below 4 GiB, since an AP "
+            "loads it with 32 bits",
+            cr3);
+    return STATUS_OK;
+}
+
+enum status smp_fill_page(struct smp *smp, uint8_t *view)
+{
+    const struct trampoline *trampoline = &smp->trampoline;
+    enum status status;
+    size_t offset;
+
+    smp->page_view = view;
+    if ((status = check_cr3(smp)) != STATUS_OK)
+        return status;
+    if (trampoline_copy(trampoline, view) != STATUS_OK)
+        return fail(&smp->host, "bad-copy", "the trampoline at %x does not read back as written",
+                    smp->page_phys);
+    if (trampoline_patch(trampoline, view, smp->page_phys, &smp->relocations) != STATUS_OK)
+        return fail(&smp->host, "bad-relocation", "relocation %u of the trampoline does not fit",
+                    smp->relocations);
+    trampoline_set_parameters(trampoline, view, &smp->parameters);
+    if (trampoline_verify(trampoline, view, smp->page_phys, &smp->parameters, &offset) != STATUS_OK)
+        return fail(&smp->host, "bad-copy", "the finished trampoline differs at offset %x", offset);
+    return address_space_prove(smp);
+}
+
+struct smp_layout smp_layout(const struct smp *smp)
+{
+    const struct arena *arena = &smp->arena;
+
+    return (struct smp_layout){
+        .memory_bytes = arena->bytes,
+        .cpu_bytes = sizeof(struct lcpu_page) + GUARD_BYTES + SMP_STACK_BYTES,
+        .cr3 = smp->tables.pool_phys,
+        .cr4 = smp->parameters.cr4,
+        .efer = smp->parameters.efer,
+        .page_phys = smp->page_phys,
+        .page_view = smp->page_view,
+        .page_window = arena->phys + arena->window_offset,
+        .image_bytes = smp->trampoline.bytes,
+        .relocations = smp->relocations,
+    };
+}
+
+struct smp_tables smp_tables(const struct smp *smp)
+{
+    const struct lcpu *self = arena_lcpu(&smp->arena, 0);
+
+    return (struct smp_tables){
+        .cr3 = smp->tables.pool_phys,
+        .gdt = self->gdtr.base,
+        .idt = self->idtr.base,
+        .early_idt = self->early_idtr.base,
+        .gdt_limit = self->gdtr.limit,
+        .idt_limit = self->idtr.limit,
+        .code = SELECTOR_CODE64,
+        .data = SELECTOR_DATA,
+        .task = SELECTOR_TSS,
+    };
+}
+
+// ---- on purpose ----
+
+static void set_defect(struct smp *smp, uint32_t slot, uint8_t defect)
+{
+    arena_lcpu(&smp->arena, slot)->defect = defect;
+}
+
+void smp_break(struct smp *smp, uint32_t slot, enum smp_defect defect)
+{
+    const struct arena *arena = &smp->arena;
+    struct lcpu *lcpu = arena_lcpu(arena, slot);
+    struct book *book = arena_book(arena, slot);
+
+    switch (defect) {
+    case SMP_HANG_IN_REAL:
+        book->real_defect = DEFECT_HANG_REAL;
+        break;
+    case SMP_UD_IN_REAL:
+        book->real_defect = DEFECT_UD_REAL;
+        break;
+    case SMP_HANG_IN_PROTECTED:
+        set_defect(smp, slot, DEFECT_HANG_PROTECTED);
+        break;
+    case SMP_UD_IN_PROTECTED:
+        set_defect(smp, slot, DEFECT_UD_PROTECTED);
+        break;
+    case SMP_HANG_IN_LONG:
+        set_defect(smp, slot, DEFECT_HANG_LONG);
+        break;
+    case SMP_UD_IN_LONG:
+        set_defect(smp, slot, DEFECT_UD_LONG);
+        break;
+    case SMP_HANG_IN_C:
+        set_defect(smp, slot, DEFECT_HANG_C);
+        break;
+    case SMP_UD_IN_C:
+        set_defect(smp, slot, DEFECT_UD_C);
+        break;
+    case SMP_UD_WHEN_DONE:
+        set_defect(smp, slot, DEFECT_UD_WHEN_DONE);
+        break;
+    case SMP_LATE:
+        set_defect(smp, slot, DEFECT_LATE);
+        break;
+    case SMP_BAD_STACK:
+        lcpu->stack = arena_stack_phys(arena, slot) - GUARD_BYTES / 2;
+        break;
+    case SMP_BAD_ENTRY:
+        lcpu->entry = 0;
+        break;
+    case SMP_BAD_CR3: // the page behind the window is empty: nothing is mapped
+        lcpu->cr3_error =
+            (uint32_t)(arena->phys + arena->window_offset) - smp->parameters.x86_bpt_pml4_addr;
+        break;
+    case SMP_WRONG_ID:
+        arena_falsify_id(arena, lcpu->apic_id);
+        break;
+    case SMP_BAD_PAGE:
+        trampoline_close(smp->page_view); // a loop: QEMU's STARTUP ends a HLT
+        break;
+    }
+}

@@ -1,0 +1,495 @@
+// smp.h: wakes the processors of an x86-64 machine by INIT and STARTUP, runs a function on each,
+// and knows what became of every one: how far it came, when, and why it did not.
+//
+// This is the whole door: no other header of smp/ or trampoline/ is for others. There is no global
+// state, no allocation, no firmware and no console behind it; what the engine needs it is given. It
+// is not a scheduler: a processor that has run its function is parked in a loop of CLI and HLT, in
+// memory that stays its own.
+//
+//     static bool hello(void *context, const struct smp_self *self)
+//     {
+//         kernel_log("CPU %u is up", self->cpu);          // on that CPU, one after another
+//         return true;
+//     }
+//
+//     struct smp_region regions[] = {                     // what APs execute, read and write
+//         {"code", KERNEL_TEXT, text_phys, text_bytes, SMP_EXECUTE | SMP_NEEDED},
+//         {"data", KERNEL_DATA, data_phys, data_bytes, SMP_WRITE | SMP_NEEDED},
+//     };
+//     struct smp_setup setup = {
+//         .cpus = cpus, .count = n,                       // [0] is the one that runs this
+//         .features = features, .apic_mode = SMP_X2APIC, .tsc_hz = tsc_hz,
+//         .apic_phys = 0xfee00000, .apic_view = apic_mapping,
+//         .regions = regions, .region_count = 2,
+//         .host = {.run = hello, .fault = log_fault, .problems = {log_problem, NULL}},
+//     };
+//     setup.memory = kernel_pages_below_4_gib(smp_memory_bytes(&setup));
+//
+//     struct smp_plan plan = smp_plan_by_the_manual(SMP_PARALLEL);
+//     struct smp_round round;
+//     struct smp *smp;
+//     if (smp_open(&setup, &smp) != STATUS_OK ||          // nothing is sent until all is proved
+//         smp_map_page(smp, low_page_phys) != STATUS_OK ||
+//         smp_fill_page(smp, low_page_view) != STATUS_OK)
+//         return;                                         // problems has said why
+//     smp_start(smp, &plan);
+//     smp_wake(smp, &round);                              // interrupts off
+//     smp_take_turns(smp);                                // now each runs hello()
+//     smp_close_turns(smp);
+//     for (uint32_t slot = 1; slot < n; slot++) {
+//         struct smp_account account = smp_examine(smp, slot);
+//         enum smp_cause cause = smp_verdict(&account);
+//         if (cause != SMP_CAUSE_NONE)
+//             kernel_log("CPU %u failed: %s", account.cpu, smp_cause_story(cause));
+//     }
+//
+// Who may call: one processor, the one of slot 0, with interrupts off between smp_start and
+// smp_close_turns; only what says so is for APs, or for any time. Order: smp_open, smp_map_page,
+// smp_fill_page, smp_start, then rounds. Time: every wait is bounded, and measured in time that
+// somebody watched, so that an SMI or a hypervisor that stops this processor loses nobody
+// (hw/lib/watch.h). Nothing is printed inside smp_wake.
+//
+// Addresses: `phys` is physical, `view` is where the caller of the engine sees the same bytes; the
+// two may differ. APs run on page tables of the engine: they hold the engine's memory and the page
+// below 1 MiB at their physical addresses, and the caller's regions at the addresses that it names.
+//
+// Slots count the given processors: 0 is this one, 1 to count-1 the APs. Three other numbers are
+// not the same: an APIC ID, the caller's own number of a CPU (smp_cpu.cpu), and ACPI's processor
+// UID.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "problem.h"
+#include "status.h"
+
+struct smp; // one engine; lies in the memory that it was given
+
+// ---- what the engine is given ----
+
+// Memory in one piece, page-aligned, below 4 GiB at both its ends, since an AP reaches it before it
+// has paging. It belongs to the engine until no processor can be in it: an AP that is late,
+// whenever it comes, finds its record and its stack there.
+struct smp_memory {
+    uint64_t phys;
+    void *view; // readable and writable by the caller
+    uint64_t bytes;
+};
+
+// A processor. Each APIC ID stands once. (SDM vol. 3A, "Local APIC ID".)
+struct smp_cpu {
+    uint32_t cpu; // the caller's number for it, and the order of turns; 0 is slot 0's alone
+    uint32_t apic_id;
+};
+
+// What the processors can do: facts of the caller's own processor, which the page tables and the
+// trampoline rely on in each.
+struct smp_features {
+    uint32_t phys_bits; // MAXPHYADDR, 32..52 (CPUID 0x80000008 EAX[7:0])
+    uint32_t id_leaf;   // CPUID leaf of the initial APIC ID: 0xb where EBX is not 0 there, else 1
+    bool five_levels;   // CR4.LA57 is on here
+    bool gib_pages;     // CPUID 0x80000001 EDX[26]
+    bool no_execute;    // CPUID 0x80000001 EDX[20]
+    bool machine_check; // CPUID 1 EDX[7]: CR4.MCE is set early, or a broadcast one is a shutdown
+    bool misc_enable;   // IA32_MISC_ENABLE exists: NX may be switched off in it, on an AP alone
+};
+
+// The local APIC's mode in the wake. X2APIC switches it on, here and in each AP; it is never
+// switched off. An AP whose firmware left it on keeps it. (SDM vol. 3A, "x2APIC State
+// Transitions".)
+enum smp_apic_mode { SMP_XAPIC, SMP_X2APIC };
+
+// What a region of the APs' address space may be used for. No page is both written and executed.
+enum smp_rights {
+    SMP_READ = 0,
+    SMP_WRITE = 1 << 0,
+    SMP_EXECUTE = 1 << 1,
+    SMP_UNCACHED = 1 << 2,  // device memory
+    SMP_COMBINING = 1 << 3, // write-combining, by entry 1 of the PAT: setup.pat must say so
+    SMP_FILL = 1 << 4,      // only pages that no earlier region has made writable at this address
+    SMP_NEEDED = 1 << 5,    // smp_fill_page proves that it is there, as asked, in the end
+};
+
+// `bytes` at `phys`, to be seen at `virt`; all three page-aligned; 0 bytes are no region. Regions
+// are mapped in their order, and a later one overrides; the engine's memory, its guard pages, the
+// null page and the page below 1 MiB come last.
+struct smp_region {
+    const char *name; // for messages: "code"
+    uint64_t virt, phys, bytes;
+    uint32_t rights; // enum smp_rights
+};
+
+// The processor that calls back.
+struct smp_self {
+    uint32_t slot, cpu, apic_id;
+};
+
+// A message that is about to be sent.
+struct smp_message {
+    uint32_t slot;    // 0: to all but self
+    uint32_t round;   // from 1
+    uint32_t try;     // the sequence of that round, from 1
+    uint32_t command; // ICR bits 0..31, destination left out
+};
+
+// An exception or NMI that a processor of the engine's has met.
+struct smp_fault_report {
+    struct smp_self self;
+    uint32_t before;  // how many it had met before
+    const char *text; // one line that says who, what and where; valid during the call
+};
+
+// What the engine calls. Each may be NULL but problems.tell.
+struct smp_host {
+    void *context;
+    // On each AP, one AP after another, in its turn: the caller's function. Interrupts are off, the
+    // stack has SMP_STACK_BYTES, no FPU or SSE is set up. False: it did not do what it was to do,
+    // and is not counted. It should return within the plan's turn_us.
+    bool (*run)(void *context, const struct smp_self *self);
+    // On the caller's processor, inside smp_wake: false withholds the message; `command` may be
+    // changed.
+    bool (*filter)(void *context, struct smp_message *message);
+    // On the processor that met it, from a handler with a stack of 1 KiB on an AP, at any time.
+    // When it returns, that processor parks for good. On slot 0 only where it runs on the engine's
+    // tables (smp_tables); there it need not return.
+    void (*fault)(void *context, const struct smp_fault_report *report);
+    // Where whatever is wrong is told; always on the caller's processor.
+    struct problems problems;
+};
+
+#define SMP_STACK_BYTES 16384u // of each AP, with an unmapped page below
+
+struct smp_setup {
+    struct smp_memory memory;   // at least smp_memory_bytes of this very setup
+    const struct smp_cpu *cpus; // copied
+    size_t count;               // 1 or more
+    struct smp_features features;
+    enum smp_apic_mode apic_mode;
+    uint64_t apic_phys; // xAPIC registers (IA32_APIC_BASE bits 12 and up)
+    uint64_t apic_view; // where the caller sees them, uncached; not used in x2APIC mode
+    uint64_t tsc_hz;    // the TSC's rate, not 0; all TSCs are taken to run alike
+    uint64_t pat;       // IA32_PAT for every AP; 0: left alone
+    const struct smp_region *regions; // borrowed until the last smp_fill_page
+    size_t region_count;
+    struct smp_host host; // copied
+};
+
+// IA32_PAT as after reset, but for entry 1, which is write-combining instead of write-through.
+// (SDM vol. 3A, "Page Attribute Table".)
+#define SMP_PAT_WITH_COMBINING 0x0007040600070106ull
+
+// ---- memory, page tables, the page below 1 MiB ----
+
+// How much memory this setup needs; `memory` in it is not looked at. A multiple of the page size.
+uint64_t smp_memory_bytes(const struct smp_setup *setup);
+
+// Clears the memory and fills it: records, stacks, descriptors, page tables. Nothing is sent and no
+// register is written. STATUS_INVALID (memory that is misaligned or above 4 GiB, a region that
+// cannot be mapped), STATUS_NO_SPACE (too little memory); told.
+enum status smp_open(const struct smp_setup *setup, struct smp **smp);
+
+// Maps the page in which APs start: page-aligned, below 1 MiB, the engine's alone from now on.
+// STATUS_NO_SPACE or STATUS_INVALID as smp_open. Once; again for another page.
+enum status smp_map_page(struct smp *smp, uint32_t page_phys);
+
+// Fills that page through `view`, compares it byte by byte, and walks the page tables for every
+// address that an AP touches. STATUS_INVALID: something is not as it must be; told by name, and no
+// processor may be woken. Call it again after anybody else has used the page.
+enum status smp_fill_page(struct smp *smp, uint8_t *view);
+
+// From now on the caller sees the page there: for one that changes its address space in between.
+void smp_set_page_view(struct smp *smp, uint8_t *view);
+
+// What was built, for whoever reports it, or brings a trampoline of its own for the same page.
+struct smp_layout {
+    uint64_t memory_bytes, cpu_bytes; // all, and for each processor: record, stack, guard page
+    uint64_t cr3;                     // root of the APs' page tables
+    uint32_t cr4;                     // as APs have it
+    uint32_t efer;
+    uint32_t page_phys; // 0: no page is mapped
+    uint8_t *page_view;
+    uint64_t page_window; // where APs see that page writable; at its own address it is executable
+    size_t image_bytes;   // of the trampoline
+    size_t relocations;   // applied to it
+};
+struct smp_layout smp_layout(const struct smp *smp);
+
+// The engine's descriptor tables and page tables, for a caller who runs on them itself (slot 0's).
+struct smp_tables {
+    uint64_t cr3;
+    uint64_t gdt, idt;  // linear addresses in that address space
+    uint64_t early_idt; // the same handlers on the current stack: before TR is loaded
+    uint16_t gdt_limit, idt_limit;
+    uint16_t code, data, task; // selectors
+};
+struct smp_tables smp_tables(const struct smp *smp);
+
+// Takes [phys, phys + bytes) out of the APs' address space. STATUS_NO_SPACE: as smp_map_page.
+enum status smp_unmap(struct smp *smp, uint64_t virt, uint64_t bytes);
+
+// ---- the plan of messages ----
+
+// How those who are missing are woken. In this order; words as smp_strategy_word has them.
+enum smp_strategy {
+    SMP_PARALLEL,   // a sequence to each, all at once
+    SMP_ONE_BY_ONE, // each waits for the one before
+    SMP_BROADCAST,  // the first sequence to all but self; who is missing then, as in parallel
+    SMP_FIRMWARE,   // somebody else starts them and has each call smp_visit
+};
+uint32_t smp_strategy_count(void);
+const char *smp_strategy_word(uint32_t strategy);
+// Does a message of its first sequence reach processors that were not given, too?
+bool smp_strategy_reaches_all(uint32_t strategy);
+
+#define SMP_SIPIS_AUTO 0u // a second STARTUP, only for those who have not answered the first
+
+struct smp_plan {
+    enum smp_strategy strategy;
+    uint32_t init_us;       // INIT to STARTUP, in the first sequence of a round
+    uint32_t init_retry_us; // in every further one
+    uint32_t sipi_us;       // between STARTUPs
+    uint32_t sipis;         // STARTUPs of a sequence: SMP_SIPIS_AUTO or 1..4
+    uint32_t timeout_us;    // after the last STARTUP; not 0
+    uint32_t retries;       // further sequences for those who are missing
+    uint32_t turn_us;       // for the caller's function on one AP
+};
+
+// SDM vol. 3A, "MP Initialization Protocol Algorithm for MP Systems": 10 ms between INIT and
+// STARTUP.
+#define SMP_INIT_MANUAL_US 10000u
+
+// 10 ms, STARTUP, 200 us, STARTUP, 100 ms; no retry; 100 ms for a turn.
+struct smp_plan smp_plan_by_the_manual(enum smp_strategy strategy);
+
+// The longest that smp_wake can take, in microseconds, for `count` processors, if no AP ever
+// answers, each message is stuck, and this processor is not stopped.
+uint64_t smp_round_bound_us(const struct smp_plan *plan, enum smp_apic_mode mode, size_t count);
+
+// Can a processor with this APIC ID be named as a destination? A broadcast ID cannot.
+bool smp_can_address(enum smp_apic_mode mode, uint32_t apic_id);
+const char *smp_apic_word(enum smp_apic_mode mode); // "xapic", "x2apic"
+
+// The longest wait for an xAPIC message to leave. One takes a bus transaction or two, unless its
+// target's APIC keeps asking for a retry; 100 ms is a thousand times the longest ever reported.
+#define SMP_APIC_IDLE_US 100000u
+
+// ---- the wake ----
+
+// Switches the local APIC on in the mode of the setup, and takes the plan; called again between
+// rounds, it changes the plan. The plan is copied.
+void smp_start(struct smp *smp, const struct smp_plan *plan);
+
+struct smp_round {
+    uint32_t round;                        // 1 and up
+    uint32_t arrived;                      // APs that were in C before their time-out
+    uint64_t icr_writes;                   // messages sent
+    uint64_t first_us, median_us, last_us; // arrivals since the first message, by the APs' stamps
+    uint64_t send_us;                      // from the first message to the last
+    uint32_t retried;                      // arrived only with a further sequence
+    uint32_t helped;                       // and only with the second STARTUP of SMP_SIPIS_AUTO
+    uint32_t unsent;                       // messages that the xAPIC did not take in time
+};
+
+// One round: every AP is put back by INIT and woken by the plan. Whatever the APs did, afterwards
+// each account says whether it reached C in this round; all waits together have taken at most
+// smp_round_bound_us, and the stops of this processor; who is late finds everything as it was.
+// There is no order among the APs.
+void smp_wake(struct smp *smp, struct smp_round *round);
+
+// How often an AP is given its turn, a round apart. Who keeps silent twice will again, and each
+// time all others wait for it.
+#define SMP_TURNS 2u
+
+// Lets every AP that has arrived and has not run the caller's function yet run it, one after
+// another in the order of slots. Who takes longer than the plan's turn_us loses its turn. Returns
+// how many ran it.
+uint32_t smp_take_turns(struct smp *smp);
+
+// Every AP that still waits for its turn halts. No turn afterwards.
+void smp_close_turns(struct smp *smp);
+
+// After the last round: waits, at most the plan's time-out, for those who are missing. Who comes
+// now is late, and keeps its record.
+void smp_await_late(struct smp *smp);
+
+// Puts every AP that was sent anything back to where INIT leaves it, waiting for a STARTUP, with
+// nothing of the engine's in use. STATUS_TIMEOUT: a message did not go out, and an AP may not be
+// held.
+enum status smp_hold(struct smp *smp);
+
+// Before the caller's code goes while a processor may still wake up in memory that stays: every
+// entry, every vector and the page's start lead to the loop in the page. Nothing can be woken after
+// it.
+void smp_seal(struct smp *smp);
+
+// The parts of a round for SMP_FIRMWARE and for trampolines of others. smp_begin_round clears what
+// the last round left. smp_end_round counts who has come, with times since `start`, a TSC value,
+// into a round that the caller has set to 0. smp_open_turns and smp_follow_turns are smp_take_turns
+// in two steps; the first returns 0 where nobody is to have a turn.
+void smp_begin_round(struct smp *smp);
+void smp_end_round(struct smp *smp, uint64_t start, struct smp_round *round);
+uint32_t smp_open_turns(struct smp *smp);
+uint32_t smp_follow_turns(struct smp *smp, uint32_t first);
+
+// On an AP that somebody else has started and wants back, on whatever stack and tables: checks in,
+// and runs the caller's function in its turn. They return; an AP with no slot does nothing.
+void smp_visit(const struct smp *smp);
+void smp_visit_turn(const struct smp *smp);
+
+// On any processor: its APIC ID by its own APIC, and its slot; false where it has none.
+bool smp_find_self(const struct smp *smp, struct smp_self *self);
+
+// Messages of the caller's own. To an AP, or (slot 0) to all but self; past the filter.
+// STATUS_TIMEOUT: the message before did not leave.
+enum status smp_send(struct smp *smp, uint32_t slot, uint32_t command);
+
+// Spins. Rounded up, so that no wait is shorter than asked.
+void smp_wait_us(const struct smp *smp, uint64_t us);
+
+// Waits for a fault of this AP's, at most `us`. False: there is none.
+bool smp_await_fault(const struct smp *smp, uint32_t slot, uint64_t us);
+
+// ---- what became of them ----
+
+// How far an AP came. Its record moves from each to the next:
+//
+//     none -> real -> protected -> long -> c -> ready -> done
+//
+// c is its first act in C; ready, it has checked in; done, it has run the caller's function.
+enum smp_stage {
+    SMP_STAGE_NONE,
+    SMP_STAGE_REAL,
+    SMP_STAGE_PROTECTED,
+    SMP_STAGE_LONG,
+    SMP_STAGE_C,
+    SMP_STAGE_READY,
+    SMP_STAGE_DONE,
+};
+
+// A fault that a processor met, in whatever mode.
+struct smp_fault {
+    bool valid;
+    enum smp_stage mode; // real, protected, long; c and later mean C
+    uint32_t vector, error;
+    uint64_t ip, cr2; // ip is physical before long mode
+};
+
+// Everything that is known of one AP. TSC stamps are by its own counter.
+struct smp_account {
+    uint32_t slot, cpu, apic_id;
+    uint64_t entry, stack; // where it goes on in C, and the top of its stack
+
+    // The evidence for a verdict.
+    enum smp_stage stage; // by its own record, in the last round
+    enum smp_stage mark;  // by the mark that it leaves in the page, NONE..PROTECTED
+    bool mark_shared;     // another AP leaves its mark in the same place
+    bool arrived;         // in the last round, before its time-out
+    bool done;            // has run the caller's function, in whatever round
+    uint32_t lost;        // rounds in which it did not arrive in time
+    bool page_damaged;    // the page is not what it was when it was proved
+    bool by_firmware;     // somebody else was to start it (SMP_FIRMWARE)
+    bool stray;           // a processor came under its APIC ID and found no record
+    bool no_nx;           // it stopped by itself: it has no NX, and the page tables use it
+    struct smp_fault fault;
+
+    // Its way.
+    uint32_t tries;      // sequences sent to it in the last round that it needed
+    bool startup_helped; // not the first STARTUP of its last sequence, but a further one, woke it
+    uint64_t us;         // first message to its first act in C, in the last round it arrived
+    uint64_t started;    // TSC of the caller just before the last round's first message
+    uint64_t tsc_real, tsc_protected, tsc_long, tsc_c; // 0: not there; valid as far as `stage`
+
+    // As INIT left it; valid from SMP_STAGE_PROTECTED on.
+    uint32_t bist, signature; // EAX and EDX: self-test, CPUID signature
+    uint32_t cr0, cr4;
+    uint64_t efer, apic_base;
+};
+
+// For after a round, or before the first; `slot` 1..count-1, or 0 for what is known of this one.
+struct smp_account smp_examine(const struct smp *smp, uint32_t slot);
+
+// The furthest stage that it shows, by its record or by a mark that is its own alone.
+enum smp_stage smp_account_stage(const struct smp_account *account);
+
+size_t smp_count(const struct smp *smp);                       // processors, slot 0 included
+uint32_t smp_rounds(const struct smp *smp);                    // begun so far
+uint32_t smp_slot_of(const struct smp *smp, uint32_t apic_id); // UINT32_MAX: it has none
+
+// Processors that came and found no record of theirs. They are counted, named as far as there is
+// room, and parked. An ID is SMP_NO_ID where its processor has not written it yet.
+#define SMP_UNLISTED_MAX 63u
+#define SMP_NO_ID        UINT32_MAX // of no processor: every APIC's ID for "all"
+uint32_t smp_unlisted_count(const struct smp *smp);
+uint32_t smp_unlisted_id(const struct smp *smp, uint32_t place);
+bool smp_came_unlisted(const struct smp *smp, uint32_t apic_id);
+
+// Why it failed. Pure; says "unknown" rather than something false.
+enum smp_cause {
+    SMP_CAUSE_NONE, // it arrived in every round and ran the caller's function
+    SMP_CAUSE_NEVER_FETCHED,
+    SMP_CAUSE_DAMAGED_PAGE,
+    SMP_CAUSE_STOPPED_IN_REAL,
+    SMP_CAUSE_STOPPED_IN_PROTECTED,
+    SMP_CAUSE_STOPPED_IN_LONG,
+    SMP_CAUSE_STOPPED_IN_C,
+    SMP_CAUSE_FAULT,
+    SMP_CAUSE_WRONG_ID,
+    SMP_CAUSE_LATE,
+    SMP_CAUSE_SILENT,
+    SMP_CAUSE_INTERMITTENT,
+    SMP_CAUSE_NOT_RUN_BY_FIRMWARE,
+    SMP_CAUSE_NO_NX,
+    SMP_CAUSE_UNKNOWN,
+    SMP_CAUSES,
+};
+enum smp_cause smp_verdict(const struct smp_account *account);
+
+// A word ("never-fetched"), and a clause whose subject is the processor ("it never fetched ...").
+const char *smp_cause_word(enum smp_cause cause);
+const char *smp_cause_story(enum smp_cause cause);
+const char *smp_stage_word(enum smp_stage stage); // "protected"; c and ready are both "c"
+const char *smp_fault_word(uint32_t vector);      // "page fault"
+
+// ---- on purpose ----
+
+// Makes an AP fail in a known way, after the proofs: for trials of whoever judges it, and for
+// holding a processor at a stage while one looks at it. Between smp_fill_page and a round.
+enum smp_defect {
+    SMP_HANG_IN_REAL,
+    SMP_HANG_IN_PROTECTED,
+    SMP_HANG_IN_LONG,
+    SMP_HANG_IN_C,  // before it checks in
+    SMP_UD_IN_REAL, // an undefined opcode
+    SMP_UD_IN_PROTECTED,
+    SMP_UD_IN_LONG,
+    SMP_UD_IN_C,
+    SMP_UD_WHEN_DONE, // after its turn, when the round is over for everybody
+    SMP_LATE,         // sleeps past its time-out before it reaches C
+    SMP_BAD_STACK,    // in its guard page
+    SMP_BAD_ENTRY,    // the null page
+    SMP_BAD_CR3,      // an empty page
+    SMP_WRONG_ID,     // its record bears an ID that it has not
+    SMP_BAD_PAGE,     // the page's first bytes are a loop; whatever the slot
+};
+void smp_break(struct smp *smp, uint32_t slot, enum smp_defect defect);
+
+// ---- after a reset ----
+
+// Where the records of the processors lie, for whoever keeps that in memory that a reset leaves
+// alone; SMP_RECORD_BYTES each, in the order of slots.
+#define SMP_RECORD_BYTES 4096u
+uint64_t smp_records_phys(const struct smp *smp);
+
+// A processor that was on its way when the machine went down.
+struct smp_under_way {
+    uint32_t cpu, apic_id;
+    enum smp_stage stage;
+};
+
+// Looks through the surviving records of an engine that is gone for processors that had begun the
+// round and not checked in. Whatever is not what an engine would leave is passed over. Returns how
+// many there are; the first `capacity` are written.
+size_t smp_read_remains(const void *records, size_t count, uint32_t round, size_t capacity,
+                        struct smp_under_way *found);

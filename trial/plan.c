@@ -1,0 +1,322 @@
+// Deciding, before anything is sent: may this machine's processors be woken at all, which of them,
+// in which mode of the local APIC, with which delays. Which machine or wish wants what stands here;
+// how long a sender waits while others still arrive is the engine's (smp/). Surprise: one refusal
+// does not hide the next, so that one run tells everything that is wrong.
+
+#include "plan.h"
+
+#include "control.h"
+#include "lapic.h"
+#include "line.h"
+
+// Processors since the P6, K8 and the first Hygon are ready at once; 0 us has been seen to hang on
+// some.
+#define INIT_MODERN_US 10u
+
+static void tell(const struct problems *problems, enum severity severity, const char *what,
+                 const struct line *line)
+{
+    problems->tell(problems->context, severity, what, line->text);
+}
+
+static bool init_is_quick(const struct processor *processor)
+{
+    switch (processor->vendor) {
+    case VENDOR_INTEL:
+        return processor->family >= 6;
+    case VENDOR_AMD:
+        return processor->family >= 0xf;
+    case VENDOR_HYGON:
+        return processor->family >= 0x18;
+    case VENDOR_OTHER:
+        break;
+    }
+    return false;
+}
+
+// Can every processor be named in xAPIC mode?
+static bool all_fit_xapic(const struct machine *machine)
+{
+    const struct inventory *inventory = &machine->inventory;
+    bool fit = smp_can_address(SMP_XAPIC, machine->bsp_apic_id);
+
+    for (size_t cpu = 0; cpu < inventory->enabled && fit; cpu++)
+        fit = smp_can_address(SMP_XAPIC, inventory->cpus[cpu].apic_id);
+    return fit;
+}
+
+// What firmware left on stays on. Else the x2APIC, unless somebody needs the xAPIC afterwards:
+// firmware that is given its processors back; an I/O MMU; or firmware's code behind save=nvram,
+// which may run in SMM and use the local APIC there in the mode that it knows.
+static bool is_x2apic_better(const struct machine *machine, const struct options *options)
+{
+    if (machine->apic_base & APIC_BASE_EXTD)
+        return true;
+    return options->exit == ANSWER_YES && machine->processor.x2apic &&
+           !machine->dmar_x2apic_opt_out &&
+           !(options->save == SAVE_NVRAM && all_fit_xapic(machine));
+}
+
+static enum status choose_apic(const struct machine *machine, const struct options *options,
+                               const struct problems *problems, enum smp_apic_mode *mode)
+{
+    const bool on = machine->apic_base & APIC_BASE_EXTD;
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    line_start(&line, buffer, sizeof buffer);
+    switch (options->apic) {
+    case APIC_AUTO:
+        *mode = is_x2apic_better(machine, options) ? SMP_X2APIC : SMP_XAPIC;
+        return STATUS_OK;
+    case APIC_X2APIC:
+        *mode = SMP_X2APIC;
+        if (on || (machine->processor.x2apic && options->exit == ANSWER_YES))
+            return STATUS_OK;
+        if (machine->processor.x2apic) {
+            line_add_text(&line,
+                          "apic=x2apic with exit=no: firmware runs in xAPIC mode, and there is no "
+                          "safe way back to it; use apic=auto, or exit=yes");
+            break;
+        }
+        line_add_text(&line, "apic=x2apic, but this processor has no x2APIC (CPUID 1, ECX bit 21); "
+                             "use apic=auto");
+        break;
+    case APIC_XAPIC:
+        *mode = SMP_XAPIC;
+        if (!on)
+            return STATUS_OK;
+        line_add_format(&line,
+                        "apic=xapic, but firmware left the x2APIC on (IA32_APIC_BASE %x), and it "
+                        "cannot safely be left; use apic=auto",
+                        machine->apic_base);
+        break;
+    }
+    tell(problems, SEVERITY_ERROR, "apic-mode", &line);
+    return STATUS_UNSUPPORTED;
+}
+
+// Every CPU index that `cpus=` names has to be one that can be woken.
+static enum status check_selection(const struct inventory *inventory, const struct options *options,
+                                   const struct problems *problems)
+{
+    const char *lister = inventory_source_name(inventory->source);
+    enum status status = STATUS_OK;
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    for (size_t i = 0; i < options->cpus_count; i++) {
+        const struct cpu_range *range = &options->cpus[i];
+        if (range->last < inventory->enabled)
+            continue;
+        line_start(&line, buffer, sizeof buffer);
+        if (range->last < inventory->count)
+            line_add_format(&line, "cpus= names CPU %u, which %s lists as disabled",
+                            (uint64_t)range->last, lister);
+        else
+            line_add_format(&line, "cpus= names CPU %u, but %s lists CPUs 0 to %u only",
+                            (uint64_t)range->last, lister, (uint64_t)inventory->enabled - 1);
+        tell(problems, SEVERITY_ERROR, "no-such-cpu", &line);
+        status = STATUS_INVALID;
+    }
+    return status;
+}
+
+static enum status choose_cpus(const struct machine *machine, const struct options *options,
+                               const struct problems *problems, struct plan *plan)
+{
+    const struct inventory *inventory = &machine->inventory;
+    enum status status = check_selection(inventory, options, problems);
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    plan->cpus[0] = (struct smp_cpu){.cpu = 0, .apic_id = machine->bsp_apic_id};
+    for (uint32_t cpu = 1; cpu < inventory->enabled; cpu++) {
+        if (!options_cpu_wanted(options, cpu))
+            continue;
+        const uint32_t apic_id = inventory->cpus[cpu].apic_id;
+        if (!smp_can_address(plan->apic_mode, apic_id)) {
+            line_start(&line, buffer, sizeof buffer);
+            line_add_format(
+                &line,
+                "cpu %u apic %x cannot be addressed in %s mode; leave it out with cpus=, "
+                "or use the x2APIC",
+                (uint64_t)cpu, (uint64_t)apic_id, smp_apic_word(plan->apic_mode));
+            tell(problems, SEVERITY_ERROR, "unreachable-id", &line);
+            status = STATUS_UNSUPPORTED;
+            continue;
+        }
+        plan->cpus[++plan->want] = (struct smp_cpu){.cpu = cpu, .apic_id = apic_id};
+    }
+    return status;
+}
+
+enum status plan_check_guest(const struct machine *machine, const struct problems *problems)
+{
+    static const struct {
+        const char *what, *name, *why;
+    } guests[] = {
+        [GUEST_SEV] = {"sev-guest", "an SEV",
+                       "its memory is encrypted, and our page tables lack the bit that says so"},
+        [GUEST_SEV_ES] =
+            {"sev-es-guest", "an SEV-ES",
+             "its memory and registers are encrypted, so INIT and STARTUP do not reach "
+             "its processors"},
+        [GUEST_SEV_SNP] =
+            {"snp-guest", "an SEV-SNP",
+             "INIT and STARTUP do not reach its processors, only its hypervisor can start "
+             "them"},
+        [GUEST_TDX] =
+            {"tdx-guest", "a TDX",
+             "INIT and STARTUP do not reach its processors, only the MADT's mailbox (type "
+             "0x10) does"},
+    };
+    const enum guest guest = machine->processor.guest;
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    if (guest == GUEST_NONE)
+        return STATUS_OK;
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(&line, "this is %s guest: %s; run Reveille on the host or in a plain guest",
+                    guests[guest].name, guests[guest].why);
+    tell(problems, SEVERITY_ERROR, guests[guest].what, &line);
+    return STATUS_UNSUPPORTED;
+}
+
+static void warn_of_mailbox(const struct machine *machine, const struct problems *problems)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    if (!machine->inventory.wakeup_mailbox)
+        return;
+    line_start(&line, buffer, sizeof buffer);
+    line_add_text(&line,
+                  "the MADT has a wake-up mailbox (type 0x10): firmware parks processors there "
+                  "and may not expect an INIT");
+    tell(problems, SEVERITY_WARNING, "wakeup-mailbox", &line);
+}
+
+// An INIT to the processor that bears the BSP flag restarts the machine: it begins at the reset
+// vector and waits for no STARTUP (SDM vol. 3A, "MP Initialization Protocol Algorithm"). Firmware
+// may have handed over on another.
+static enum status check_bsp_flag(const struct machine *machine, const struct options *options,
+                                  const struct problems *problems)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    if (machine->apic_base & APIC_BASE_BSP || options->wake == SMP_FIRMWARE)
+        return STATUS_OK;
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(
+        &line,
+        "this processor is not flagged as the BSP (IA32_APIC_BASE %x), and an INIT to the one that "
+        "is restarts the machine: choose the boot processor in firmware's setup, or use exit=no "
+        "wake=firmware",
+        machine->apic_base);
+    tell(problems, SEVERITY_ERROR, "bsp-flag", &line);
+    return STATUS_UNSUPPORTED;
+}
+
+// Loading CS takes a far return, which a shadow stack refuses, so shadow stacks are off in the run.
+// To switch them on again somewhere else in the chain of calls would be the next fault.
+static enum status check_shadow_stack(const struct machine *machine, const struct options *options,
+                                      const struct problems *problems)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    if (!machine->shadow_stack || options->exit == ANSWER_YES)
+        return STATUS_OK;
+    line_start(&line, buffer, sizeof buffer);
+    line_add_text(&line,
+                  "firmware runs with a shadow stack (CET), which cannot be restored after a wake: "
+                  "use exit=yes");
+    tell(problems, SEVERITY_ERROR, "shadow-stack", &line);
+    return STATUS_UNSUPPORTED;
+}
+
+// Firmware's own wake needs firmware, and sends no message that could be left out or falsified.
+static enum status check_firmware_wake(const struct options *options,
+                                       const struct problems *problems)
+{
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    const bool ours =
+        options->inject_count > 0 || options->bench != BENCH_NONE || options->sweep.count > 0;
+
+    if (options->wake != SMP_FIRMWARE || (options->exit == ANSWER_NO && !ours))
+        return STATUS_OK;
+    line_start(&line, buffer, sizeof buffer);
+    line_add_text(
+        &line,
+        options->exit != ANSWER_NO
+            ? "wake=firmware works while firmware lives: add exit=no"
+            : "wake=firmware sends no message of ours: leave out inject=, bench= and sweep=");
+    tell(problems, SEVERITY_ERROR, "firmware-wake", &line);
+    return STATUS_INVALID;
+}
+
+// A retry is for whoever needed longer: it is never quicker than the manual.
+static uint32_t at_least_the_manuals(uint32_t init_us)
+{
+    return init_us > SMP_INIT_MANUAL_US ? init_us : SMP_INIT_MANUAL_US;
+}
+
+struct smp_plan plan_messages(const struct machine *machine, const struct options *options)
+{
+    const bool asked = options->init_us != INIT_US_AUTO;
+    const uint32_t init_us = asked                                ? options->init_us
+                             : init_is_quick(&machine->processor) ? INIT_MODERN_US
+                                                                  : SMP_INIT_MANUAL_US;
+
+    return (struct smp_plan){
+        .strategy = options->wake,
+        .init_us = init_us,
+        .init_retry_us = at_least_the_manuals(init_us),
+        .sipi_us = options->sipi_us,
+        .sipis = options->sipis,
+        .timeout_us = options->timeout_us,
+        .retries = options->retries,
+        .turn_us = GREETING_US,
+    };
+}
+
+struct smp_features plan_features(const struct machine *machine)
+{
+    const struct processor *processor = &machine->processor;
+
+    return (struct smp_features){
+        .phys_bits = processor->phys_bits,
+        .id_leaf = processor->id_leaf,
+        .five_levels = machine->cr4 & CR4_LA57,
+        .gib_pages = processor->gib_pages,
+        .no_execute = processor->no_execute,
+        .machine_check = processor->mce,
+        .misc_enable = processor->vendor == VENDOR_INTEL && processor->family >= 6,
+    };
+}
+
+enum status plan_make(const struct machine *machine, const struct options *options,
+                      const struct problems *problems, struct smp_cpu *cpus, struct plan *plan)
+{
+    *plan = (struct plan){
+        .messages = plan_messages(machine, options),
+        .rounds = options->rounds,
+        .cpus = cpus,
+    };
+    warn_of_mailbox(machine, problems);
+    const enum status flag = check_bsp_flag(machine, options, problems);
+    const enum status stack = check_shadow_stack(machine, options, problems);
+    const enum status mode = choose_apic(machine, options, problems, &plan->apic_mode);
+    const enum status chosen = choose_cpus(machine, options, problems, plan);
+    const enum status wake = check_firmware_wake(options, problems);
+    return wake != STATUS_OK    ? wake
+           : flag != STATUS_OK  ? flag
+           : stack != STATUS_OK ? stack
+           : mode != STATUS_OK  ? mode
+                                : chosen;
+}
