@@ -69,8 +69,8 @@ PRELOAD_OBJ := $(patsubst %.c,$(B)/image/%.o,$(wildcard tests/firmware/*.c)) \
 HOST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all -fshort-wchar $(WARNINGS) $(INCLUDES) -Itests/fake \
                -DVERSION='"$(VERSION)"'
-HOST_EFI_C  := $(patsubst %,efi/%.c,after_exit bsp configure rounds \
-               firmware/device_path firmware/graphics firmware/leave firmware/memory firmware/time keep/harvest keep/last_run keep/note keep/nvram keep/stick mp/firmware_aps mp/processors)
+HOST_EFI_C  := $(patsubst %,efi/%.c,after_exit configure display rounds voice \
+               firmware/bsp firmware/device_path firmware/graphics firmware/firmware firmware/leave firmware/memory firmware/screen_text firmware/serial firmware/shell firmware/tables firmware/timing keep/harvest keep/last_run keep/next_start keep/note keep/nvram keep/stick mp/firmware_aps mp/processors)
 PURE_C      := $(filter-out hw/hw.c hw/lib/mem.c,$(wildcard $(PURE_ROOMS:%=%/*.c)))
 FAKE_C      := $(wildcard tests/fake/*.c)
 HOST_LIB    := $(B)/host/libreveille.a
@@ -242,7 +242,19 @@ $(B)/msrs.checked: tools/check_msrs.py $(IMAGE_C) $(IMAGE_S) $(HW_S) trampoline/
 	$(Q)$(PYTHON) tools/check_msrs.py
 	@touch $@
 
-$(B)/BOOTX64.so: $(B)/msrs.checked
+# The rooms: by what the sources include, and by what the objects call.
+$(B)/rooms.checked: tools/check_rooms.py Makefile $(IMAGE_OBJ) $(wildcard */*.[chS] */*/*.[chS] tests/unit/*/*.c)
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) tools/check_rooms.py $(B)/image $(IMAGE_OBJ:$(B)/image/%=%)
+	@touch $@
+
+# Machine instructions: in the sources, and in what the compiler made of all C but hw/.
+$(B)/instructions.checked: tools/check_instructions.py tools/check_rooms.py $(IMAGE_OBJ) $(wildcard */*.[hS] */*/*.[hS])
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) tools/check_instructions.py $(patsubst %.c,$(B)/image/%.o,$(filter-out hw/%,$(IMAGE_C)))
+	@touch $@
+
+$(B)/BOOTX64.so: $(B)/msrs.checked $(B)/rooms.checked $(B)/instructions.checked
 
 # An EFI application: the ELF file that keeps its symbols, of the objects it depends on, and the image.
 $(B)/%.so: efi/firmware/image.lds

@@ -3,7 +3,7 @@
 // twice. The first time tells nobody and only learns where the console is to be; the second time
 // tells everything there.
 
-#include "firmware.h"
+#include "configure.h"
 
 #include "options.h"
 
@@ -47,82 +47,79 @@ static void warn(const struct problems *problems, const char *what, const char *
     problems->tell(problems->context, SEVERITY_WARNING, what, detail);
 }
 
-// Nobody knows what it says: it may be check=yes, exit=no or save=none. So nobody is woken, and
-// nothing is written.
-static enum status refuse(const struct problems *problems, const char *what, const char *detail,
-                          struct options *options)
+static struct configured refuse(const struct problems *problems, const char *what,
+                                const char *detail)
 {
     problems->tell(problems->context, SEVERITY_ERROR, what, detail);
-    options->save = SAVE_NONE;
-    return STATUS_INVALID;
+    return (struct configured){.status = STATUS_INVALID, .unread = true};
 }
 
-static enum status refuse_unreadable(const struct problems *problems, struct options *options)
+static struct configured refuse_unreadable(const struct problems *problems)
 {
     return refuse(
         problems, "config-unreadable",
         "reveille.cfg exists but cannot be read, so no processor is woken: copy it to the "
-        "volume again, delete it, or try another stick",
-        options);
+        "volume again, delete it, or try another stick");
 }
 
-static enum status read_opened(const struct firmware *firmware, EFI_FILE_HANDLE file,
-                               const struct problems *problems, struct options *options)
+static struct configured read_opened(const struct firmware *firmware, EFI_FILE_HANDLE file,
+                                     const struct problems *problems, struct options *options)
 {
-    enum status status = STATUS_OK;
+    struct configured read = {STATUS_OK, false};
     UINTN bytes = CONFIG_BYTES_MAX;
     void *text = NULL;
 
     if (EFI_ERROR(firmware->boot->AllocatePool(EfiLoaderData, CONFIG_BYTES_MAX, &text)) ||
         EFI_ERROR(file->Read(file, &bytes, text))) {
-        status = refuse_unreadable(problems, options);
+        read = refuse_unreadable(problems);
     } else if (bytes >= CONFIG_BYTES_MAX) {
-        status = refuse(problems, "config-too-long",
-                        "reveille.cfg is 64 KiB or longer, too long for an option file, so no "
-                        "processor is woken: leave only options in it, or delete it",
-                        options);
+        read = refuse(problems, "config-too-long",
+                      "reveille.cfg is 64 KiB or longer, too long for an option file, so no "
+                      "processor is woken: leave only options in it, or delete it");
     } else if (bytes == 0) {
         warn(
             problems, "config-empty",
             "reveille.cfg is empty and sets no options: if it should, copy it again, and eject the "
             "stick before you unplug it");
     } else {
-        status = options_parse(text, bytes, "reveille.cfg", problems, options);
+        read.status = options_parse(text, bytes, "reveille.cfg", problems, options);
     }
     if (text)
         firmware->boot->FreePool(text);
-    return status;
+    return read;
 }
 
-static enum status read_file(const struct firmware *firmware, const struct problems *problems,
-                             struct options *options)
+static struct configured read_file(const struct firmware *firmware, const struct problems *problems,
+                                   struct options *options)
 {
+    struct configured read = {STATUS_OK, false};
     EFI_FILE_HANDLE file = NULL;
-    enum status status = STATUS_OK;
 
     const EFI_STATUS opened = open_file(firmware, &file);
     if (opened == EFI_NOT_FOUND)
-        return STATUS_OK; // the defaults
+        return read; // the defaults
     if (EFI_ERROR(opened))
-        return refuse_unreadable(problems, options);
+        return refuse_unreadable(problems);
     if (is_directory(file))
         warn(problems, "config-directory",
              "reveille.cfg is a directory and sets no options: replace it with a text file of that "
              "name");
     else
-        status = read_opened(firmware, file, problems, options);
+        read = read_opened(firmware, file, problems, options);
     file->Close(file);
-    return status;
+    return read;
 }
 
-enum status configure(const struct firmware *firmware, const struct typed *typed,
-                      const struct problems *problems, struct options *options)
+struct configured configure(const struct firmware *firmware, const struct typed *typed,
+                            const struct problems *problems, struct options *options)
 {
     options_set_defaults(options);
     if (typed->given)
-        return options_parse(typed->text, typed->length, "the line typed", problems, options);
-    const enum status file = read_file(firmware, problems, options);
+        return (struct configured){
+            options_parse(typed->text, typed->length, "the line typed", problems, options), false};
+    struct configured read = read_file(firmware, problems, options);
     const enum status words = options_parse_load_options(
         firmware->loaded->LoadOptions, firmware->loaded->LoadOptionsSize, problems, options);
-    return file != STATUS_OK ? file : words;
+    read.status = read.status != STATUS_OK ? read.status : words;
+    return read;
 }

@@ -2,15 +2,14 @@
 // below. Surprise: lines are collected in RAM long before the first one is drawn, so what was said
 // while firmware lived stands on the screen too.
 
-#include "run.h"
+#include "display.h"
 
 #include "hw.h"
-#include "mem.h"
 #include "summary.h"
 #include "wall_cells.h"
 
 // Room for processors that no table lists, beside those of the inventory.
-#define CELLS_MORE RALLY_UNLISTED_MAX
+#define CELLS_MORE SMP_UNLISTED_MAX
 
 static uint32_t rotation(const struct options *options, const struct framebuffer *framebuffer)
 {
@@ -19,63 +18,40 @@ static uint32_t rotation(const struct options *options, const struct framebuffer
     return framebuffer->height > framebuffer->width ? 90 : 0; // as such panels are built in
 }
 
-void display_open(struct reveille *run)
+size_t display_plan(const struct machine *machine, const struct options *options,
+                    struct display *display)
 {
-    struct display *display = &run->display;
-    const struct machine *machine = &run->machine;
-
     canvas_open(&display->canvas);
     for (size_t i = 0; i < machine->framebuffer_count; i++) {
         const struct framebuffer *framebuffer = &machine->framebuffers[i];
         (void)canvas_add(&display->canvas, framebuffer, (void *)(uintptr_t)framebuffer->phys,
-                         rotation(&run->options, framebuffer));
+                         rotation(options, framebuffer));
     }
-    if (display->canvas.count == 0 || run->options.exit == ANSWER_NO ||
-        run->options.check == ANSWER_YES)
-        return;
+    if (display->canvas.count == 0 || options->exit == ANSWER_NO || options->check == ANSWER_YES)
+        return 0;
     wall_plan(&display->canvas, &display->layout);
-    const size_t shadow = screen_bytes(&display->canvas, display->layout.text_height);
     display->room = machine->inventory.count + CELLS_MORE;
-    display->pages = (shadow + display->room * sizeof *display->cells) / PAGE_BYTES + 1;
-    display->memory = memory_allocate(&run->firmware, display->pages);
-    if (!display->memory) {
-        report_problem(&run->log, SEVERITY_WARNING, "no-screen",
-                       "no memory for the screen's shadow: nothing is shown after the exit");
-        return;
-    }
-    display->cells = display->memory;
+    return display->room * sizeof *display->cells +
+           screen_bytes(&display->canvas, display->layout.text_height);
+}
+
+void display_open(struct display *display, void *memory, enum log_level log)
+{
+    display->cells = memory;
     screen_open(&display->screen, &display->canvas, display->layout.text_height,
                 display->cells + display->room);
-    display->screen.records = run->options.log == LOG_DEBUG;
-    run->console.sinks[SINK_SCREEN] = (struct console_sink){screen_write_line, &display->screen,
-                                                            screen_paint, screen_rewrite_line};
-    // What was said before there was a screen.
-    const char *text;
-    for (size_t at = 0; (text = journal_next(&run->journal, &at)) != NULL;)
-        screen_write_line(&display->screen, text);
+    display->screen.records = log == LOG_DEBUG;
 }
 
-void display_close(struct reveille *run)
+struct console_sink display_sink(struct display *display)
 {
-    run->console.sinks[SINK_SCREEN].write_line = NULL;
-    if (run->display.memory)
-        memory_free(&run->firmware, run->display.memory, run->display.pages);
+    return (struct console_sink){screen_write_line, &display->screen, screen_paint,
+                                 screen_rewrite_line};
 }
 
-static const char *headline(const struct outcome *outcome, struct line *line, char *buffer,
-                            size_t bytes)
+uint64_t display_pixels(const struct display *display)
 {
-    line_start(line, buffer, bytes);
-    if (outcome->failed > 0)
-        line_add_format(line, "%u of %u processors failed to start", (uint64_t)outcome->failed,
-                        (uint64_t)outcome->want);
-    else if (!outcome->ok)
-        line_add_text(line, "The run was cut short");
-    else if (outcome->want == 1)
-        line_add_text(line, "The processor started");
-    else
-        line_add_format(line, "All %u processors started", (uint64_t)outcome->want);
-    return line->text;
+    return display->cells ? canvas_pixels(&display->canvas) : 0;
 }
 
 static bool is_dark(const void *context, uint32_t x, uint32_t y)
@@ -84,34 +60,36 @@ static bool is_dark(const void *context, uint32_t x, uint32_t y)
 }
 
 // The compact result, for whoever has a telephone at hand and no serial port. False: no room.
-static bool make_code(struct reveille *run, const struct wake *wake)
+static bool make_code(struct display *display, const struct machine *machine,
+                      const struct evidence *evidence, const struct outcome *outcome)
 {
-    struct display *display = &run->display;
     char buffer[QR_TEXT_MOST + 1];
     struct line line;
 
     line_start(&line, buffer, sizeof buffer);
-    summary_write(&run->machine, wake, &run->outcome, VERSION, &line);
+    summary_write(machine, evidence, outcome, VERSION, &line);
     return qr_make(&display->code, line.text, line.length) &&
            wall_code_fits(&display->layout, display->code.side);
 }
 
-void display_finish(struct reveille *run)
+void display_finish(struct display *display, const struct machine *machine,
+                    const struct evidence *evidence, const struct outcome *outcome,
+                    struct console *console)
 {
-    struct display *display = &run->display;
-    const struct wake *wake = run->wake.generation > 0 ? &run->wake : NULL;
     char buffer[LINE_BYTES];
     struct line line;
 
-    if (!display->memory || !run->window_is_open)
+    if (!display->cells)
         return;
-    const bool code = make_code(run, wake);
+    const bool code = make_code(display, machine, evidence, outcome);
     if (!code)
-        console_tell(&run->console, "The screen is too small for the result's code", 0);
-    console_flush(&run->console);
-    const size_t count = wall_cells(&run->machine, wake, display->cells, display->room);
-    wall_draw(&display->canvas, &display->layout, display->cells, count,
-              headline(&run->outcome, &line, buffer, sizeof buffer), run->outcome.ok);
+        console_tell(console, "The screen is too small for the result's code", 0);
+    console_flush(console);
+    const size_t count =
+        wall_cells(&machine->inventory, evidence, &machine->clock, display->cells, display->room);
+    line_start(&line, buffer, sizeof buffer);
+    summary_headline(outcome, &line);
+    wall_draw(&display->canvas, &display->layout, display->cells, count, line.text, outcome->ok);
     if (code)
         wall_draw_code(&display->canvas, &display->layout, display->code.side, is_dark,
                        &display->code);

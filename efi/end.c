@@ -1,12 +1,14 @@
-// The end of a run: by QEMU's debug port, by runtime services, or by a halt. Nothing here returns
-// to firmware. Surprise: when nobody can be heard, the machine may reset itself.
+// The end of a run: by QEMU's debug port, by runtime services, or by a halt. Once firmware is left
+// nothing returns; before, only the debug port and end=poweroff are tried. Surprise: when nobody
+// can be heard, the machine may reset itself.
 
-#include "firmware.h"
+#include "end.h"
 
+#include "bsp.h"
 #include "hw.h"
-#include "line.h"
 #include "person.h"
 #include "reset.h"
+#include "watch.h"
 
 #define DEBUG_EXIT_PORT 0xf4u   // -device isa-debug-exit,iobase=0xf4,iosize=4
 #define DEBUG_EXIT_US   200000u // many turns of QEMU's main loop
@@ -67,11 +69,9 @@ static void switch_machine(const struct firmware *firmware, const struct machine
 
     say(console, type == EfiResetShutdown ? "Powering the machine off" : "Resetting the machine");
     uart_drain(&console->uart);
-    bsp_read_registers(firmware->pat != 0, &ours);
-    return_to_firmware_tables(firmware);
+    bsp_visit_firmware(firmware, &ours);
     firmware->system->RuntimeServices->ResetSystem(type, EFI_SUCCESS, 0, NULL);
-    hw_disable_interrupts(); // whatever firmware did before it gave up
-    bsp_enter_ours(&ours);
+    bsp_return(&ours);
     if (type != EfiResetShutdown) {
         say(console, "Firmware did not reset the machine: trying the FADT's reset register");
         if (!reset_by_register(firmware, machine))
@@ -89,9 +89,21 @@ static EFI_RESET_TYPE reset_type(const struct options *options)
     return options->save == SAVE_NONE ? EfiResetCold : EfiResetWarm;
 }
 
+// The screen counts the seconds until a reset down.
+static void count_down(const struct clock *clock, uint32_t seconds, struct console *console)
+{
+    for (uint64_t gone = 0; gone < seconds; gone++) {
+        struct watch watch = watch_delay(hw_tsc(), clock_ticks(clock, 1000000));
+        console_rewrite(console, "Resetting in %u s", seconds - gone);
+        console_flush(console);
+        while (!watch_is_over(&watch, hw_tsc()))
+            hw_pause();
+    }
+}
+
 // Nobody can be heard. Without a reset the result would be lost by the power cycle that remains.
 static EFI_RESET_TYPE reset_for_the_result(const struct machine *machine,
-                                           const struct options *options, struct journal *waiting,
+                                           const struct options *options, struct journal *journal,
                                            struct console *console)
 {
     ask(console,
@@ -99,8 +111,8 @@ static EFI_RESET_TYPE reset_for_the_result(const struct machine *machine,
         "the same stick again to save the result",
         options->linger_s);
     uart_drain(&console->uart);
-    person_count_down(&machine->clock, options->linger_s, console);
-    journal_ask_again(waiting); // the start that finds it comes to rest, and does not reset again
+    count_down(&machine->clock, options->linger_s, console);
+    journal_ask_again(journal); // the start that finds it comes to rest, and does not reset again
     return reset_type(options);
 }
 
@@ -132,23 +144,23 @@ static EFI_RESET_TYPE wait_for_person(const struct machine *machine, const struc
     }
 }
 
-_Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
-                       const struct options *options, struct journal *waiting,
+_Noreturn void end_run(const struct firmware *firmware, const struct machine *machine,
+                       const struct options *options, enum next_start next, struct journal *journal,
                        struct console *console, enum exit_code code)
 {
     EFI_RESET_TYPE type = options->end == END_RESET ? reset_type(options) : EfiResetShutdown;
     bool halt = options->end == END_HALT || options->end == END_AUTO;
 
     uart_drain(&console->uart);
-    if (options->again == ANSWER_YES) { // the next start brings the result to the volume
+    if (next == NEXT_BY_FIRMWARE) { // the next start brings the result to the volume
         type = EfiResetWarm;
         halt = false;
     } else if (uses_debug_exit(machine, options)) {
         debug_exit(machine, code);
         halt = options->end == END_DEBUG_EXIT; // there was nobody to hear it
     }
-    if (halt && waiting && end_resets_itself(machine, options))
-        type = reset_for_the_result(machine, options, waiting, console);
+    if (halt && next == NEXT_BY_RESET)
+        type = reset_for_the_result(machine, options, journal, console);
     else if (halt)
         type = wait_for_person(machine, options, console);
     switch_machine(firmware, machine, console, type);

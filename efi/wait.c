@@ -1,6 +1,8 @@
-// The last moment in which somebody at the keyboard can stop the run, or change its options.
+// Waiting for somebody at the keyboard: before the exit, who may stop the run or change its
+// options; and before the image returns, who may want to read. Surprise: the wait for an answer has
+// an end even after the first key, since whoever typed may have gone away.
 
-#include "run.h"
+#include "wait.h"
 
 #include "mem.h"
 #include "shell.h"
@@ -81,58 +83,55 @@ static bool edit_line(const struct firmware *firmware, struct typed *typed)
     return false;
 }
 
-static enum wait_end edit(struct reveille *run)
+static enum wait_end edit(const struct firmware *firmware, const struct options *options,
+                          struct console *console, const struct problems *problems,
+                          struct typed *typed)
 {
-    struct typed *typed = &run->typed;
-    const struct options *options = &run->options;
-
     if (options->words_too_long)
-        console_ask(&run->console,
-                    "The options have more than %u characters: type the whole line again",
+        console_ask(console, "The options have more than %u characters: type the whole line again",
                     OPTION_WORDS_BYTES);
-    console_ask(&run->console, "Edit the options: ENTER starts the run with them, ESC stops it", 0);
+    console_ask(console, "Edit the options: ENTER starts the run with them, ESC stops it", 0);
     memcpy(typed->text, options->words, options->words_length);
     typed->length = options->words_length;
-    typed->given = edit_line(&run->firmware, typed);
+    typed->given = edit_line(firmware, typed);
     if (typed->given)
         return WAIT_EDIT;
-    run->stopped = true;
-    report_problem(&run->log, SEVERITY_WARNING, "stopped",
+    problems->tell(problems->context, SEVERITY_WARNING, "stopped",
                    "nothing was entered: nobody was woken, and firmware goes on");
     return WAIT_STOP;
 }
 
-enum wait_end run_wait(struct reveille *run)
+enum wait_end wait_for_objection(const struct firmware *firmware, const struct options *options,
+                                 struct console *console, const struct problems *problems,
+                                 struct typed *typed)
 {
     EFI_INPUT_KEY key;
 
-    if (run->options.wait_s == 0)
+    if (options->wait_s == 0)
         return WAIT_OVER;
-    run_stop_watchdog(run);
-    drain_keys(&run->firmware);
-    console_ask(&run->console,
+    firmware_stop_watchdog(firmware);
+    drain_keys(firmware);
+    console_ask(console,
                 "Leaving firmware in %u s: press e to edit the options, any other key to stop",
-                run->options.wait_s);
-    if (!wait_for_key(&run->firmware, run->options.wait_s, &key))
+                options->wait_s);
+    if (!wait_for_key(firmware, options->wait_s, &key))
         return WAIT_OVER;
     if (key.UnicodeChar == L'e' || key.UnicodeChar == L'E')
-        return edit(run);
-    run->stopped = true;
-    report_problem(&run->log, SEVERITY_WARNING, "stopped",
+        return edit(firmware, options, console, problems, typed);
+    problems->tell(problems->context, SEVERITY_WARNING, "stopped",
                    "a key was pressed: nobody was woken, and firmware goes on");
     return WAIT_STOP;
 }
 
-void run_hold_screen(struct reveille *run)
+void wait_for_reader(const struct firmware *firmware, struct console *console)
 {
     EFI_INPUT_KEY key;
 
-    if (!run->log.console || run->fetched || run->stopped ||
-        !end_waits(&run->machine, &run->options) || shell_started(&run->firmware))
+    if (shell_started(firmware))
         return;
-    run_stop_watchdog(run);
-    drain_keys(&run->firmware);
-    console_ask(&run->console, "Press a key to return to firmware; it happens by itself after %u s",
+    firmware_stop_watchdog(firmware);
+    drain_keys(firmware);
+    console_ask(console, "Press a key to return to firmware; it happens by itself after %u s",
                 LOOKING_S);
-    (void)wait_for_key(&run->firmware, LOOKING_S, &key);
+    (void)wait_for_key(firmware, LOOKING_S, &key);
 }

@@ -1,6 +1,6 @@
 // Device paths are firmware's: no node's length is believed, nor that there is an end.
 
-#include "firmware.h"
+#include "device_path.h"
 
 #define NODES_MOST 32u // the longest have a dozen
 #define NODE_BYTES 4u  // type, subtype, length; UEFI 2.10, section 10.3.1

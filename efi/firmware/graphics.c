@@ -3,10 +3,12 @@
 // writes to may be a splitter, which has none, and what firmware says of a frame buffer's place may
 // be wrong: what is painted there must be nobody's.
 
-#include "run.h"
+#include "graphics.h"
 
+#include "lapic.h"
 #include "canvas.h"
-#include "mem.h"
+#include "line.h"
+#include "page.h"
 
 // Modes of one output that are looked through for screen=WIDTHxHEIGHT.
 #define MODES_MAX 256u
@@ -76,9 +78,9 @@ static uint32_t rank_of(const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *info)
 
 // The mode of the wanted size that can be drawn best; of equals the one that is set, or the first.
 // MODE_NONE if none can be drawn.
-static UINT32 find_mode(const struct reveille *run, EFI_GRAPHICS_OUTPUT_PROTOCOL *output)
+static UINT32 find_mode(const struct firmware *firmware, const struct options *options,
+                        EFI_GRAPHICS_OUTPUT_PROTOCOL *output)
 {
-    const struct options *options = &run->options;
     UINT32 best = MODE_NONE;
     uint32_t best_rank = 0;
 
@@ -91,7 +93,7 @@ static UINT32 find_mode(const struct reveille *run, EFI_GRAPHICS_OUTPUT_PROTOCOL
                             info->HorizontalResolution == options->screen_width &&
                             info->VerticalResolution == options->screen_height;
         const uint32_t rank = wanted ? rank_of(info) : 0;
-        run->firmware.boot->FreePool(info); // it was made for us
+        firmware->boot->FreePool(info); // it was made for us
         if (rank > best_rank || (rank != 0 && rank == best_rank && mode == output->Mode->Mode)) {
             best = mode;
             best_rank = rank;
@@ -160,16 +162,17 @@ static const char *no_room(const struct machine *machine, const struct framebuff
 
 // Sets the mode that screen= names. Where that cannot be, or what it then has cannot be drawn on,
 // the output has the mode that it had.
-static void choose_mode(const struct reveille *run, EFI_GRAPHICS_OUTPUT_PROTOCOL *output)
+static void choose_mode(const struct firmware *firmware, const struct options *options,
+                        const struct machine *machine, EFI_GRAPHICS_OUTPUT_PROTOCOL *output)
 {
     struct framebuffer framebuffer;
 
     if (!output->Mode)
         return;
-    const UINT32 before = output->Mode->Mode, mode = find_mode(run, output);
+    const UINT32 before = output->Mode->Mode, mode = find_mode(firmware, options, output);
     if (mode == MODE_NONE || mode == before || EFI_ERROR(output->SetMode(output, mode)))
         return;
-    if (read_output(output, &run->machine, &framebuffer) != NULL)
+    if (read_output(output, machine, &framebuffer) != NULL)
         (void)output->SetMode(output, before);
 }
 
@@ -216,66 +219,68 @@ static EFI_HANDLE *find_outputs(const struct firmware *firmware, UINTN *count)
 }
 
 // Why this screen, which can be drawn on, is not in the mode that screen= names.
-static void tell_unmet(struct reveille *run, EFI_GRAPHICS_OUTPUT_PROTOCOL *output)
+static void tell_unmet(const struct firmware *firmware, const struct options *options,
+                       const struct problems *problems, EFI_GRAPHICS_OUTPUT_PROTOCOL *output)
 {
-    if (find_mode(run, output) == MODE_NONE)
-        report_problem(
-            &run->log, SEVERITY_WARNING, "no-such-mode",
+    if (find_mode(firmware, options, output) == MODE_NONE)
+        problems->tell(
+            problems->context, SEVERITY_WARNING, "no-such-mode",
             "this screen has no usable mode of the size that screen= names; it keeps the "
             "mode that it has, as with screen=auto");
     else
-        report_problem(&run->log, SEVERITY_WARNING, "mode-refused",
+        problems->tell(problems->context, SEVERITY_WARNING, "mode-refused",
                        "firmware refuses the mode that screen= names, or sets it up unusably; the "
                        "screen keeps the mode that it had: use screen=auto");
 }
 
-void graphics_gather(struct reveille *run)
+void graphics_gather(const struct firmware *firmware, const struct options *options,
+                     struct console *console, const struct problems *problems,
+                     struct machine *machine)
 {
-    struct machine *machine = &run->machine;
     UINTN count;
-    EFI_HANDLE *handles = find_outputs(&run->firmware, &count);
+    EFI_HANDLE *handles = find_outputs(firmware, &count);
     // Only with screen=WIDTHxHEIGHT, and where nobody has to find the screen as it was.
-    const bool choose = run->options.screen == SCREEN_MODE && run->options.exit == ANSWER_YES &&
-                        run->options.check == ANSWER_NO;
+    const bool choose = options->screen == SCREEN_MODE && options->exit == ANSWER_YES &&
+                        options->check == ANSWER_NO;
 
     // All first: a mode that is set through one handle changes what another leads to.
     for (UINTN i = 0; choose && i < count; i++) {
-        EFI_GRAPHICS_OUTPUT_PROTOCOL *output = output_of(&run->firmware, handles[i]);
+        EFI_GRAPHICS_OUTPUT_PROTOCOL *output = output_of(firmware, handles[i]);
         if (output)
-            choose_mode(run, output);
+            choose_mode(firmware, options, machine, output);
     }
     for (UINTN i = 0; i < count; i++) {
         struct framebuffer found;
-        EFI_GRAPHICS_OUTPUT_PROTOCOL *output = output_of(&run->firmware, handles[i]);
+        EFI_GRAPHICS_OUTPUT_PROTOCOL *output = output_of(firmware, handles[i]);
         if (!output)
             continue;
         const char *wrong = read_output(output, machine, &found);
         if (!wrong)
             wrong = no_room(machine, &found);
-        report_output(&run->console, i, &found, output, wrong);
+        report_output(console, i, &found, output, wrong);
         if (wrong)
             continue;
-        if (choose && (found.width != run->options.screen_width ||
-                       found.height != run->options.screen_height))
-            tell_unmet(run, output);
+        if (choose &&
+            (found.width != options->screen_width || found.height != options->screen_height))
+            tell_unmet(firmware, options, problems, output);
         machine->framebuffers[machine->framebuffer_count++] = found;
     }
-    if (count > 0 && machine->framebuffer_count == 0 && run->options.exit == ANSWER_YES)
-        report_problem(&run->log, SEVERITY_WARNING, "no-screen",
+    if (count > 0 && machine->framebuffer_count == 0 && options->exit == ANSWER_YES)
+        problems->tell(problems->context, SEVERITY_WARNING, "no-screen",
                        "no screen can be drawn on after the exit: read the result on the serial "
                        "port or on the stick, or use exit=no");
     if (handles)
-        run->firmware.boot->FreePool(handles);
+        firmware->boot->FreePool(handles);
 }
 
-void graphics_clear(const struct reveille *run)
+void graphics_clear(const struct firmware *firmware)
 {
     EFI_GRAPHICS_OUTPUT_BLT_PIXEL black = {0, 0, 0, 0};
     UINTN count;
-    EFI_HANDLE *handles = find_outputs(&run->firmware, &count);
+    EFI_HANDLE *handles = find_outputs(firmware, &count);
 
     for (UINTN i = 0; i < count; i++) {
-        EFI_GRAPHICS_OUTPUT_PROTOCOL *output = output_of(&run->firmware, handles[i]);
+        EFI_GRAPHICS_OUTPUT_PROTOCOL *output = output_of(firmware, handles[i]);
         if (!output || !output->Mode || !output->Mode->Info)
             continue;
         (void)output->Blt(output, &black, EfiBltVideoFill, 0, 0, 0, 0,
@@ -283,5 +288,5 @@ void graphics_clear(const struct reveille *run)
                           output->Mode->Info->VerticalResolution, 0);
     }
     if (handles)
-        run->firmware.boot->FreePool(handles);
+        firmware->boot->FreePool(handles);
 }

@@ -3,7 +3,7 @@
 // some has nothing below 1 MiB to give although half of it is boot-services data that is ours after
 // the exit.
 
-#include "firmware.h"
+#include "memory.h"
 
 #include "hw.h"
 #include "line.h"

@@ -2,7 +2,7 @@
 // Surprise: ConOut itself is avoided where our UART works. On many machines it also feeds that UART
 // through a terminal driver, and every line would come twice.
 
-#include "firmware.h"
+#include "screen_text.h"
 
 #include "shell.h"
 
@@ -82,9 +82,8 @@ static void pause_at_page_end(struct text_screens *screens, const char *text)
     screens->row += lines;
 }
 
-void text_screens_write(void *context, const char *text)
+void text_screens_write(struct text_screens *screens, const char *text)
 {
-    struct text_screens *screens = context;
     pause_at_page_end(screens, text);
     for (size_t i = 0; i < screens->count; i++) {
         write_text(screens->outputs[i], text);

@@ -3,11 +3,15 @@
 // off until somebody asks for it; its decoding of I/O is switched on only for a device that says it
 // is a serial port, before it is looked at, and off again unless the port is the one.
 
-#include "firmware.h"
+#include "serial.h"
 
 #include "acpi.h"
+#include "device_path.h"
+#include "memory.h"
 #include "page.h"
+#include "phys.h"
 #include "spcr.h"
+#include "tables.h"
 
 #define PCI_COMMAND     0x04u
 #define PCI_COMMAND_IO  0x0001u

@@ -1,6 +1,6 @@
 // Firmware's configuration tables, by GUID.
 
-#include "firmware.h"
+#include "tables.h"
 
 #include "mem.h"
 

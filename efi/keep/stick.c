@@ -4,8 +4,9 @@
 // its text, for whoever types it in the Shell. And a volume that has refused is not even closed:
 // firmware would try for another quarter of a minute to write what it could not.
 
-#include "run.h"
+#include "stick.h"
 
+#include "device_path.h"
 #include "mem.h"
 
 #define CHUNK_BYTES 4096u
@@ -73,9 +74,9 @@ static EFI_STATUS check_medium(const struct firmware *firmware)
                : EFI_SUCCESS;
 }
 
-static EFI_STATUS open_root(struct stick *stick, const struct firmware *firmware,
-                            EFI_FILE_HANDLE *root)
+static EFI_STATUS open_root(struct stick *stick, EFI_FILE_HANDLE *root)
 {
+    const struct firmware *firmware = stick->firmware;
     EFI_GUID guid = SIMPLE_FILE_SYSTEM_PROTOCOL;
     EFI_HANDLE device = firmware->loaded->DeviceHandle;
     EFI_FILE_IO_INTERFACE *volume = NULL;
@@ -203,14 +204,13 @@ static EFI_STATUS check_room(EFI_FILE_HANDLE root)
     return !EFI_ERROR(status) && info->FreeSpace < FOLDER_ROOM ? EFI_VOLUME_FULL : status;
 }
 
-static EFI_STATUS open_folder(struct stick *stick, const struct firmware *firmware, bool create,
-                              EFI_FILE_HANDLE *folder)
+static EFI_STATUS open_folder(struct stick *stick, bool create, EFI_FILE_HANDLE *folder)
 {
     const UINT64 old = EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE;
     CHAR16 name[] = L"\\reveille";
     EFI_FILE_HANDLE root = NULL;
 
-    EFI_STATUS status = open_root(stick, firmware, &root);
+    EFI_STATUS status = open_root(stick, &root);
     if (EFI_ERROR(status))
         return status;
     status = note(stick, root->Open(root, folder, name, old, 0));
@@ -224,13 +224,13 @@ static EFI_STATUS open_folder(struct stick *stick, const struct firmware *firmwa
     return status;
 }
 
-static EFI_STATUS save_both(const struct firmware *firmware, const struct journal *journal,
-                            const CHAR16 *name, enum stick_end end, struct writer *writer)
+static EFI_STATUS save_both(const struct journal *journal, const CHAR16 *name, enum stick_end end,
+                            struct writer *writer)
 {
     EFI_FILE_HANDLE folder = NULL;
     CHAR16 path[NAME_CHARS];
 
-    EFI_STATUS status = open_folder(writer->stick, firmware, true, &folder);
+    EFI_STATUS status = open_folder(writer->stick, true, &folder);
     if (EFI_ERROR(status))
         return status;
     add_suffix(name, L"txt", path);
@@ -243,17 +243,28 @@ static EFI_STATUS save_both(const struct firmware *firmware, const struct journa
     return status;
 }
 
-bool stick_save(struct stick *stick, const struct firmware *firmware, const struct journal *journal,
-                const CHAR16 *name, enum stick_end end, const struct problems *problems)
+// Before the first write of a start. On a broken volume it is the last line for a while.
+static void tell_saving(struct stick *stick)
 {
-    void *memory = NULL;
-    EFI_STATUS status = firmware->boot->AllocatePool(EfiLoaderData, sizeof(struct writer), &memory);
+    if (!stick->told && !EFI_ERROR(stick->refusal))
+        console_tell(stick->console, "Saving to \\reveille: up to a minute if the volume is broken",
+                     0);
+    stick->told = true;
+}
 
+bool stick_save(struct stick *stick, const struct journal *journal, const CHAR16 *name,
+                enum stick_end end, const struct problems *problems)
+{
+    const EFI_BOOT_SERVICES *boot = stick->firmware->boot;
+    void *memory = NULL;
+
+    tell_saving(stick);
+    EFI_STATUS status = boot->AllocatePool(EfiLoaderData, sizeof(struct writer), &memory);
     if (!EFI_ERROR(status)) {
         struct writer *writer = memory;
         writer->stick = stick;
-        status = save_both(firmware, journal, name, end, writer);
-        firmware->boot->FreePool(writer);
+        status = save_both(journal, name, end, writer);
+        boot->FreePool(writer);
     }
     if (!EFI_ERROR(status))
         return true;
@@ -271,13 +282,13 @@ bool stick_save(struct stick *stick, const struct firmware *firmware, const stru
     return false;
 }
 
-static EFI_FILE_HANDLE open_mark(struct stick *stick, const struct firmware *firmware, UINT64 more)
+static EFI_FILE_HANDLE open_mark(struct stick *stick, UINT64 more)
 {
     const UINT64 mode = EFI_FILE_MODE_READ | EFI_FILE_MODE_WRITE;
     EFI_FILE_HANDLE folder = NULL, mark = NULL;
     CHAR16 name[] = L"again";
 
-    if (EFI_ERROR(open_folder(stick, firmware, more != 0, &folder)))
+    if (EFI_ERROR(open_folder(stick, more != 0, &folder)))
         return NULL;
     if (EFI_ERROR(note(stick, folder->Open(folder, &mark, name, mode | more, 0))))
         mark = NULL;
@@ -285,9 +296,10 @@ static EFI_FILE_HANDLE open_mark(struct stick *stick, const struct firmware *fir
     return mark;
 }
 
-bool stick_set_mark(struct stick *stick, const struct firmware *firmware)
+bool stick_set_mark(struct stick *stick)
 {
-    EFI_FILE_HANDLE mark = open_mark(stick, firmware, EFI_FILE_MODE_CREATE);
+    tell_saving(stick);
+    EFI_FILE_HANDLE mark = open_mark(stick, EFI_FILE_MODE_CREATE);
     if (!mark)
         return false;
     const bool flushed = !EFI_ERROR(note(stick, mark->Flush(mark)));
@@ -295,18 +307,13 @@ bool stick_set_mark(struct stick *stick, const struct firmware *firmware)
     return flushed;
 }
 
-bool stick_has_mark(struct stick *stick, const struct firmware *firmware)
+enum stick_mark stick_take_mark(struct stick *stick)
 {
-    EFI_FILE_HANDLE mark = open_mark(stick, firmware, 0);
-
+    EFI_FILE_HANDLE mark = open_mark(stick, 0);
     if (!mark)
-        return false;
-    close(stick, mark);
-    return true;
-}
-
-bool stick_take_mark(struct stick *stick, const struct firmware *firmware)
-{
-    EFI_FILE_HANDLE mark = open_mark(stick, firmware, 0);
-    return mark && note(stick, mark->Delete(mark)) == EFI_SUCCESS; // which closes it, too
+        return STICK_UNMARKED;
+    tell_saving(stick);                                   // to take the mark away is to write
+    return note(stick, mark->Delete(mark)) == EFI_SUCCESS // which closes it, too
+               ? STICK_MARK_TAKEN
+               : STICK_MARK_STAYS;
 }

@@ -2,7 +2,7 @@
 // this run. Surprise: firmware's APs are idle again when StartupAllAPs returns, so nothing has to
 // be given back.
 
-#include "firmware.h"
+#include "compare.h"
 
 #include "hw.h"
 #include "mp_services.h"

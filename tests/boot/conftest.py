@@ -5,9 +5,12 @@ greeting that is torn, doubled, or stands behind other text is a failure, wherev
 log.
 """
 
+import contextlib
 import dataclasses
 import fcntl
 import hashlib
+import json
+import os
 import pathlib
 import re
 import shutil
@@ -18,6 +21,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 
+import contract  # noqa: E402
 import qemu  # noqa: E402
 import records  # noqa: E402
 from nvram import variables_of  # noqa: E402
@@ -35,9 +39,14 @@ class Result:
     timed_out: bool
     complaints: str  # QEMU's standard error
 
+    @classmethod
+    def of(cls, vm, lines):
+        """What these lines of a machine, which is gone or about to be ended, come to."""
+        return cls(lines, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
+
     @property
     def records(self):
-        return records.parse_records(self.lines)
+        return contract.checked(records.parse_records(self.lines))
 
     def all(self, event):
         return [r for r in self.records if r["ev"] == event]
@@ -88,6 +97,35 @@ def assert_volume_is_sound(image):
     assert checked.returncode == 0, checked.stdout
 
 
+def keep_log(vm):
+    """In the folder REVEILLE_LOGS, if that is set: NAME.log, what the serial port said, and NAME.machine, what
+    was booted, for tools/compare_logs.py. NAME is that of the test, with the number of its boot."""
+    folder = os.environ.get("REVEILLE_LOGS")
+    if not folder:
+        return
+    test = os.environ.get("PYTEST_CURRENT_TEST", "no test").split(" (")[0].split("/")[-1]
+    name = re.sub(r"[^A-Za-z0-9.=_,-]+", "_", test)[:150]
+    for n in range(1, 1000):
+        path = pathlib.Path(folder) / f"{name}.{n}"
+        with contextlib.suppress(FileExistsError), open(f"{path}.log", "xb") as log:
+            log.write(vm.raw)
+            pathlib.Path(f"{path}.machine").write_text(vm.described, encoding="utf-8")
+            return
+
+
+def describe(vm):
+    """A machine's fields that are not a default, as text; of a path its last part, since folders are new
+    each time; of a stick the options that stand on it."""
+    default, fields = qemu.Machine(), {}
+    for field in dataclasses.fields(qemu.Machine):
+        value = getattr(vm.machine, field.name)
+        if value != getattr(default, field.name):
+            fields[field.name] = re.sub(r"/[^ ,'\"]*/", "", str(value))
+    if vm.machine.stick:
+        fields["options"] = vm.options_there().strip()
+    return json.dumps(fields, sort_keys=True)
+
+
 def used_store():
     """Firmware's variables after a start, for the firmware in use. Made once, since it takes firmware a
     second to write them at its first start."""
@@ -115,6 +153,11 @@ class Watched(qemu.Qemu):
 
     before = None  # the variables when our image started
 
+    def __init__(self, machine, *words, **more):
+        self.machine = machine
+        self.described = describe(self)  # before a stick is written to
+        super().__init__(machine, *words, **more)
+
     def _firmware(self):
         """Not `pc`, nor a stick or a CD: there firmware goes after the store's entries first."""
         m = self.machine
@@ -128,7 +171,7 @@ class Watched(qemu.Qemu):
         kept = self.machine.variables or self.home / "vars.fd"
         return variables_of(kept) if kept.exists() else {}
 
-    def _options(self):
+    def options_there(self):
         if not self.machine.stick:
             return self.machine.options
         return subprocess.run(["mtype", "-i", f"{self.machine.stick}@@{PARTITION}", "::/reveille.cfg"],
@@ -145,7 +188,7 @@ class Watched(qemu.Qemu):
         before = after if self.before is None else self.before
         changed = {name for name, guid in before.keys() | after.keys()
                    if before.get((name, guid)) != after.get((name, guid))}
-        options = self._options()
+        options = self.options_there()
         asked = {"BootNext"} if "again=yes" in options else set()
         asked |= {"ReveilleLast"} if "save=nvram" in options else set()
         left = {name for name, _ in after} & {"ReveilleLast", "BootNext"}
@@ -157,6 +200,7 @@ class Watched(qemu.Qemu):
             assert_volume_is_sound(self.home / "esp.img")
 
     def __exit__(self, kind, *_):
+        keep_log(self)
         try:
             if kind is None and not self.timed_out:
                 self._assert_nothing_is_left()
@@ -172,8 +216,7 @@ def run(**machine):
     names."""
     chosen = qemu.from_environment()
     with qemu.Qemu(qemu.Machine(accel=chosen.accel, ovmf=chosen.ovmf, **machine)) as vm:
-        lines = list(vm.lines())
-        return Result(lines, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
+        return Result.of(vm, list(vm.lines()))
 
 
 def assert_ended(result, status, **end):

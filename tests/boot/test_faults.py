@@ -15,7 +15,7 @@ def test_nmi_on_the_bsp_is_told():
             lines.append(line)
             if line.startswith("REVEILLE ev=end"):
                 vm.qmp("inject-nmi")
-        result = Result(lines, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
+        result = Result.of(vm, lines)
     told = [line for line in lines if "stopped:" in line]
     assert len(told) == 1, result.tail()
     assert re.match(r"CPU 0 \(APIC ID 0\) stopped: vector 2 \(NMI\), .*RIP 0x[1-9a-f]", told[0])

@@ -60,7 +60,7 @@ def run(**words):
             lines.append(line)
             if "Access Denied" in line:
                 break
-        return Result(lines, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
+        return Result.of(vm, lines)
 
 
 def test_secure_boot_takes_the_signed_image(signed):

@@ -397,7 +397,7 @@ def test_control_c_stops(options, ok, what):
             if record["ev"] == "wake" and not pressed:
                 pressed = True
                 press(vm, "ctrl", "c")
-        result = Result(seen, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
+        result = Result.of(vm, seen)
     assert any(r["what"] == "stopped-by-key" and what in r["detail"] for r in result.all("warning")), \
         result.tail()
     assert result.one("end")["ok"] == ok and result.one("giveback")["freed"] == "1"

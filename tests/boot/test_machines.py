@@ -1,6 +1,7 @@
 """Every kind of machine: numbers of processors, chipsets, APIC modes, IDs, and devices that are
 missing."""
 
+import dataclasses
 import struct
 import threading
 
@@ -156,7 +157,7 @@ def test_a_serial_port_in_device_memory(tmp_path, bits):
         reader.join(qemu.GRACE_S)
         said = bytes(written).lstrip(b"\0")  # what clears the registers
         lines = said.decode("ascii").replace("\r", "").split("\n")
-        result = Result(lines, said, vm.status, vm.timed_out, vm.stderr())
+        result = dataclasses.replace(Result.of(vm, lines), raw=said)
     assert_all_greeted(result, consecutive(4))
     serial = result.one("serial")
     assert (serial["found"], serial["by"]) == ("mmio", "spcr")

@@ -34,8 +34,7 @@ def test_free_memory_cannot_be_read_by_a_harvest():
     """again=yes: the second start, whose free memory is closed again, fetches the first one's result."""
     machine = qemu.Machine(firmware="protect", options="again=yes", reset_ends=False, goes_on=True)
     with qemu.Qemu(machine) as vm:
-        lines = list(vm.lines())
-        result = Result(lines, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
+        result = Result.of(vm, list(vm.lines()))
     assert len(result.all("start")) == 2, result.tail()
     harvest = result.one("harvest")
     assert harvest["complete"] == harvest["saved"] == "1", harvest

@@ -33,7 +33,7 @@ def test_nmis_during_the_wake(seed):
         # The line that the BSP was writing when it was hit stays as far as it had come.
         struck = next((i for i, line in enumerate(lines) if "stopped:" in line), 0)
         lines = lines[:struck - 1] + lines[struck:] if struck else lines
-        result = Result(lines, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
+        result = Result.of(vm, lines)
     assert len(result.all("start")) == 1, result.tail()
     told = [line for line in lines if "stopped: vector 2 (NMI)" in line]
     assert told and all(line.startswith("CPU 0 (APIC ID 0) ") for line in told), result.tail()

@@ -11,7 +11,7 @@ def boots(options, starts):
         for line in vm.lines():
             lines.append(line)
             ends += line.startswith("REVEILLE ev=end")
-        return Result(lines, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
+        return Result.of(vm, lines)
 
 
 def test_a_reset_is_told_by_the_next_start():

@@ -38,8 +38,7 @@ def names(image):
 def start(image, options, mode="snapshot=off", **words):
     set_options(image, options)
     with qemu.Qemu(qemu.Machine(stick=image, stick_mode=mode, **words)) as vm:
-        lines = list(vm.lines())
-        result = Result(lines, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
+        result = Result.of(vm, list(vm.lines()))
     assert_volume_is_sound(image)
     return result
 
@@ -261,7 +260,7 @@ def test_a_stick_that_is_pulled_out(stick):
             lines.append(line)
             if line.startswith("Leaving firmware in 3 s"):
                 vm.qmp("device_del", id="stick")
-        result = Result(lines, bytes(vm.raw), vm.status, vm.timed_out, vm.stderr())
+        result = Result.of(vm, lines)
     told = [r["detail"] for r in result.all("warning") if r["what"] == "not-saved"]
     assert told == [r"the volume is gone: no \reveille\last.txt"], result.tail()
     assert result.one("end")["ok"] == "1" and result.status == qemu.EXIT_OK

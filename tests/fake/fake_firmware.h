@@ -1,11 +1,11 @@
-// The fake firmware: boot services that a test scripts, for efi/firmware/leave.c and efi/firmware/memory.c. Owns one
-// memory map, one model of page allocation, and the log of every call. A service that is not
-// modelled ends the program, and so does any service but GetMemoryMap and ExitBootServices once
-// ExitBootServices was tried; by UEFI 2.9 (fake_firmware.system.Hdr.Revision) pages may be
-// allocated and freed even then. Surprise: low memory is real. Pages below 640 KiB are mapped where
-// the code under test will touch them, and some can be told to keep bytes whatever is written there
-// (fake_keep_bytes), as ROM and nothing at all do. Header only, since only the tests are compiled
-// with UEFI's headers.
+// The fake firmware: boot services that a test scripts, for efi/firmware/leave.c and
+// efi/firmware/memory.c. Owns one memory map, one model of page allocation, and the log of every
+// call. A service that is not modelled ends the program, and so does any service but GetMemoryMap
+// and ExitBootServices once ExitBootServices was tried; by UEFI 2.9
+// (fake_firmware.system.Hdr.Revision) pages may be allocated and freed even then. Surprise: low
+// memory is real. Pages below 640 KiB are mapped where the code under test will touch them, and
+// some can be told to keep bytes whatever is written there (fake_keep_bytes), as ROM and nothing at
+// all do. Header only, since only the tests are compiled with UEFI's headers.
 #pragma once
 
 #define _GNU_SOURCE // registers in a signal's context, MAP_32BIT
@@ -24,7 +24,7 @@
 #include <cmocka.h>
 
 #include "fake_log.h"
-#include "firmware.h"
+#include "memory.h"
 #include "page.h"
 
 #define FAKE_DESCRIPTORS  8192u

@@ -10,15 +10,19 @@
 
 #include <cmocka.h>
 
+#include "bsp.h"
+#include "control.h"
 #include "fake_hw.h"
 #include "fake_machine.h"
-#include "run.h"
 
 #define RAISED   1u // notes in the log
 #define RESTORED 2u
 
 static struct fake_machine machine;
-static struct reveille run;
+static struct firmware firmware;
+static struct processor processor;
+static struct bsp_home home;
+static struct bsp_state found;
 static EFI_BOOT_SERVICES boot;
 static EFI_TPL tpl;
 
@@ -58,16 +62,17 @@ static int set_up(void **state)
     fake_reset();
     fake_on_failure(fail_test);
     fake_machine_start(&machine, 2, 0, NULL);
-    memset(&run, 0, sizeof run);
     boot.RaiseTPL = raise;
     boot.RestoreTPL = restore;
     tpl = TPL_APPLICATION;
-    run.firmware.boot = &boot;
-    run.firmware.cr4 = 0x6a8;
-    run.machine.processor = (struct processor){.no_execute = true, .pat = true, .mtrr = true};
-    run.options.exit = ANSWER_NO;
-    run.arena = machine.arena;
-    run.tables.pool_phys = 0x5000;
+    firmware = (struct firmware){.boot = &boot, .cr4 = 0x6a8};
+    processor = (struct processor){.no_execute = true, .pat = true, .mtrr = true};
+    const struct lcpu *self = &arena_lcpu(&machine.arena, 0)->lcpu;
+    home = (struct bsp_home){.cr3 = 0x5000,
+                             .no_execute = true,
+                             .gdt = self->gdtr,
+                             .early_idt = self->early_idtr,
+                             .idt = self->idtr};
     fake_set_interrupts(true);
     fake_set_cr(FAKE_CR0, 0x80000033);
     fake_set_cr(FAKE_CR3, 0x4000);
@@ -93,22 +98,22 @@ static int tear_down(void **state)
 static const char *difference(void)
 {
     struct bsp_state now;
-    bsp_read(&run, &now);
-    return bsp_difference(&run.firmware_bsp, &now);
+    bsp_read(&firmware, &processor, &now);
+    return bsp_difference(&found, &now);
 }
 
 static void test_what_is_taken_is_given_back(void **state)
 {
     (void)state;
-    bsp_read(&run, &run.firmware_bsp);
+    bsp_read(&firmware, &processor, &found);
     assert_null(difference());
-    bsp_take_over(&run);
+    const EFI_TPL back = bsp_borrow(&firmware, &home);
     assert_int_equal(tpl, TPL_HIGH_LEVEL);
     assert_false(hw_interrupts_are_on());
     assert_int_equal(hw_read_cr3(), 0x5000);
     assert_int_equal(hw_read_tables().segments.ds, SELECTOR_DATA);
     assert_int_equal(hw_read_tables().segments.es, SELECTOR_DATA);
-    bsp_hand_back(&run);
+    bsp_hand_back(&firmware, &found, back);
     assert_null(difference());
     assert_int_equal(tpl, TPL_APPLICATION);
 }
@@ -117,9 +122,9 @@ static void test_what_is_taken_is_given_back(void **state)
 static void test_the_order(void **state)
 {
     (void)state;
-    bsp_read(&run, &run.firmware_bsp);
+    bsp_read(&firmware, &processor, &found);
     fake_log_reset();
-    bsp_take_over(&run);
+    const EFI_TPL back = bsp_borrow(&firmware, &home);
     // Our tables before our CR3: our handlers run in both address spaces.
     const uint64_t gdt = arena_lcpu(&machine.arena, 0)->lcpu.gdtr.base;
     const uint64_t idt = arena_lcpu(&machine.arena, 0)->lcpu.early_idtr.base;
@@ -129,7 +134,7 @@ static void test_the_order(void **state)
                     {FAKE_WRITE_CR0, 0, 0x80010033, 0, 0}, {FAKE_WRMSR, 0xc0000080, 0xd00, 0, 0},
                     {FAKE_WRITE_TABLES, gdt, idt, 0, 0}, {FAKE_WRITE_CR3, 3, 0x5000, 0, 0});
     fake_log_reset();
-    bsp_hand_back(&run);
+    bsp_hand_back(&firmware, &found, back);
     FAKE_EXPECT_LOG({FAKE_WRMSR, 0x277, 0x0007040600070406, 0, 0},
                     {FAKE_WRITE_CR3, 3, 0x4000, 0, 0}, {FAKE_WRITE_CR4, 4, 0x6a8, 0, 0},
                     {FAKE_WRITE_CR0, 0, 0x80000033, 0, 0}, {FAKE_WRMSR, 0xc0000080, 0x500, 0, 0},
@@ -142,19 +147,20 @@ static void test_the_order(void **state)
 // firmware is only visited.
 static void test_a_shadow_stack_is_switched_off(void **state)
 {
+    struct bsp_registers ours;
+
     (void)state;
-    run.options.exit = ANSWER_YES;
-    run.firmware.cr0 = 0x80010033;
-    run.firmware.cr3 = 0x4000;
-    run.firmware.cr4 = 0x8006a8;
-    run.firmware.efer = 0x500;
-    run.firmware.tables = firmwares;
-    fake_set_cr(FAKE_CR4, run.firmware.cr4);
+    firmware.cr0 = 0x80010033;
+    firmware.cr3 = 0x4000;
+    firmware.cr4 = 0x8006a8;
+    firmware.efer = 0x500;
+    firmware.tables = firmwares;
+    fake_set_cr(FAKE_CR4, firmware.cr4);
     fake_log_reset();
-    bsp_take_over(&run);
+    bsp_take_over(&firmware, &home);
     assert_int_equal(hw_read_cr4(), 0x628);
     assert_int_equal(fake_log_at(1)->kind, FAKE_WRITE_CR4); // behind CLI, before the tables
-    return_to_firmware_tables(&run.firmware);
+    bsp_visit_firmware(&firmware, &ours);
     assert_int_equal(hw_read_cr4(), 0x6a8);
 }
 
@@ -164,25 +170,25 @@ static void test_a_visit_to_firmware(void **state)
     struct bsp_registers ours;
 
     (void)state;
-    run.options.exit = ANSWER_YES;
-    run.firmware.cr0 = 0x80000033;
-    run.firmware.cr3 = 0x4000;
-    run.firmware.efer = 0x500;
-    run.firmware.pat = 0x0007040600070406;
-    run.firmware.tables = firmwares;
-    arena_rally(&machine.arena)->pat = PAT_WITH_COMBINING;
-    bsp_take_over(&run);
+    firmware.cr0 = 0x80000033;
+    firmware.cr3 = 0x4000;
+    firmware.efer = 0x500;
+    firmware.pat = 0x0007040600070406;
+    firmware.tables = firmwares;
+    home.pat = PAT_WITH_COMBINING;
+    bsp_take_over(&firmware, &home);
     assert_int_equal(hw_read_tables().task, SELECTOR_TSS);
-    bsp_read_registers(true, &ours);
+    bsp_visit_firmware(&firmware, &ours);
     assert_int_equal(ours.tables.task, 0); // loaded, and busy: never a second time
-    return_to_firmware_tables(&run.firmware);
     assert_int_equal(hw_read_cr0(), 0x80000033);
     assert_int_equal(hw_read_cr3(), 0x4000);
     assert_int_equal(hw_read_cr4(), 0x6a8);
     assert_int_equal(fake_cell(FAKE_MSR, 0xc0000080), 0x500);
     assert_int_equal(fake_cell(FAKE_MSR, 0x277), 0x0007040600070406);
     assert_int_equal(hw_read_tables().gdt.base, firmwares.gdt.base);
-    bsp_enter_ours(&ours);
+    fake_set_interrupts(true); // whatever firmware did
+    bsp_return(&ours);
+    assert_false(hw_interrupts_are_on());
     assert_int_equal(hw_read_cr0(), 0x80010033);
     assert_int_equal(hw_read_cr3(), 0x5000);
     assert_int_equal(hw_read_cr4(), 0x628);
@@ -196,10 +202,10 @@ static void test_interrupts_that_were_off(void **state)
 {
     (void)state;
     fake_set_interrupts(false);
-    bsp_read(&run, &run.firmware_bsp);
+    bsp_read(&firmware, &processor, &found);
     assert_false(hw_interrupts_are_on()); // to look changes nothing
-    bsp_take_over(&run);
-    bsp_hand_back(&run);
+    const EFI_TPL back = bsp_borrow(&firmware, &home);
+    bsp_hand_back(&firmware, &found, back);
     assert_false(hw_interrupts_are_on());
     assert_null(difference());
 }
@@ -210,8 +216,8 @@ static void assert_named(const char *name)
 {
     assert_non_null(difference());
     assert_string_equal(difference(), name);
-    run.firmware_bsp = (struct bsp_state){0};
-    bsp_read(&run, &run.firmware_bsp);
+    found = (struct bsp_state){0};
+    bsp_read(&firmware, &processor, &found);
 }
 
 static void change_tables(size_t offset, uint8_t by)
@@ -234,7 +240,7 @@ static void test_each_register(void **state)
     };
 
     (void)state;
-    bsp_read(&run, &run.firmware_bsp);
+    bsp_read(&firmware, &processor, &found);
     fake_set_interrupts(false);
     assert_named("RFLAGS.IF");
     tpl = TPL_CALLBACK;
@@ -256,7 +262,7 @@ static void test_each_register(void **state)
 static void test_each_table(void **state)
 {
     (void)state;
-    bsp_read(&run, &run.firmware_bsp);
+    bsp_read(&firmware, &processor, &found);
     change_tables(offsetof(struct hw_tables, gdt.limit), 8);
     assert_named("GDTR");
     change_tables(offsetof(struct hw_tables, gdt.base), 8);
@@ -281,7 +287,7 @@ static void test_each_table(void **state)
 static void test_moving_bits_are_no_difference(void **state)
 {
     (void)state;
-    bsp_read(&run, &run.firmware_bsp);
+    bsp_read(&firmware, &processor, &found);
     fake_set_cell(FAKE_MSR, 0x835, 0x835 | 1u << 14);
     fake_set_cell(FAKE_MSR, 0x832, 0x832 | 1u << 12);
     assert_null(difference());
@@ -301,8 +307,8 @@ static void test_nothing_is_read_that_is_not_there(void **state)
     fake_set_cell(FAKE_MSR, 0xc0000080, 0x500);
     fake_set_cell(FAKE_MSR, 0x1b, 0xfee00100); // the APIC is off
     fake_set_tables(&firmwares);
-    run.machine.processor = (struct processor){.pat = false};
-    bsp_read(&run, &run.firmware_bsp);
+    processor = (struct processor){.pat = false};
+    bsp_read(&firmware, &processor, &found);
     assert_null(difference());
     // By memory, with four local vectors and no more.
     fake_set_cell(FAKE_MSR, 0x1b, 0xfee00900);
@@ -313,7 +319,7 @@ static void test_nothing_is_read_that_is_not_there(void **state)
     fake_set_cell(FAKE_MMIO, 0xfee00350, 0x700);
     fake_set_cell(FAKE_MMIO, 0xfee00360, 0x400);
     fake_set_cell(FAKE_MMIO, 0xfee00370, 0x10000);
-    bsp_read(&run, &run.firmware_bsp);
+    bsp_read(&firmware, &processor, &found);
     fake_set_cell(FAKE_MMIO, 0xfee00080, 0x20);
     assert_named("APIC TPR");
 }

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "firmware.h"
+#include "configure.h"
 
 static struct {
     EFI_STATUS has_volume, opens_volume, opens, tells_info, allocates, reads;
@@ -150,7 +150,9 @@ static void assert_configures(uint32_t rounds, enum save_choice save, const char
 
     told[0] = '\0';
     error = false;
-    assert_int_equal(configure(&firmware, &typed, &problems, &options), STATUS_OK);
+    const struct configured configured = configure(&firmware, &typed, &problems, &options);
+    assert_int_equal(configured.status, STATUS_OK);
+    assert_false(configured.unread);
     assert_string_equal(told, findings);
     assert_false(error);
     assert_int_equal(options.rounds, rounds);
@@ -203,10 +205,11 @@ static void assert_refuses(const char *finding)
 
     told[0] = '\0';
     error = false;
-    assert_int_equal(configure(&firmware, &typed, &problems, &options), STATUS_INVALID);
+    const struct configured configured = configure(&firmware, &typed, &problems, &options);
+    assert_int_equal(configured.status, STATUS_INVALID);
+    assert_true(configured.unread);
     assert_string_equal(told, finding);
     assert_true(error);
-    assert_int_equal(options.save, SAVE_NONE);
     assert_int_equal(opened, 0);
     assert_int_equal(allocated, 0);
 }
@@ -248,7 +251,9 @@ static void test_a_bad_value(void **state)
     world.text = "rounds=0";
     world.bytes = strlen(world.text);
     told[0] = '\0';
-    assert_int_equal(configure(&firmware, &typed, &problems, &options), STATUS_INVALID);
+    const struct configured configured = configure(&firmware, &typed, &problems, &options);
+    assert_int_equal(configured.status, STATUS_INVALID);
+    assert_false(configured.unread);
     assert_string_equal(told, "bad-value ");
 }
 
@@ -261,7 +266,9 @@ static void test_a_typed_line(void **state)
 
     world.directory = true;
     told[0] = '\0';
-    assert_int_equal(configure(&firmware, &typed, &problems, &options), STATUS_OK);
+    const struct configured configured = configure(&firmware, &typed, &problems, &options);
+    assert_int_equal(configured.status, STATUS_OK);
+    assert_false(configured.unread);
     assert_string_equal(told, "");
     assert_int_equal(options.rounds, 4);
     assert_int_equal(options.cpus_count, 0);

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "firmware.h"
+#include "device_path.h"
 
 #define ACPI  2
 #define MEDIA 4

@@ -33,11 +33,6 @@ static struct {
     uint32_t calls;
 } mp;
 
-void run_show_journal(struct reveille *unused)
-{
-    (void)unused;
-}
-
 static EFI_STATUS EFIAPI locate(EFI_GUID *guid, VOID *registration, VOID **interface)
 {
     (void)guid, (void)registration;
@@ -108,9 +103,10 @@ static int set_up(void **state)
     run.machine.apic_base = 0xfee00d00;
     run.machine.low_page = FAKE_LOW_PAGE;
     run.machine.mp_services = run.machine.mp_services_enabled = CPUS;
-    run.log = (struct problem_log){.console = &run.console};
-    console_start(&run.console, LOG_NORMAL, 1);
-    run.console.sinks[SINK_JOURNAL] = (struct console_sink){.write_line = hear};
+    run.voice.log.console = &run.voice.console;
+    run.voice.problems = (struct problems){report_problem, &run.voice.log};
+    console_start(&run.voice.console, LOG_NORMAL, 1);
+    run.voice.console.sinks[SINK_JOURNAL] = (struct console_sink){.write_line = hear};
     heard[0] = '\0';
     run.arena = machine.arena;
     run.plan.want = CPUS - 1;
@@ -265,7 +261,7 @@ static void test_firmwares_wake_is_not_refused(void **state)
 {
     (void)state;
     mp.parks_by_memory = true;
-    run.plan.wake = SMP_FIRMWARE;
+    run.plan.wake = WAKE_FIRMWARE;
     expect_return(STATUS_OK, NULL);
 }
 
@@ -292,8 +288,8 @@ static struct wake_result round_by_firmware(void)
     run.wake.values = values;
     run.wake.page_view = page;
     run.wake.clock.tsc_hz = 1000000000;
-    run.plan.wake = SMP_FIRMWARE;
-    arena_rally(&run.arena)->console = &run.console;
+    run.plan.wake = WAKE_FIRMWARE;
+    arena_rally(&run.arena)->console = &run.voice.console;
     arena_rally(&run.arena)->turn_wait_ticks = 1000;
     fake_start_clock(1, 10);
     fake_set_cr(FAKE_CR0, 1);

@@ -11,7 +11,8 @@
 #include <cmocka.h>
 
 #include "fake_hw.h"
-#include "run.h"
+#include "graphics.h"
+#include "report.h"
 
 #define MIB         (1ull << 20)
 #define GIB         (1ull << 30)
@@ -34,7 +35,10 @@ static struct output {
 } outputs[OUTPUTS_MAX];
 static UINTN output_count;
 static EFI_BOOT_SERVICES boot;
-static struct reveille run;
+static struct firmware firmware;
+static struct options options;
+static struct console console;
+static struct machine machine;
 static struct range ram[] = {{0, 0xa0000}, {MIB, 2 * GIB - MIB}, {4 * GIB, 2 * GIB}};
 static char heard[8192];
 
@@ -142,26 +146,34 @@ static int set_up(void **state)
     (void)state;
     fake_reset();
     fake_start_clock(0, 1);
-    memset(&run, 0, sizeof run);
+    memset(&machine, 0, sizeof machine);
+    memset(&console, 0, sizeof console);
     output_count = 0;
     heard[0] = '\0';
     boot.LocateHandleBuffer = locate;
     boot.HandleProtocol = handle;
     boot.FreePool = release;
-    run.firmware.boot = &boot;
-    run.machine.ram = ram;
-    run.machine.ram_count = sizeof ram / sizeof ram[0];
-    run.machine.processor.phys_bits = 40;
-    run.machine.apic_base = 0xfee00900;
-    run.options.exit = ANSWER_YES;
-    run.options.check = ANSWER_NO;
-    run.options.screen = SCREEN_MODE;
-    run.options.screen_width = 1024;
-    run.options.screen_height = 768;
-    console_start(&run.console, LOG_NORMAL, 1);
-    run.console.sinks[0] = (struct console_sink){.write_line = hear};
-    run.log = (struct problem_log){.console = &run.console};
+    firmware.boot = &boot;
+    machine.ram = ram;
+    machine.ram_count = sizeof ram / sizeof ram[0];
+    machine.processor.phys_bits = 40;
+    machine.apic_base = 0xfee00900;
+    options.exit = ANSWER_YES;
+    options.check = ANSWER_NO;
+    options.screen = SCREEN_MODE;
+    options.screen_width = 1024;
+    options.screen_height = 768;
+    console_start(&console, LOG_NORMAL, 1);
+    console.sinks[0] = (struct console_sink){.write_line = hear};
     return 0;
+}
+
+static void gather(void)
+{
+    struct problem_log log = {.console = &console};
+    const struct problems problems = {report_problem, &log};
+
+    graphics_gather(&firmware, &options, &console, &problems, &machine);
 }
 
 static void assert_heard(const char *text)
@@ -178,9 +190,9 @@ static void assert_not_warned(void)
 
 static void assert_drawn(size_t index, uint32_t width, uint32_t pixel_bytes)
 {
-    assert_true(index < run.machine.framebuffer_count);
-    assert_int_equal(run.machine.framebuffers[index].width, width);
-    assert_int_equal(run.machine.framebuffers[index].pixel_bytes, pixel_bytes);
+    assert_true(index < machine.framebuffer_count);
+    assert_int_equal(machine.framebuffers[index].width, width);
+    assert_int_equal(machine.framebuffers[index].pixel_bytes, pixel_bytes);
 }
 
 // ---- modes ----
@@ -215,7 +227,7 @@ static void test_the_mode_that_can_be_drawn_best(void **state)
         set_up(state);
         struct output *output = add_output(BASE);
         memcpy(&output->modes[1], cases[i].modes, sizeof cases[i].modes);
-        graphics_gather(&run);
+        gather();
         assert_int_equal(output->mode.Mode, cases[i].chosen);
         assert_int_equal(output->sets, 1);
         assert_drawn(0, 1024, cases[i].pixel_bytes);
@@ -232,7 +244,7 @@ static void test_a_mode_that_is_set_stays(void **state)
     output->modes[1] = output->modes[current] = output->now =
         info_of(1024, 768, PixelRedGreenBlueReserved8BitPerColor, NULL);
     output->mode.Mode = current;
-    graphics_gather(&run);
+    gather();
     assert_int_equal(output->sets, 0);
     assert_drawn(0, 1024, 4);
     assert_not_warned();
@@ -244,10 +256,10 @@ static void test_no_mode_is_set_without_need(void **state)
         set_up(state);
         struct output *output = add_output(BASE);
         output->modes[1] = info_of(1024, 768, PixelBlueGreenRedReserved8BitPerColor, NULL);
-        run.options.screen = i == 0 ? SCREEN_AUTO : SCREEN_MODE;
-        run.options.exit = i == 1 ? ANSWER_NO : ANSWER_YES;
-        run.options.check = i == 2 ? ANSWER_YES : ANSWER_NO;
-        graphics_gather(&run);
+        options.screen = i == 0 ? SCREEN_AUTO : SCREEN_MODE;
+        options.exit = i == 1 ? ANSWER_NO : ANSWER_YES;
+        options.check = i == 2 ? ANSWER_YES : ANSWER_NO;
+        gather();
         assert_int_equal(output->sets, 0);
         assert_drawn(0, 800, 4);
         assert_not_warned();
@@ -259,7 +271,7 @@ static void test_no_mode_that_can_be_drawn(void **state)
     (void)state;
     struct output *output = add_output(BASE);
     output->modes[1] = info_of(1024, 768, PixelBltOnly, NULL);
-    graphics_gather(&run);
+    gather();
     assert_int_equal(output->sets, 0);
     assert_drawn(0, 800, 4);
     assert_heard("ev=warning what=no-such-mode ");
@@ -271,7 +283,7 @@ static void test_a_mode_that_firmware_refuses(void **state)
     struct output *output = add_output(BASE);
     output->modes[1] = info_of(1024, 768, PixelBlueGreenRedReserved8BitPerColor, NULL);
     output->set_status = EFI_DEVICE_ERROR;
-    graphics_gather(&run);
+    gather();
     assert_int_equal(output->sets, 1);
     assert_drawn(0, 800, 4);
     assert_heard("ev=warning what=mode-refused ");
@@ -285,7 +297,7 @@ static void test_a_mode_whose_frame_buffer_is_wrong(void **state)
         output->modes[1] = info_of(1024, 768, PixelBlueGreenRedReserved8BitPerColor, NULL);
         output->short_by = i == 0 ? 16 * MIB - 1024 * 768 * 4 + 1 : 0;
         output->modes[1].PixelsPerScanLine += i == 1 ? UINT32_MAX - 1024 : 0;
-        graphics_gather(&run);
+        gather();
         assert_int_equal(output->mode.Mode, 0);
         assert_int_equal(output->sets, 2);
         assert_drawn(0, 800, 4);
@@ -299,9 +311,9 @@ static void test_a_frame_buffer_that_moves_with_its_mode(void **state)
     struct output *output = add_output(BASE);
     output->modes[1] = info_of(1024, 768, PixelBitMask, &bits_24);
     output->moves_to = 8 * GIB;
-    graphics_gather(&run);
+    gather();
     assert_drawn(0, 1024, 3);
-    assert_int_equal(run.machine.framebuffers[0].phys, 8 * GIB);
+    assert_int_equal(machine.framebuffers[0].phys, 8 * GIB);
     assert_heard("format=masks bits=24 base=0x200000000");
 }
 
@@ -313,10 +325,10 @@ static void test_a_mode_that_is_set_through_another_output(void **state)
     first->protocol.Mode = &second->mode;
     second->modes[1] = info_of(1024, 768, PixelBlueGreenRedReserved8BitPerColor, NULL);
     second->moves_to = 8 * GIB;
-    graphics_gather(&run);
-    assert_int_equal(run.machine.framebuffer_count, 1);
+    gather();
+    assert_int_equal(machine.framebuffer_count, 1);
     assert_drawn(0, 1024, 4);
-    assert_int_equal(run.machine.framebuffers[0].phys, 8 * GIB);
+    assert_int_equal(machine.framebuffers[0].phys, 8 * GIB);
     assert_not_warned();
 }
 
@@ -351,11 +363,11 @@ static void test_a_frame_buffer_where_none_can_be(void **state)
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         set_up(state);
-        run.machine.serial_mmio = 0xd0000010;
-        run.machine.apic_base = 0xe0100900;
+        machine.serial_mmio = 0xd0000010;
+        machine.apic_base = 0xe0100900;
         (void)add_output(cases[i].base);
-        graphics_gather(&run);
-        if (run.machine.framebuffer_count != 0 || !strstr(heard, cases[i].why))
+        gather();
+        if (machine.framebuffer_count != 0 || !strstr(heard, cases[i].why))
             fail_msg("0x%llx: not told as %s\n%s", (unsigned long long)cases[i].base, cases[i].why,
                      heard);
         assert_heard("ev=warning what=no-screen ");
@@ -377,9 +389,9 @@ static void test_a_frame_buffer_beside_ram(void **state)
 
     for (size_t i = 0; i < sizeof bases / sizeof bases[0]; i++) {
         set_up(state);
-        run.options.screen = SCREEN_AUTO;
+        options.screen = SCREEN_AUTO;
         (void)add_output(bases[i]);
-        graphics_gather(&run);
+        gather();
         assert_drawn(0, 800, 4);
         assert_not_warned();
     }
@@ -390,15 +402,15 @@ static void test_a_frame_buffer_beside_ram(void **state)
 static void test_outputs_that_are_no_screen(void **state)
 {
     (void)state;
-    run.options.screen_width = 800; // which the current mode has, if it is one
-    run.options.screen_height = 600;
+    options.screen_width = 800; // which the current mode has, if it is one
+    options.screen_height = 600;
     add_output(BASE)->protocol.Mode = NULL;
     add_output(BASE)->mode.Info = NULL;
     add_output(BASE)->now.PixelFormat = PixelBltOnly;
     add_output(BASE)->now.PixelFormat = PixelFormatMax;
     add_output(BASE)->now.PixelsPerScanLine = 799;
-    graphics_gather(&run);
-    assert_int_equal(run.machine.framebuffer_count, 0);
+    gather();
+    assert_int_equal(machine.framebuffer_count, 0);
     assert_heard("gop=0 skipped=\"it has no mode\"");
     assert_heard("gop=1 skipped=\"it has no mode\"");
     assert_heard("gop=2 skipped=\"it has no frame buffer\"");
@@ -410,25 +422,25 @@ static void test_outputs_that_are_no_screen(void **state)
 static void test_no_output_is_no_reason_to_warn(void **state)
 {
     (void)state;
-    graphics_gather(&run);
-    assert_int_equal(run.machine.framebuffer_count, 0);
+    gather();
+    assert_int_equal(machine.framebuffer_count, 0);
     assert_string_equal(heard, "");
 }
 
 static void test_several_outputs(void **state)
 {
     (void)state;
-    run.options.screen = SCREEN_AUTO;
+    options.screen = SCREEN_AUTO;
     (void)add_output(BASE);
     (void)add_output(BASE);
     (void)add_output(BASE + 800 * 600 * 4 - 4); // its first pixel is the other's last
     (void)add_output(BASE + 800 * 600 * 4);
     add_output(8 * GIB)->now.PixelFormat = PixelBltOnly;
     (void)add_output(9 * GIB);
-    graphics_gather(&run);
-    assert_int_equal(run.machine.framebuffer_count, 3);
-    assert_int_equal(run.machine.framebuffers[1].phys, BASE + 800 * 600 * 4);
-    assert_int_equal(run.machine.framebuffers[2].phys, 9 * GIB);
+    gather();
+    assert_int_equal(machine.framebuffer_count, 3);
+    assert_int_equal(machine.framebuffers[1].phys, BASE + 800 * 600 * 4);
+    assert_int_equal(machine.framebuffers[2].phys, 9 * GIB);
     assert_heard("gop=1 skipped=\"it is another's frame buffer\"");
     assert_heard("gop=2 skipped=\"it is another's frame buffer\"");
     assert_not_warned();
@@ -437,11 +449,11 @@ static void test_several_outputs(void **state)
 static void test_more_outputs_than_there_is_room_for(void **state)
 {
     (void)state;
-    run.options.screen = SCREEN_AUTO;
+    options.screen = SCREEN_AUTO;
     for (unsigned i = 0; i <= FRAMEBUFFERS_MAX; i++)
         (void)add_output(BASE + i * 16 * MIB);
-    graphics_gather(&run);
-    assert_int_equal(run.machine.framebuffer_count, FRAMEBUFFERS_MAX);
+    gather();
+    assert_int_equal(machine.framebuffer_count, FRAMEBUFFERS_MAX);
     assert_heard("gop=4 skipped=\"there are too many\"");
 }
 

@@ -12,17 +12,25 @@
 #include <cmocka.h>
 
 #include "fake_hw.h"
-#include "last_run.h"
-#include "run.h"
+#include "harvest.h"
+#include "next_start.h"
+#include "nvram.h"
+#include "report.h"
 
-static struct reveille run;
+static struct options options;
+static struct last_run last;
+static struct journal own; // this start's
+static struct past past;
+static struct firmware firmware;
+static struct console console;
+static struct stick stick = {.firmware = &firmware, .console = &console};
+static struct problem_log problem_log = {.console = &console};
+static const struct problems problems = {report_problem, &problem_log};
 static struct {
     bool journal, again; // in memory, and what its seal says
     bool summary;        // in a variable
     bool mark;           // on the stick: the next start was asked for
     bool writable;
-    bool deaf;   // no key and no power button can be heard
-    bool placed; // the journal lies where the next start looks for it
 } world;
 static struct {
     char saved[64]; // names, each with j (the found journal) or o (this start's own) before it
@@ -41,36 +49,30 @@ static void hear(void *context, const char *text)
 
 // What stands around it.
 
-bool stick_has_mark(struct stick *stick, const struct firmware *firmware)
+enum stick_mark stick_take_mark(struct stick *self)
 {
-    (void)stick, (void)firmware;
-    return world.mark;
-}
-
-bool stick_take_mark(struct stick *stick, const struct firmware *firmware)
-{
-    (void)stick, (void)firmware;
-    const bool was_there = world.mark;
+    assert_ptr_equal(self, &stick);
+    if (!world.mark)
+        return STICK_UNMARKED;
     world.mark = false;
-    return was_there;
+    return STICK_MARK_TAKEN;
 }
 
-bool stick_set_mark(struct stick *stick, const struct firmware *firmware)
+bool stick_set_mark(struct stick *self)
 {
-    (void)stick, (void)firmware;
+    assert_ptr_equal(self, &stick);
     world.mark = world.writable;
     return world.writable;
 }
 
-bool stick_save(struct stick *stick, const struct firmware *firmware, const struct journal *journal,
-                const CHAR16 *name, enum stick_end end, const struct problems *problems)
+bool stick_save(struct stick *self, const struct journal *journal, const CHAR16 *name,
+                enum stick_end end, const struct problems *listener)
 {
-    char word[16] = {journal == &run.journal ? 'o' : 'j'};
+    char word[16] = {journal == &own ? 'o' : 'j'};
 
-    (void)firmware;
-    assert_ptr_equal(stick, &run.stick);
+    assert_ptr_equal(self, &stick);
     assert_int_equal(end, STICK_BLANK);
-    assert_non_null(problems);
+    assert_ptr_equal(listener, &problems);
     for (size_t i = 0; name[i]; i++)
         word[i + 1] = (char)name[i];
     if (!world.writable)
@@ -80,41 +82,31 @@ bool stick_save(struct stick *stick, const struct firmware *firmware, const stru
     return true;
 }
 
-bool nvram_tell(struct reveille *self)
+bool nvram_tell(const struct firmware *self, struct console *to)
 {
-    (void)self;
+    assert_ptr_equal(self, &firmware);
+    assert_ptr_equal(to, &console);
     did.summary_told += world.summary;
     return world.summary;
 }
 
-void nvram_forget(struct reveille *self)
+void nvram_forget(const struct firmware *self, const struct problems *listener)
 {
-    (void)self;
+    assert_ptr_equal(self, &firmware);
+    assert_ptr_equal(listener, &problems);
     did.summary_forgotten = world.summary;
 }
 
-bool end_resets_itself(const struct machine *machine, const struct options *options)
-{
-    assert_ptr_equal(machine, &run.machine);
-    assert_ptr_equal(options, &run.options);
-    return world.deaf;
-}
-
-bool last_run_keeps(const struct journal_head *head)
-{
-    (void)head;
-    return world.placed;
-}
-
 // What last_run_find would have found.
-static void find_journal(struct last_run *last)
+static void find_journal(void)
 {
+    last = (struct last_run){0};
     if (!world.journal)
         return;
-    last->again = world.again;
-    last->head = (struct journal_head *)memory;
-    journal_open(&last->journal, kept_text, sizeof kept_text);
-    last->journal.length = sizeof kept_text;
+    last.again = world.again;
+    last.head = (struct journal_head *)memory;
+    journal_open(&last.journal, kept_text, sizeof kept_text);
+    last.journal.length = sizeof kept_text;
 }
 
 static int set_up(void **state)
@@ -122,24 +114,23 @@ static int set_up(void **state)
     (void)state;
     fake_reset();
     fake_start_clock(0, 1);
-    memset(&run, 0, sizeof run);
+    memset(&options, 0, sizeof options);
+    past = (struct past){0};
     memset(&world, 0, sizeof world);
     memset(&did, 0, sizeof did);
     memset(memory, 'x', sizeof memory);
     heard[0] = '\0';
     world.writable = true;
-    console_start(&run.console, LOG_NORMAL, 1);
-    run.console.sinks[0] = (struct console_sink){.write_line = hear};
-    run.log = (struct problem_log){.console = &run.console};
-    run.problems = (struct problems){report_problem, &run.log};
+    console_start(&console, LOG_NORMAL, 1);
+    console.sinks[0] = (struct console_sink){.write_line = hear};
     return 0;
 }
 
 static void assert_harvests(bool fetched, const char *saved, bool dropped, bool forgotten)
 {
-    find_journal(&run.last_run);
-    run_harvest(&run);
-    assert_int_equal(run.fetched, fetched);
+    find_journal();
+    past = harvest(&options, &own, &last, &stick, &problems);
+    assert_int_equal(past.fetched, fetched);
     assert_string_equal(did.saved, saved);
     assert_int_equal(memory[0] != 'x', dropped);
     assert_int_equal(did.summary_forgotten, forgotten);
@@ -159,7 +150,7 @@ static void test_a_run_that_goes_on(void **state)
     assert_harvests(false, "jlast jprevious ", true, true);
     assert_non_null(strstr(heard, "complete=1 saved=1"));
     assert_int_equal(did.summary_told, 0); // the journal is of the same run, or tells it
-    assert_false(run.summary_told);
+    assert_false(past.summary_told);
 }
 
 static void assert_saves_itself(const char *saved, bool forgotten)
@@ -167,7 +158,8 @@ static void assert_saves_itself(const char *saved, bool forgotten)
     CHAR16 name[] = L"last";
 
     did.saved[0] = '\0';
-    assert_int_equal(run_save(&run, name, STICK_BLANK, &run.problems), saved[0] != '\0');
+    assert_int_equal(harvest_own(&own, name, STICK_BLANK, &stick, &past, &problems),
+                     saved[0] != '\0');
     assert_string_equal(did.saved, saved);
     assert_int_equal(did.summary_forgotten, forgotten);
 }
@@ -199,7 +191,7 @@ static void test_a_summary_and_a_run_that_goes_on(void **state)
 static void test_harvest_only(void **state)
 {
     (void)state;
-    run.options.harvest = HARVEST_ONLY;
+    options.harvest = HARVEST_ONLY;
     world.journal = true;
     assert_harvests(true, "jlast ", true, false);
 }
@@ -208,7 +200,7 @@ static void test_harvest_only(void **state)
 static void test_harvest_only_without_a_stick(void **state)
 {
     (void)state;
-    run.options.harvest = HARVEST_ONLY;
+    options.harvest = HARVEST_ONLY;
     world.journal = world.summary = true;
     world.writable = false;
     assert_harvests(true, "", false, false);
@@ -219,8 +211,8 @@ static void test_harvest_only_without_a_stick(void **state)
 static void test_harvest_only_of_a_summary(void **state)
 {
     (void)state;
-    run.options.harvest = HARVEST_ONLY;
-    run.options.save = SAVE_NONE; // says what this run leaves, and not what it may fetch
+    options.harvest = HARVEST_ONLY;
+    options.save = SAVE_NONE; // says what this run leaves, and not what it may fetch
     world.summary = true;
     world.writable = false;
     assert_harvests(true, "", false, false);
@@ -234,7 +226,7 @@ static void test_harvest_only_of_a_summary(void **state)
 static void test_harvest_only_of_nothing(void **state)
 {
     (void)state;
-    run.options.harvest = HARVEST_ONLY;
+    options.harvest = HARVEST_ONLY;
     assert_harvests(true, "", false, false);
     assert_non_null(strstr(heard, "what=nothing-to-harvest"));
 }
@@ -242,7 +234,7 @@ static void test_harvest_only_of_nothing(void **state)
 static void test_save_none(void **state)
 {
     (void)state;
-    run.options.save = SAVE_NONE;
+    options.save = SAVE_NONE;
     world.journal = world.summary = world.mark = true;
     assert_harvests(false, "", false, false);
     assert_true(world.mark);
@@ -251,7 +243,7 @@ static void test_save_none(void **state)
 static void test_the_start_that_was_asked_for(void **state)
 {
     (void)state;
-    run.options.again = ANSWER_YES;
+    options.again = ANSWER_YES;
     world.journal = world.again = world.mark = true;
     assert_harvests(true, "jlast ", true, false);
 }
@@ -260,7 +252,7 @@ static void test_the_start_that_was_asked_for(void **state)
 static void test_the_start_that_was_asked_for_without_a_stick(void **state)
 {
     (void)state;
-    run.options.again = ANSWER_YES;
+    options.again = ANSWER_YES;
     world.journal = world.again = true;
     world.writable = false;
     assert_harvests(true, "", true, false);
@@ -270,7 +262,7 @@ static void test_the_start_that_was_asked_for_without_a_stick(void **state)
 static void test_a_machine_that_forgets(void **state)
 {
     (void)state;
-    run.options.again = ANSWER_YES;
+    options.again = ANSWER_YES;
     world.mark = true;
     assert_harvests(true, "", false, false);
     assert_non_null(strstr(heard, "what=nothing-to-harvest"));
@@ -278,44 +270,33 @@ static void test_a_machine_that_forgets(void **state)
 }
 
 // On a machine that hears nobody the end resets, once the volume has the mark.
-static void assert_resets(bool resets)
+static void assert_resets(const struct journal *kept, bool resets)
 {
-    run_allow_reset(&run);
-    assert_int_equal(run.resets_itself, resets);
+    assert_int_equal(next_start_allows_reset(kept, &past, &stick, &problems), resets);
     assert_int_equal(world.mark, resets);
-    run.resets_itself = world.mark = false;
+    world.mark = false;
 }
 
 static void test_a_reset_of_its_own(void **state)
 {
     (void)state;
-    run.saved = world.placed = true;
-    assert_resets(false);
-    world.deaf = true;
-    assert_resets(true);
-    run.saved = false; // its beginning found no room, and the result will find none
-    assert_resets(false);
-    run.saved = true;
-    world.placed = false; // nobody would find the result
-    assert_resets(false);
-    world.placed = true;
-    world.writable = false; // nobody could save it
-    assert_resets(false);
-    world.writable = true;
-    // The mark is written to the stick, which may be broken: that is said before, once.
-    assert_string_equal(heard, "Saving to \\reveille: up to a minute if the volume is broken");
+    assert_resets(&own, true);
+    assert_resets(NULL, false); // nobody would find the result, or could save it
+    world.writable = false;     // nobody could save it
+    assert_resets(&own, false);
+    assert_string_equal(heard, "");
 }
 
 // A machine that clears its memory would run and reset for ever.
 static void test_a_reset_of_its_own_that_was_in_vain(void **state)
 {
     (void)state;
-    run.saved = world.deaf = world.placed = world.mark = true;
+    world.mark = true;
     assert_harvests(false, "", false, false); // a run of its own follows
-    assert_resets(false);
+    assert_resets(&own, false);
     assert_non_null(strstr(heard, "what=memory-cleared"));
     assert_harvests(false, "", false, false);
-    assert_resets(true); // a start by hand
+    assert_resets(&own, true); // a start by hand
 }
 
 // Somebody changed the options meanwhile, or started by hand in the same memory.
@@ -354,49 +335,42 @@ static EFI_STATUS EFIAPI set_next(CHAR16 *name, EFI_GUID *guid, UINT32 attribute
     return takes_next;
 }
 
-static void ask(EFI_STATUS status, enum save_choice save)
+static bool ask(EFI_STATUS status, struct journal *kept)
 {
     takes_next = status;
     runtime.GetVariable = get_current;
     runtime.SetVariable = set_next;
     table.RuntimeServices = &runtime;
-    run.firmware.system = &table;
-    run.options.save = save;
-    run.saved = save != SAVE_NONE;
-    run.options.again = ANSWER_YES;
-    run_ask_for_another_start(&run);
+    firmware.system = &table;
+    heard[0] = '\0';
+    return next_start_ask(kept, &stick, &problems);
 }
 
 static void test_another_start(void **state)
 {
     (void)state;
-    ask(EFI_SUCCESS, SAVE_RAM); // where no start would find the result
-    assert_int_equal(run.options.again, ANSWER_NO);
+    own = (struct journal){.head = (struct journal_head *)memory};
+    assert_false(ask(EFI_SUCCESS, NULL)); // where no start would find the result
     assert_non_null(strstr(heard, "what=no-next-start"));
-    heard[0] = '\0';
-    world.placed = true;
-    ask(EFI_SUCCESS, SAVE_RAM);
-    assert_int_equal(run.options.again, ANSWER_YES);
+    assert_int_equal(own.seal.again, 0);
+    assert_true(ask(EFI_SUCCESS, &own));
+    assert_int_equal(own.seal.again, 1);
     assert_true(world.mark);
-    assert_string_equal(heard, "Saving to \\reveille: up to a minute if the volume is broken");
+    assert_string_equal(heard, "");
 }
 
 // No mark stays behind where no start follows.
 static void test_no_other_start(void **state)
 {
     (void)state;
-    world.placed = true;
-    ask(EFI_SECURITY_VIOLATION, SAVE_RAM);
-    assert_int_equal(run.options.again, ANSWER_NO);
+    own = (struct journal){.head = (struct journal_head *)memory};
+    assert_false(ask(EFI_SECURITY_VIOLATION, &own));
     assert_false(world.mark);
     assert_non_null(strstr(heard, "what=no-next-start"));
     world.writable = false;
-    ask(EFI_SUCCESS, SAVE_RAM);
-    assert_int_equal(run.options.again, ANSWER_NO);
-    world.writable = true;
-    ask(EFI_SUCCESS, SAVE_NONE);
-    assert_int_equal(run.options.again, ANSWER_NO);
-    assert_false(world.mark);
+    assert_false(ask(EFI_SUCCESS, &own));
+    assert_non_null(strstr(heard, "what=no-next-start"));
+    assert_int_equal(own.seal.again, 0);
 }
 
 int main(void)

@@ -1,7 +1,7 @@
 // What outlives a warm reset, in memory that firmware keeps closed while nobody has allocated it:
 // the test's pages cannot be read before AllocatePages and after FreePages, so a look at memory
 // that is not ours ends the test.
-#include "run.h"
+#include "last_run.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +15,8 @@
 #include <cmocka.h>
 
 #include "fake_hw.h"
+#include "page.h"
+#include "timing.h"
 
 #define MIB    0x100000ull
 #define PIECE  (2 * MIB)

@@ -3,6 +3,7 @@
 // service but GetMemoryMap and ExitBootServices ends the test. A story is the order of calls: m
 // GetMemoryMap, a AllocatePages, f FreePages, x ExitBootServices.
 #include "fake_firmware.h"
+#include "leave.h"
 
 #define ATTEMPTS 8u   // the bound, as the test states it
 #define SPARE    500u // descriptors by which the map may grow at once

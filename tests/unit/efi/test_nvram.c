@@ -12,7 +12,9 @@
 
 #include "control.h"
 #include "fake_hw.h"
-#include "run.h"
+#include "msr.h"
+#include "nvram.h"
+#include "report.h"
 
 #define OURS_CR0      0x80010033u
 #define OURS_CR3      0x211d000u
@@ -27,7 +29,10 @@
 #define REVISION_2    (2u << 16)
 #define KIB           1024u
 
-static struct reveille run;
+static struct firmware firmware;
+static struct console console;
+static const struct problems problems = {report_problem,
+                                         &(struct problem_log){.console = &console}};
 static EFI_SYSTEM_TABLE table;
 static EFI_RUNTIME_SERVICES runtime;
 static struct {
@@ -95,7 +100,7 @@ static EFI_STATUS EFIAPI set(CHAR16 *name, EFI_GUID *guid, UINT32 attributes, UI
     assert_int_equal(hw_read_cr3(), FIRMWARE_CR3);
     assert_int_equal(hw_read_cr4(), FIRMWARE_CR4);
     assert_int_equal(hw_read_tables().gdt.base, firmwares.gdt.base);
-    assert_true(run.firmware.pat == 0 || hw_rdmsr(MSR_IA32_PAT) == FIRMWARE_PAT);
+    assert_true(firmware.pat == 0 || hw_rdmsr(MSR_IA32_PAT) == FIRMWARE_PAT);
     assert_in_range(bytes, 1, 1000);
     store.sets++;
     if (EFI_ERROR(store.set))
@@ -111,7 +116,7 @@ static int set_up(void **state)
     fake_reset();
     fake_on_failure(fail_test);
     fake_start_clock(0, 1);
-    memset(&run, 0, sizeof run);
+    memset(&firmware, 0, sizeof firmware);
     memset(&store, 0, sizeof store);
     heard[0] = '\0';
     store.all = 64 * KIB;
@@ -122,18 +127,15 @@ static int set_up(void **state)
                                      .GetVariable = get,
                                      .SetVariable = set};
     table.RuntimeServices = &runtime;
-    run.firmware.system = &table;
-    run.options.save = SAVE_NVRAM;
-    console_start(&run.console, LOG_NORMAL, 1);
-    run.console.sinks[0] = (struct console_sink){.write_line = hear};
-    run.log = (struct problem_log){.console = &run.console};
-    run.problems = (struct problems){report_problem, &run.log};
+    firmware.system = &table;
+    console_start(&console, LOG_NORMAL, 1);
+    console.sinks[0] = (struct console_sink){.write_line = hear};
     fake_set_tables(&ours);
-    run.firmware.cr0 = FIRMWARE_CR0;
-    run.firmware.cr3 = FIRMWARE_CR3;
-    run.firmware.cr4 = FIRMWARE_CR4;
-    run.firmware.efer = FIRMWARE_EFER;
-    run.firmware.tables = firmwares;
+    firmware.cr0 = FIRMWARE_CR0;
+    firmware.cr3 = FIRMWARE_CR3;
+    firmware.cr4 = FIRMWARE_CR4;
+    firmware.efer = FIRMWARE_EFER;
+    firmware.tables = firmwares;
     fake_set_cr(FAKE_CR0, OURS_CR0);
     fake_set_cr(FAKE_CR3, OURS_CR3);
     fake_set_cr(FAKE_CR4, OURS_CR4);
@@ -143,21 +145,15 @@ static int set_up(void **state)
 
 static void assert_refused(void)
 {
-    run.options.save = SAVE_NVRAM;
     heard[0] = '\0';
-    nvram_check(&run);
-    assert_int_equal(run.options.save, SAVE_RAM);
+    assert_false(nvram_has_room(&firmware, &problems));
     assert_non_null(strstr(heard, "what=no-nvram"));
-    nvram_save(&run);
-    assert_int_equal(store.sets, 0);
 }
 
 static void assert_taken(void)
 {
-    run.options.save = SAVE_NVRAM;
     heard[0] = '\0';
-    nvram_check(&run);
-    assert_int_equal(run.options.save, SAVE_NVRAM);
+    assert_true(nvram_has_room(&firmware, &problems));
     assert_string_equal(heard, "");
 }
 
@@ -193,28 +189,18 @@ static void test_a_store_that_does_not_say(void **state)
     assert_refused();
 }
 
-static void test_nobody_asked_for_it(void **state)
-{
-    (void)state;
-    runtime.QueryVariableInfo = NULL;
-    for (enum save_choice save = SAVE_RAM; save <= SAVE_NONE; save++) {
-        run.options.save = save;
-        nvram_check(&run);
-        nvram_save(&run);
-        assert_int_equal(run.options.save, save);
-        assert_int_equal(store.sets, 0);
-    }
-}
-
 // Firmware's code in firmware's address space, and then ours again, whatever it answers.
 static void test_written_in_firmwares_address_space(void **state)
 {
+    char text[] = "REVEILLE and what became of it";
+    const struct line summary = {text, sizeof text, sizeof text - 1};
+
     (void)state;
     for (int refused = 0; refused <= 1; refused++) {
         store.set = refused ? EFI_OUT_OF_RESOURCES : EFI_SUCCESS;
-        run.firmware.pat = refused ? FIRMWARE_PAT : 0;
+        firmware.pat = refused ? FIRMWARE_PAT : 0;
         fake_set_cell(FAKE_MSR, MSR_IA32_PAT, OURS_PAT);
-        nvram_save(&run);
+        nvram_save(&firmware, &summary, &console);
         assert_int_equal(store.sets, 1 + refused);
         assert_int_equal(hw_read_cr0(), OURS_CR0);
         assert_int_equal(hw_rdmsr(MSR_EFER), OURS_EFER);
@@ -227,30 +213,31 @@ static void test_written_in_firmwares_address_space(void **state)
         assert_int_equal(now.segments.cs, ours.segments.cs);
         assert_int_equal(strstr(heard, "refused") != NULL, refused);
     }
-    assert_memory_equal(store.text, "REVEILLE ", 9);
+    assert_int_equal(store.bytes, summary.length);
+    assert_memory_equal(store.text, text, summary.length);
 }
 
 static void test_told_and_then_forgotten(void **state)
 {
     (void)state;
-    assert_false(nvram_tell(&run));
+    assert_false(nvram_tell(&firmware, &console));
     assert_string_equal(heard, "");
     memset(store.text, 'x', sizeof store.text);
     memcpy(store.text, "a \x1b[2J", 6); // what is in a variable is not believed
     store.bytes = 1000;
-    assert_true(nvram_tell(&run));
+    assert_true(nvram_tell(&firmware, &console));
     assert_non_null(strstr(heard, "ev=nvram summary="));
     assert_null(strchr(heard, 0x1b));
     assert_int_equal(store.deletions, 0);
-    nvram_forget(&run);
+    nvram_forget(&firmware, &problems);
     assert_int_equal(store.deletions, 1);
     assert_null(strstr(heard, "nvram-kept"));
     store.set = EFI_WRITE_PROTECTED;
-    nvram_forget(&run);
+    nvram_forget(&firmware, &problems);
     assert_non_null(strstr(heard, "what=nvram-kept"));
     store.bytes = 0; // there is none: nothing is written
     heard[0] = '\0';
-    nvram_forget(&run);
+    nvram_forget(&firmware, &problems);
     assert_int_equal(store.deletions, 2);
     assert_string_equal(heard, "");
 }
@@ -260,12 +247,12 @@ static void test_a_variable_that_is_too_long(void **state)
 {
     (void)state;
     store.bytes = 1001;
-    assert_false(nvram_tell(&run));
-    nvram_forget(&run);
+    assert_false(nvram_tell(&firmware, &console));
+    nvram_forget(&firmware, &problems);
     assert_int_equal(store.deletions, 0);
     store.bytes = 10;
     store.get = EFI_DEVICE_ERROR;
-    assert_false(nvram_tell(&run));
+    assert_false(nvram_tell(&firmware, &console));
     assert_string_equal(heard, "");
 }
 
@@ -274,7 +261,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_a_store_without_room, set_up),
         cmocka_unit_test_setup(test_a_store_that_does_not_say, set_up),
-        cmocka_unit_test_setup(test_nobody_asked_for_it, set_up),
         cmocka_unit_test_setup(test_written_in_firmwares_address_space, set_up),
         cmocka_unit_test_setup(test_told_and_then_forgotten, set_up),
         cmocka_unit_test_setup(test_a_variable_that_is_too_long, set_up),

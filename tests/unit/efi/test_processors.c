@@ -6,6 +6,7 @@
 #include "acpi.h"
 #include "madt_edit.h"
 #include "mp_services.h"
+#include "processors.h"
 #include "told.h"
 
 #define RSDP      0x1000u

@@ -4,6 +4,7 @@
 // crawls just within its time-out; and whoever is awake dies with the console in its hands. By the
 // fake's clock, which no host makes slower. Surprise: the bound is also held against being far too
 // large, since one that no run comes near proves nothing.
+#include "fake_firmware.h"
 #include "fake_aps.h"
 
 #include <setjmp.h>
@@ -19,8 +20,8 @@
 #include "bound.h"
 #include "mem.h"
 #include "prepare.h"
+#include "nvram.h"
 #include "run.h"
-#include "shell.h"
 
 #define PORT      0x3f8u
 #define TICKS(us) ((uint64_t)(us)*FAKE_TICKS_PER_US)
@@ -59,43 +60,42 @@ static int tear_down(void **state)
 
 // ---- what stands around the run after the exit ----
 
-_Noreturn void end_run(struct firmware *firmware, const struct machine *machine,
-                       const struct options *options, struct journal *waiting,
+_Noreturn void end_run(const struct firmware *firmware, const struct machine *machine,
+                       const struct options *options, enum next_start next, struct journal *journal,
                        struct console *console, enum exit_code code)
 {
-    (void)firmware, (void)machine, (void)options, (void)waiting, (void)console, (void)code;
+    (void)firmware, (void)machine, (void)options, (void)next, (void)journal, (void)console;
+    (void)code;
     longjmp(ended, 1);
 }
 
-void display_finish(struct reveille *self)
+bool end_resets_itself(const struct machine *machine, const struct options *options)
 {
-    (void)self;
-}
-
-void nvram_save(struct reveille *self)
-{
-    (void)self;
-}
-
-void bsp_take_over(struct reveille *self)
-{
-    (void)self;
-}
-
-void bsp_hand_back(const struct reveille *self)
-{
-    (void)self;
-}
-
-void text_screens_write(void *context, const char *text)
-{
-    (void)context, (void)text;
-}
-
-bool shell_break(const struct firmware *firmware)
-{
-    (void)firmware;
+    (void)machine, (void)options;
     return false;
+}
+
+void bsp_take_over(const struct firmware *firmware, const struct bsp_home *home)
+{
+    (void)firmware, (void)home;
+}
+
+EFI_TPL bsp_borrow(const struct firmware *firmware, const struct bsp_home *home)
+{
+    (void)firmware, (void)home;
+    fake_fail("no firmware any more");
+}
+
+void bsp_hand_back(const struct firmware *firmware, const struct bsp_state *state, EFI_TPL tpl)
+{
+    (void)firmware, (void)state, (void)tpl;
+    fake_fail("no firmware any more");
+}
+
+void nvram_save(const struct firmware *firmware, const struct line *summary,
+                struct console *console)
+{
+    (void)firmware, (void)summary, (void)console;
 }
 
 enum status run_fill_page(struct reveille *self, uint8_t *view)
@@ -122,50 +122,17 @@ void firmware_wake_round(struct reveille *self, uint64_t line_us, struct wake_re
     fake_fail("no firmware any more");
 }
 
-void run_stop_watchdog(const struct reveille *self)
+bool harvest_own(const struct journal *journal, const CHAR16 *name, enum stick_end end,
+                 struct stick *stick, struct past *past, const struct problems *problems)
 {
-    (void)self;
-}
-
-void run_allow_reset(struct reveille *self)
-{
-    (void)self;
-}
-
-bool run_save(struct reveille *self, const CHAR16 *name, enum stick_end end,
-              const struct problems *problems)
-{
-    (void)self, (void)name, (void)end, (void)problems;
+    (void)journal, (void)name, (void)end, (void)stick, (void)past, (void)problems;
     return true;
 }
 
-void run_ask_for_another_start(struct reveille *self)
+static EFI_STATUS EFIAPI set_watchdog(UINTN seconds, UINT64 code, UINTN bytes, CHAR16 *data)
 {
-    (void)self;
-}
-
-void graphics_clear(const struct reveille *self)
-{
-    (void)self;
-}
-
-enum status memory_read_map(struct firmware *firmware)
-{
-    (void)firmware;
-    return STATUS_OK;
-}
-
-bool memory_is_writable(uint64_t phys)
-{
-    (void)phys;
-    return true;
-}
-
-enum status leave_firmware(struct firmware *firmware, uint32_t *attempts)
-{
-    (void)firmware;
-    *attempts = 1;
-    return STATUS_OK;
+    (void)seconds, (void)code, (void)bytes, (void)data;
+    return EFI_SUCCESS;
 }
 
 // ---- the machine ----
@@ -183,12 +150,12 @@ static void hear(void *context, const char *text)
     }
     if (world.fault_at != NULL && strstr(text, world.fault_at) != NULL) {
         world.fault_at = NULL;
-        console_let_go(&run.console, 0);
+        console_let_go(&run.voice.console, 0);
         arena_rally(&run.arena)->bsp_stopped(arena_rally(&run.arena)->bsp_context);
     }
     // Somebody takes the console over from us, and dies.
     if (world.dead > 0)
-        atomic_store(&run.console.owner, 1000000 + (uint32_t)world.dead--);
+        atomic_store(&run.voice.console.owner, 1000000 + (uint32_t)world.dead--);
 }
 
 static uint64_t read_line_status(void *context, uint64_t address)
@@ -203,7 +170,7 @@ static void write_data(void *context, uint64_t address, uint64_t value)
     world.ready = fake_now() + TICKS(world.load_us);
 }
 
-static void open_machine(size_t count, enum smp_strategy wake)
+static void open_machine(size_t count, enum wake_strategy wake)
 {
     memset(&run, 0, sizeof run);
     memset(&world, 0, sizeof world);
@@ -215,10 +182,10 @@ static void plug_in(uint16_t divisor)
 {
     fake_hook(FAKE_PORT8, PORT + 5, PORT + 5, read_line_status, NULL, NULL);
     fake_hook(FAKE_PORT8, PORT, PORT, NULL, write_data, NULL);
-    run.console.uart =
+    run.voice.console.uart =
         (struct uart){.port = PORT, .present = true, .divisor = divisor, .fifo_bytes = 16};
-    console_set_rate(&run.console, FAKE_TICKS_PER_US);
-    world.load_us = run.console.uart.timeout_ticks / FAKE_TICKS_PER_US - 2ull * STEP_US;
+    console_set_rate(&run.voice.console, FAKE_TICKS_PER_US);
+    world.load_us = run.voice.console.uart.timeout_ticks / FAKE_TICKS_PER_US - 2ull * STEP_US;
 }
 
 static void build_run(uint16_t divisor)
@@ -233,6 +200,8 @@ static void build_run(uint16_t divisor)
     fake_set_interrupts(true);
     fake_set_cell(FAKE_MSR, MSR_IA32_APIC_BASE,
                   aps.plan.apic == &apic_x2apic ? 0xfee00d00 : 0xfee00900);
+    run.firmware = fake_firmware_start(sizeof(EFI_MEMORY_DESCRIPTOR));
+    fake_firmware.boot.SetWatchdogTimer = set_watchdog;
     run.machine = aps.machine;
     run.options = aps.options;
     run.plan = aps.plan;
@@ -244,15 +213,15 @@ static void build_run(uint16_t divisor)
     run.rounds_us = numbers[0];
     run.medians_us = numbers[1];
     run.note = &note;
-    run.log = (struct problem_log){.console = &run.console};
-    run.problems = (struct problems){report_problem, &run.log};
+    run.voice.log.console = &run.voice.console;
+    run.voice.problems = (struct problems){report_problem, &run.voice.log};
     memcpy((void *)(uintptr_t)(run.arena.phys + run.arena.window_offset), aps.page, PAGE_BYTES);
-    console_start(&run.console, run.options.log, FAKE_TICKS_PER_US);
+    console_start(&run.voice.console, run.options.log, FAKE_TICKS_PER_US);
     if (divisor != 0)
         plug_in(divisor);
-    arena_rally(&run.arena)->console = &run.console;
-    run.console.sinks[SINK_JOURNAL] =
-        (struct console_sink){.write_line = hear, .context = &run.journal};
+    arena_rally(&run.arena)->console = &run.voice.console;
+    run.voice.console.sinks[SINK_JOURNAL] =
+        (struct console_sink){.write_line = hear, .context = &run.voice.journal};
 }
 
 // Runs all of it. `least`: so much of the bound, in per cent, is what this machine takes at least.
@@ -300,7 +269,7 @@ static void all_come_late_and_keep_silent(void)
 static void test_nobody_comes(void **state)
 {
     (void)state;
-    for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
+    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
         open_machine(8, wake);
         nobody_comes();
         run_all(1, 75);
@@ -311,7 +280,7 @@ static void test_nobody_comes(void **state)
 static void test_all_keep_silent(void **state)
 {
     (void)state;
-    for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
+    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
         open_machine(8, wake);
         all_come_late_and_keep_silent();
         run_all(1, 75);
@@ -322,7 +291,7 @@ static void test_all_keep_silent(void **state)
 static void test_a_busy_apic(void **state)
 {
     (void)state;
-    open_machine(8, SMP_ONE_BY_ONE);
+    open_machine(8, WAKE_ONE_BY_ONE);
     aps.options.apic = APIC_XAPIC;
     aps.options.retries = 3;
     aps.options.sipis = 4;
@@ -339,7 +308,7 @@ static void test_a_slow_port(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof divisors / sizeof divisors[0]; i++) {
-        open_machine(8, SMP_PARALLEL);
+        open_machine(8, WAKE_PARALLEL);
         aps.options.log = LOG_DEBUG;
         all_come_late_and_keep_silent();
         run_all(divisors[i], least[i]);
@@ -352,17 +321,17 @@ static void test_a_slow_port(void **state)
 static void test_a_port_that_crawls_to_the_end(void **state)
 {
     (void)state;
-    open_machine(64, SMP_PARALLEL);
+    open_machine(64, WAKE_PARALLEL);
     nobody_comes();
     run_all(1, 75);
-    assert_false(run.console.uart.present);
+    assert_false(run.voice.console.uart.present);
 }
 
 // Nobody comes, and who is late is awaited for as long once more.
 static void test_nobody_comes_late(void **state)
 {
     (void)state;
-    open_machine(8, SMP_PARALLEL);
+    open_machine(8, WAKE_PARALLEL);
     aps.options.sipis = 1;
     aps.options.retries = 0;
     aps.options.timeout_us = 60000000;
@@ -373,7 +342,7 @@ static void test_nobody_comes_late(void **state)
 static void test_a_sweep(void **state)
 {
     (void)state;
-    open_machine(5, SMP_PARALLEL);
+    open_machine(5, WAKE_PARALLEL);
     aps.options.rounds = 7;
     aps.options.sweep =
         (struct sweep){.key = SWEEP_INIT_US, .count = 3, .values = {10, 10000000, 5000000}};
@@ -404,7 +373,7 @@ static void count_late(struct fake_aps *machine, uint64_t now)
 static void test_slow_null_trampolines(void **state)
 {
     (void)state;
-    open_machine(5, SMP_PARALLEL);
+    open_machine(5, WAKE_PARALLEL);
     aps.options.bench = BENCH_NULL;
     aps.options.timeout_us = 60000000;
     aps.options.retries = 0;
@@ -417,7 +386,7 @@ static void test_slow_null_trampolines(void **state)
 static void test_the_largest_plan(void **state)
 {
     (void)state;
-    open_machine(8, SMP_ONE_BY_ONE);
+    open_machine(8, WAKE_ONE_BY_ONE);
     aps.options.rounds = 1000000;
     aps.options.timeout_us = 60000000;
     aps.options.sipi_us = aps.options.init_us = 10000000;
@@ -426,7 +395,8 @@ static void test_the_largest_plan(void **state)
     build_run(96);
     run.plan.want = 4095;
     run.options.sweep = (struct sweep){.key = SWEEP_SIPIS, .count = 32};
-    const uint64_t us = bound_run_us(&run.options, &run.machine, &run.plan, &run.console, 1 << 25);
+    const uint64_t us =
+        bound_run_us(&run.options, &run.machine, &run.plan, &run.voice.console, 1 << 25);
     assert_true(us > 1ull << 62);
     assert_true(clock_ticks(&run.machine.clock, us) == UINT64_MAX);
 }
@@ -436,7 +406,7 @@ static void test_the_largest_plan(void **state)
 static void test_a_fault_in_the_account(void **state)
 {
     (void)state;
-    open_machine(4, SMP_PARALLEL);
+    open_machine(4, WAKE_PARALLEL);
     build_run(0);
     world.fault_at = "REVEILLE ev=cpu cpu=2 ";
     if (setjmp(ended) == 0) {

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "run.h"
+#include "stick.h"
 
 #define OLD_BYTES 8192u // of a file that is overwritten
 
@@ -33,7 +33,9 @@ static EFI_FILE_IO_INTERFACE file_system;
 static EFI_FILE root, folder, file;
 static bool has_file_system, handle_is_gone;
 static const struct firmware firmware = {.boot = &boot, .loaded = &loaded};
+static struct console console;
 static struct stick stick;
+static size_t warnings; // that the volume may be slow
 static struct journal journal;
 static char journal_memory[4096], told[512];
 static size_t told_count;
@@ -48,6 +50,14 @@ static void hear(void *context, enum severity severity, const char *what, const 
 }
 
 static const struct problems problems = {hear, NULL};
+
+static void hear_warning(void *context, const char *text)
+{
+    (void)context;
+    assert_string_equal(text, "Saving to \\reveille: up to a minute if the volume is broken");
+    assert_int_equal(volume.bytes, 0);
+    warnings++;
+}
 
 static bool fails(void)
 {
@@ -183,7 +193,10 @@ static void start(size_t fail_at, EFI_STATUS status)
     boot.HandleProtocol = handle_protocol;
     boot.AllocatePool = allocate_pool;
     boot.FreePool = free_pool;
-    stick = (struct stick){0};
+    console_start(&console, LOG_NORMAL, 1);
+    console.sinks[SINK_JOURNAL].write_line = hear_warning;
+    stick = (struct stick){.firmware = &firmware, .console = &console};
+    warnings = 0;
     told[0] = '\0';
     told_count = 0;
     journal_open(&journal, journal_memory, sizeof journal_memory);
@@ -194,7 +207,7 @@ static void start(size_t fail_at, EFI_STATUS status)
 static bool save(enum stick_end end)
 {
     CHAR16 name[] = L"last";
-    return stick_save(&stick, &firmware, &journal, name, end, &problems);
+    return stick_save(&stick, &journal, name, end, &problems);
 }
 
 static void test_a_volume_that_takes_it(void **state)
@@ -207,10 +220,11 @@ static void test_a_volume_that_takes_it(void **state)
     assert_memory_equal(volume.text, "REVEILLE ev=end ok=1\r\n ", 23);
     assert_true(save(STICK_CUT));
     assert_int_equal(volume.bytes, 22);
-    assert_true(stick_set_mark(&stick, &firmware));
-    assert_true(stick_take_mark(&stick, &firmware));
+    assert_true(stick_set_mark(&stick));
+    assert_int_equal(stick_take_mark(&stick), STICK_MARK_TAKEN);
     assert_int_equal(volume.open, 0);
     assert_int_equal(told_count, 0);
+    assert_int_equal(warnings, 1);
 }
 
 // Whatever call it is, and whatever comes after it in this start.
@@ -233,8 +247,8 @@ static void assert_asked_once(enum stick_end end, EFI_STATUS status)
         assert_int_equal(volume.calls, at);
         assert_int_equal(told_count, 1);
         assert_false(save(end));
-        assert_false(stick_set_mark(&stick, &firmware));
-        assert_false(stick_take_mark(&stick, &firmware));
+        assert_false(stick_set_mark(&stick));
+        assert_int_equal(stick_take_mark(&stick), STICK_UNMARKED);
         assert_int_equal(volume.calls, at);
         assert_int_equal(told_count, 1);
     }
@@ -273,11 +287,26 @@ static void test_a_mark_on_a_volume_that_refuses(void **state)
 {
     (void)state;
     start(1, EFI_DEVICE_ERROR);
-    assert_false(stick_take_mark(&stick, &firmware));
+    assert_int_equal(stick_take_mark(&stick), STICK_UNMARKED);
     assert_int_equal(told_count, 0);
     assert_false(save(STICK_BLANK));
     assert_int_equal(volume.calls, 1);
     assert_int_equal(told_count, 1);
+}
+
+// To look for the mark writes nothing, and is not told; to take it away is told before.
+static void test_a_mark_that_stays(void **state)
+{
+    (void)state;
+    start(0, EFI_SUCCESS);
+    assert_int_equal(stick_take_mark(&stick), STICK_UNMARKED); // there is no folder
+    assert_int_equal(warnings, 0);
+    volume.has_folder = true;
+    // OpenVolume, Open (folder), Close, Open (mark), Close, Delete.
+    volume.fail_at = volume.calls + 6;
+    assert_int_equal(stick_take_mark(&stick), STICK_MARK_STAYS);
+    assert_int_equal(warnings, 1);
+    assert_int_equal(volume.open, 0);
 }
 
 // A file that found no room leaves the volume as it is: closed, and asked again for a shorter one.
@@ -332,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_a_volume_that_refuses_is_asked_once),
         cmocka_unit_test(test_a_flush_that_fails),
         cmocka_unit_test(test_a_mark_on_a_volume_that_refuses),
+        cmocka_unit_test(test_a_mark_that_stays),
         cmocka_unit_test(test_a_volume_that_is_full_in_the_middle),
         cmocka_unit_test(test_what_is_known_beforehand_is_not_tried),
     };

@@ -88,7 +88,7 @@ static void test_what_comes_later_changes_nothing(void **state)
 static void test_who_is_in_no_table(void **state)
 {
     (void)state;
-    aps.options.wake = (enum smp_strategy)SMP_BROADCAST;
+    aps.options.wake = SMP_BROADCAST;
     aps.hidden = 2;
     aps.aps[CPUS].apic_id = 0x41;
     aps.aps[CPUS + 1].apic_id = 2000;

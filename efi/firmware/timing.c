@@ -2,7 +2,7 @@
 // or the ACPI power-management timer; never against the PIT, which many machines gate. Surprise:
 // the smallest of several measurements is the best one. Whatever disturbs a Stall makes it longer.
 
-#include "firmware.h"
+#include "timing.h"
 
 #include "hw.h"
 #include "line.h"
@@ -12,9 +12,7 @@
 #define PM_TIMER_HZ   3579545u  // ACPI 6.5, "Power Management Timer"
 #define PM_TIMER_MASK 0xffffffu // 24 bits at least: no wrap within 4.6 s
 
-// No x86-64 processor's TSC is slower or faster; line_start's callers rely on the upper bound.
-#define TSC_HZ_MIN 10000000u
-#define TSC_HZ_MAX 10000000000u
+#define TSC_HZ_MIN 10000000u // no x86-64 processor's TSC is slower
 
 struct measurement {
     uint64_t tsc, pm;

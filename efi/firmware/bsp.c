@@ -3,13 +3,38 @@
 // takes it away again once it is loaded. So while firmware lives, faults are handled on the current
 // stack, which needs none.
 
-#include "run.h"
+#include "bsp.h"
 
 #include "control.h"
 #include "hw.h"
+#include "lapic.h"
 #include "mem.h"
 
 #define CR4_PGE (1u << 7)
+
+static uint32_t read_register(uint64_t base, uint32_t at)
+{
+    return base & APIC_BASE_EXTD ? (uint32_t)hw_rdmsr(MSR_X2APIC(at))
+                                 : hw_mmio_read32(APIC_MMIO_PHYS(base) + at);
+}
+
+void apic_read_settings(uint64_t base, struct apic_settings *settings)
+{
+    // In the order in which processors got them: timer, LINT0, LINT1, error, performance counter,
+    // thermal. The version says how many there are; a later one stands elsewhere with each vendor,
+    // and reading what is not there is #GP in x2APIC mode.
+    static const uint16_t registers[APIC_VECTORS] = {0x320, 0x350, 0x360, 0x370, 0x340, 0x330};
+    const uint32_t moving = 1u << 12 | 1u << 14; // delivery status, remote IRR
+
+    *settings = (struct apic_settings){0};
+    if (!(base & APIC_BASE_EN))
+        return;
+    settings->task_priority = read_register(base, XAPIC_TPR);
+    settings->spurious = read_register(base, XAPIC_SVR);
+    const uint32_t last = read_register(base, XAPIC_VERSION) >> 16 & 0xff;
+    for (uint32_t i = 0; i < APIC_VECTORS && i <= last; i++)
+        settings->vectors[i] = read_register(base, registers[i]) & ~moving;
+}
 
 // No service tells the TPL, but to raise it does.
 static EFI_TPL read_tpl(const EFI_BOOT_SERVICES *boot)
@@ -28,14 +53,14 @@ static void restore_interrupts(bool on)
         hw_disable_interrupts();
 }
 
-void bsp_read(const struct reveille *run, struct bsp_state *state)
+void bsp_read(const struct firmware *firmware, const struct processor *processor,
+              struct bsp_state *state)
 {
-    const struct processor *processor = &run->machine.processor;
     const bool interrupts = hw_interrupts_are_on();
 
     *state = (struct bsp_state){
         .interrupts = interrupts,
-        .tpl = read_tpl(run->firmware.boot),
+        .tpl = read_tpl(firmware->boot),
         .cr0 = hw_read_cr0(),
         .cr3 = hw_read_cr3(),
         .cr4 = hw_read_cr4(),
@@ -49,7 +74,7 @@ void bsp_read(const struct reveille *run, struct bsp_state *state)
     apic_read_settings(state->apic_base, &state->apic);
 }
 
-void bsp_read_registers(bool has_pat, struct bsp_registers *registers)
+static void read_registers(bool has_pat, struct bsp_registers *registers)
 {
     *registers = (struct bsp_registers){
         .cr0 = hw_read_cr0(),
@@ -70,7 +95,7 @@ static void write_pat(const struct bsp_registers *registers)
 
 // Our handlers run in both address spaces, firmware's in its own alone: so an NMI finds ours while
 // CR3 changes. CR4 comes before the far return in hw_write_tables, which a shadow stack refuses.
-void bsp_enter_ours(const struct bsp_registers *ours)
+static void enter_ours(const struct bsp_registers *ours)
 {
     hw_write_cr4(ours->cr4 & ~(uint64_t)CR4_CET);
     hw_write_cr0(ours->cr0);
@@ -91,7 +116,7 @@ static void enter_firmwares(const struct bsp_registers *firmwares)
     hw_write_tables(&firmwares->tables);
 }
 
-void return_to_firmware_tables(const struct firmware *firmware)
+void bsp_visit_firmware(const struct firmware *firmware, struct bsp_registers *ours)
 {
     struct bsp_registers firmwares = {
         .cr0 = firmware->cr0,
@@ -103,44 +128,60 @@ void return_to_firmware_tables(const struct firmware *firmware)
     };
 
     firmwares.tables.task = 0; // its TSS, if there is one, is busy still
+    read_registers(firmware->pat != 0, ours);
     enter_firmwares(&firmwares);
 }
 
-void bsp_take_over(struct reveille *run)
+void bsp_return(const struct bsp_registers *ours)
 {
-    const struct lcpu *self = &arena_lcpu(&run->arena, 0)->lcpu;
-    const bool inside = run->options.exit == ANSWER_NO;
+    hw_disable_interrupts();
+    enter_ours(ours);
+}
+
+// `task`: the selector of a TSS to be loaded; 0: none.
+static void move_in(const struct firmware *firmware, const struct bsp_home *home, uint16_t task,
+                    struct bsp_registers *ours)
+{
+    hw_disable_interrupts();
+    read_registers(false, ours);
+    ours->cr0 |= CR0_WP;
+    ours->cr3 = home->cr3;
+    ours->cr4 = firmware->cr4 & // no global entry of firmware's survives
+                ~(uint64_t)(CR4_PGE | CR4_CET);
+    ours->efer |= home->no_execute ? EFER_NXE : 0;
+    ours->pat = home->pat;
+    ours->tables = (struct hw_tables){
+        .gdt = home->gdt,
+        .idt = home->early_idt,
+        .segments = {home->segments[0], home->segments[1], home->segments[2], home->segments[3]},
+        .task = task,
+    };
+    enter_ours(ours);
+}
+
+void bsp_take_over(const struct firmware *firmware, const struct bsp_home *home)
+{
     struct bsp_registers ours;
 
-    if (inside)
-        run->tpl = run->firmware.boot->RaiseTPL(TPL_HIGH_LEVEL);
-    hw_disable_interrupts();
-    bsp_read_registers(false, &ours);
-    ours.cr0 |= CR0_WP;
-    ours.cr3 = run->tables.pool_phys;
-    ours.cr4 = run->firmware.cr4 & // no global entry of firmware's survives
-               ~(uint64_t)(CR4_PGE | CR4_CET);
-    ours.efer |= run->machine.processor.no_execute ? EFER_NXE : 0;
-    ours.pat = arena_rally(&run->arena)->pat;
-    ours.tables = (struct hw_tables){
-        .gdt = self->gdtr,
-        .idt = self->early_idtr,
-        .segments = {SELECTOR_CODE64, SELECTOR_DATA, SELECTOR_DATA, SELECTOR_DATA},
-        .task = inside ? 0 : SELECTOR_TSS,
-    };
-    bsp_enter_ours(&ours);
-    if (inside)
-        return;
+    move_in(firmware, home, home->task, &ours);
     // Interrupt stacks of the TSS only once it is loaded: an NMI comes when it likes.
-    ours.tables.idt = self->idtr;
+    ours.tables.idt = home->idt;
     ours.tables.task = 0;
     hw_write_tables(&ours.tables);
 }
 
-// Interrupts last: UEFI forbids them at TPL_HIGH_LEVEL (UEFI 2.10, "EFI_BOOT_SERVICES.RaiseTPL()").
-void bsp_hand_back(const struct reveille *run)
+EFI_TPL bsp_borrow(const struct firmware *firmware, const struct bsp_home *home)
 {
-    const struct bsp_state *state = &run->firmware_bsp;
+    const EFI_TPL tpl = firmware->boot->RaiseTPL(TPL_HIGH_LEVEL);
+    struct bsp_registers ours;
+
+    move_in(firmware, home, 0, &ours);
+    return tpl;
+}
+
+// Interrupts last: UEFI forbids them at TPL_HIGH_LEVEL (UEFI 2.10, "EFI_BOOT_SERVICES.RaiseTPL()").
+void bsp_hand_back(const struct firmware *firmware, const struct bsp_state *state, EFI_TPL tpl)
+{
     struct bsp_registers firmwares = {
         .cr0 = state->cr0,
         .cr3 = state->cr3,
@@ -152,7 +193,7 @@ void bsp_hand_back(const struct reveille *run)
 
     firmwares.tables.task = 0; // never changed
     enter_firmwares(&firmwares);
-    run->firmware.boot->RestoreTPL(run->tpl);
+    firmware->boot->RestoreTPL(tpl);
     restore_interrupts(state->interrupts);
 }
 

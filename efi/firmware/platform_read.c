@@ -1,11 +1,14 @@
 // What names the machine, and what it allows, from firmware's tables and variables.
 
-#include "firmware.h"
+#include "platform_read.h"
 
-#include "apic.h"
+#include "lapic.h"
 #include "hw.h"
+#include "memory.h"
 #include "page.h"
+#include "phys.h"
 #include "smbios.h"
+#include "tables.h"
 
 // SDM vol. 4: which APIC modes there are, and whether x2APIC mode can be left.
 #define HAS_ARCH_CAPABILITIES (1u << 29) // CPUID 7, EDX
