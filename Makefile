@@ -69,7 +69,7 @@ PRELOAD_OBJ := $(patsubst %.c,$(B)/image/%.o,$(wildcard tests/firmware/*.c)) \
 HOST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all -fshort-wchar $(WARNINGS) $(INCLUDES) -Itests/fake \
                -DVERSION='"$(VERSION)"'
-HOST_EFI_C  := $(patsubst %,efi/%.c,after_exit configure display rounds voice \
+HOST_EFI_C  := $(patsubst %,efi/%.c,configure departure display ending host rounds voice window \
                firmware/bsp firmware/device_path firmware/graphics firmware/firmware firmware/leave firmware/memory firmware/screen_text firmware/serial firmware/shell firmware/tables firmware/timing keep/harvest keep/last_run keep/next_start keep/note keep/nvram keep/stick mp/firmware_aps mp/processors)
 PURE_C      := $(filter-out hw/hw.c hw/lib/mem.c,$(wildcard $(PURE_ROOMS:%=%/*.c)))
 FAKE_C      := $(wildcard tests/fake/*.c)
