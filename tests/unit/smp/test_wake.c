@@ -35,81 +35,41 @@ struct run {
     const char *sent;
 };
 
+// clang-format off
 static const struct run runs[] = {
-    // Parallel: each message to all, the waits shared. A number of STARTUPs is a number: whoever
-    // has
+    // Parallel: each message to all, the waits shared. A number of STARTUPs is a number: whoever has
     // answered gets the rest all the same, and who answers late is no matter.
     {SMP_PARALLEL, 1, 0, {0}, {0}, "I1 I4 Ife init S1 S4 Sfe"},
     {SMP_PARALLEL, 2, 0, {0}, {0}, "I1 I4 Ife init S1 S4 Sfe sipi S1 S4 Sfe"},
-    {SMP_PARALLEL,
-     4,
-     0,
-     {0},
-     {0},
+    {SMP_PARALLEL, 4, 0, {0}, {0},
      "I1 I4 Ife init S1 S4 Sfe sipi S1 S4 Sfe sipi S1 S4 Sfe sipi S1 S4 Sfe"},
-    {SMP_PARALLEL,
-     4,
-     0,
-     {0, 3, 0, 1},
-     {0},
+    {SMP_PARALLEL, 4, 0, {0, 3, 0, 1}, {0},
      "I1 I4 Ife init S1 S4 Sfe sipi S1 S4 Sfe sipi S1 S4 Sfe sipi S1 S4 Sfe"},
     {SMP_PARALLEL, SMP_SIPIS_AUTO, 0, {0}, {0}, "I1 I4 Ife init S1 S4 Sfe"},
     {SMP_PARALLEL, SMP_SIPIS_AUTO, 0, {0, 1, 1, 1}, {0}, "I1 I4 Ife init S1 S4 Sfe sipi S1 S4 Sfe"},
     {SMP_PARALLEL, SMP_SIPIS_AUTO, 0, {0, 0, 1, 0}, {0}, "I1 I4 Ife init S1 S4 Sfe sipi S4"},
-    {SMP_PARALLEL,
-     SMP_SIPIS_AUTO,
-     2,
-     {0},
-     {0, 1, 0, 2},
+    {SMP_PARALLEL, SMP_SIPIS_AUTO, 2, {0}, {0, 1, 0, 2},
      "I1 I4 Ife init S1 S4 Sfe sipi S1 Sfe timeout "
      "I1 Ife retry S1 Sfe sipi Sfe timeout Ife retry Sfe"},
-    {SMP_PARALLEL,
-     2,
-     1,
-     {0},
-     {0, 0, 1, 0},
+    {SMP_PARALLEL, 2, 1, {0}, {0, 0, 1, 0},
      "I1 I4 Ife init S1 S4 Sfe sipi S1 S4 Sfe timeout I4 retry S4 sipi S4"},
 
     // One by one: the manual's loop.
     {SMP_ONE_BY_ONE, 1, 0, {0}, {0}, "I1 init S1 I4 init S4 Ife init Sfe"},
-    {SMP_ONE_BY_ONE,
-     2,
-     0,
-     {0},
-     {0},
+    {SMP_ONE_BY_ONE, 2, 0, {0}, {0},
      "I1 init S1 sipi S1 I4 init S4 sipi S4 Ife init Sfe sipi Sfe"},
-    {SMP_ONE_BY_ONE,
-     4,
-     0,
-     {0},
-     {0},
+    {SMP_ONE_BY_ONE, 4, 0, {0}, {0},
      "I1 init S1 sipi S1 sipi S1 sipi S1 I4 init S4 sipi S4 sipi S4 sipi S4 "
      "Ife init Sfe sipi Sfe sipi Sfe sipi Sfe"},
-    {SMP_ONE_BY_ONE,
-     4,
-     0,
-     {0, 3, 0, 1},
-     {0},
+    {SMP_ONE_BY_ONE, 4, 0, {0, 3, 0, 1}, {0},
      "I1 init S1 sipi S1 sipi S1 sipi S1 I4 init S4 sipi S4 sipi S4 sipi S4 "
      "Ife init Sfe sipi Sfe sipi Sfe sipi Sfe"},
     {SMP_ONE_BY_ONE, SMP_SIPIS_AUTO, 0, {0}, {0}, "I1 init S1 I4 init S4 Ife init Sfe"},
-    {SMP_ONE_BY_ONE,
-     SMP_SIPIS_AUTO,
-     0,
-     {0, 1, 1, 1},
-     {0},
+    {SMP_ONE_BY_ONE, SMP_SIPIS_AUTO, 0, {0, 1, 1, 1}, {0},
      "I1 init S1 sipi S1 I4 init S4 sipi S4 Ife init Sfe sipi Sfe"},
-    {SMP_ONE_BY_ONE,
-     SMP_SIPIS_AUTO,
-     0,
-     {0, 0, 1, 0},
-     {0},
+    {SMP_ONE_BY_ONE, SMP_SIPIS_AUTO, 0, {0, 0, 1, 0}, {0},
      "I1 init S1 I4 init S4 sipi S4 Ife init Sfe"},
-    {SMP_ONE_BY_ONE,
-     SMP_SIPIS_AUTO,
-     1,
-     {0},
-     {0, 1, 0, 1},
+    {SMP_ONE_BY_ONE, SMP_SIPIS_AUTO, 1, {0}, {0, 1, 0, 1},
      "I1 init S1 sipi S1 timeout I4 init S4 Ife init Sfe sipi Sfe timeout "
      "I1 retry S1 Ife retry Sfe"},
 
@@ -121,13 +81,10 @@ static const struct run runs[] = {
     {SMP_BROADCAST, 4, 0, {0, 3, 0, 1}, {0}, "Iall init Sall sipi Sall sipi Sall sipi Sall"},
     {SMP_BROADCAST, SMP_SIPIS_AUTO, 0, {0}, {0}, "Iall init Sall"},
     {SMP_BROADCAST, SMP_SIPIS_AUTO, 0, {0, 1, 0, 1}, {0}, "Iall init Sall sipi S1 Sfe"},
-    {SMP_BROADCAST,
-     2,
-     1,
-     {0},
-     {0, 0, 1, 0},
+    {SMP_BROADCAST, 2, 1, {0}, {0, 0, 1, 0},
      "Iall init Sall sipi Sall timeout I4 retry S4 sipi S4"},
 };
+// clang-format on
 
 #define EVENTS_MAX 256u
 #define SIPI_US    200u
