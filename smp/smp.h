@@ -108,7 +108,7 @@ enum smp_rights {
     SMP_EXECUTE = 1 << 1,
     SMP_UNCACHED = 1 << 2,  // device memory
     SMP_COMBINING = 1 << 3, // write-combining, by entry 1 of the PAT: setup.pat must say so
-    SMP_FILL = 1 << 4,      // only pages that no earlier region has made writable at this address
+    SMP_FILL = 1 << 4,      // pages that are so already stay in the large pages that they have
     SMP_NEEDED = 1 << 5,    // smp_fill_page proves that it is there, as asked, in the end
 };
 
