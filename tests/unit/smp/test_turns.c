@@ -573,6 +573,58 @@ static void test_ap_main_that_oversleeps(void **state)
     assert_int_equal(ran.count, 1);
 }
 
+// In C, before it checks in: nobody counts it.
+static void test_ap_main_that_faults_in_c(void **state)
+{
+    (void)state;
+    stand_at_entry(1, 7);
+    fake_lcpu(&aps, 1)->defect = DEFECT_UD_C;
+    set_turn(1);
+    FAKE_UNTIL_HALT(run_ap());
+    assert_int_equal(atomic_load(&fake_lcpu(&aps, 1)->state), 7 << 8 | STAGE_C);
+    assert_int_equal(atomic_load(&fake_rally(&aps)->arrived), 0);
+    assert_int_equal(ran.count, 0);
+}
+
+static uint64_t released;
+
+static void release(void *context, uint64_t now)
+{
+    (void)context;
+    if (now < released)
+        return;
+    assert_int_equal(atomic_load(&fake_lcpu(&aps, 1)->state) & 0xff, STAGE_C);
+    fake_on_time(NULL, NULL);
+    fake_lcpu(&aps, 1)->defect = DEFECT_NONE;
+}
+
+static void test_ap_main_that_hangs_in_c(void **state)
+{
+    (void)state;
+    stand_at_entry(1, 7);
+    fake_lcpu(&aps, 1)->defect = DEFECT_HANG_C;
+    set_turn(1);
+    released = fake_now() + TICKS(5 * MS);
+    fake_on_time(release, NULL);
+    run_ap();
+    assert_true(fake_now() >= released);
+    assert_int_equal(ran.count, 1);
+}
+
+// Long after its turn, when the round is over for everybody.
+static void test_ap_main_that_faults_when_done(void **state)
+{
+    (void)state;
+    stand_at_entry(1, 7);
+    fake_lcpu(&aps, 1)->defect = DEFECT_UD_WHEN_DONE;
+    set_turn(1);
+    const uint64_t start = fake_now();
+    FAKE_UNTIL_HALT(run_ap());
+    assert_true(fake_now() - start >= TICKS(12 * MS));
+    assert_int_equal(atomic_load(&fake_lcpu(&aps, 1)->state), 7 << 8 | STAGE_DONE);
+    assert_int_equal(turn(), 2);
+}
+
 // ---- both sides ----
 
 static void test_both_sides(void **state)
@@ -803,6 +855,9 @@ int main(void)
         APS_TEST(test_ap_main_that_has_no_turn),
         APS_TEST(test_ap_main_of_an_earlier_round),
         APS_TEST(test_ap_main_that_oversleeps),
+        APS_TEST(test_ap_main_that_faults_in_c),
+        APS_TEST(test_ap_main_that_hangs_in_c),
+        APS_TEST(test_ap_main_that_faults_when_done),
         APS_TEST(test_both_sides),
         APS_TEST(test_turns_cost_what_the_function_costs),
         APS_TEST(test_a_visit),
