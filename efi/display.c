@@ -5,12 +5,11 @@
 #include "display.h"
 
 #include "hw.h"
-#include "lcpu.h"
 #include "summary.h"
 #include "wall_cells.h"
 
 // Room for processors that no table lists, beside those of the inventory.
-#define CELLS_MORE RALLY_UNLISTED_MAX
+#define CELLS_MORE SMP_UNLISTED_MAX
 
 static uint32_t rotation(const struct options *options, const struct framebuffer *framebuffer)
 {
@@ -55,22 +54,6 @@ uint64_t display_pixels(const struct display *display)
     return display->cells ? canvas_pixels(&display->canvas) : 0;
 }
 
-static const char *headline(const struct outcome *outcome, struct line *line, char *buffer,
-                            size_t bytes)
-{
-    line_start(line, buffer, bytes);
-    if (outcome->failed > 0)
-        line_add_format(line, "%u of %u processors failed to start", (uint64_t)outcome->failed,
-                        (uint64_t)outcome->want);
-    else if (!outcome->ok)
-        line_add_text(line, "The run was cut short");
-    else if (outcome->want == 1)
-        line_add_text(line, "The processor started");
-    else
-        line_add_format(line, "All %u processors started", (uint64_t)outcome->want);
-    return line->text;
-}
-
 static bool is_dark(const void *context, uint32_t x, uint32_t y)
 {
     return qr_is_dark(context, x, y);
@@ -78,32 +61,35 @@ static bool is_dark(const void *context, uint32_t x, uint32_t y)
 
 // The compact result, for whoever has a telephone at hand and no serial port. False: no room.
 static bool make_code(struct display *display, const struct machine *machine,
-                      const struct wake *wake, const struct outcome *outcome)
+                      const struct evidence *evidence, const struct outcome *outcome)
 {
     char buffer[QR_TEXT_MOST + 1];
     struct line line;
 
     line_start(&line, buffer, sizeof buffer);
-    summary_write(machine, wake, outcome, VERSION, &line);
+    summary_write(machine, evidence, outcome, VERSION, &line);
     return qr_make(&display->code, line.text, line.length) &&
            wall_code_fits(&display->layout, display->code.side);
 }
 
-void display_finish(struct display *display, const struct machine *machine, const struct wake *wake,
-                    const struct outcome *outcome, struct console *console)
+void display_finish(struct display *display, const struct machine *machine,
+                    const struct evidence *evidence, const struct outcome *outcome,
+                    struct console *console)
 {
     char buffer[LINE_BYTES];
     struct line line;
 
     if (!display->cells)
         return;
-    const bool code = make_code(display, machine, wake, outcome);
+    const bool code = make_code(display, machine, evidence, outcome);
     if (!code)
         console_tell(console, "The screen is too small for the result's code", 0);
     console_flush(console);
-    const size_t count = wall_cells(machine, wake, display->cells, display->room);
-    wall_draw(&display->canvas, &display->layout, display->cells, count,
-              headline(outcome, &line, buffer, sizeof buffer), outcome->ok);
+    const size_t count =
+        wall_cells(&machine->inventory, evidence, &machine->clock, display->cells, display->room);
+    line_start(&line, buffer, sizeof buffer);
+    summary_headline(outcome, &line);
+    wall_draw(&display->canvas, &display->layout, display->cells, count, line.text, outcome->ok);
     if (code)
         wall_draw_code(&display->canvas, &display->layout, display->code.side, is_dark,
                        &display->code);

@@ -3,12 +3,12 @@
 
 #include "canvas.h"
 #include "console.h"
+#include "evidence.h"
 #include "machine.h"
 #include "options.h"
 #include "qr.h"
-#include "report.h"
+#include "outcome.h"
 #include "screen.h"
-#include "wake.h"
 #include "wall.h"
 
 struct display {
@@ -32,6 +32,7 @@ struct console_sink display_sink(struct display *display);
 // How many pixels a line may cost to draw; 0 where there is no screen.
 uint64_t display_pixels(const struct display *display);
 
-// At the end: the wall, and the code. NULL wake: nobody was woken.
-void display_finish(struct display *display, const struct machine *machine, const struct wake *wake,
-                    const struct outcome *outcome, struct console *console);
+// At the end: the wall, and the code. NULL evidence: nobody was woken.
+void display_finish(struct display *display, const struct machine *machine,
+                    const struct evidence *evidence, const struct outcome *outcome,
+                    struct console *console);

@@ -1,6 +1,6 @@
 // The end of a run: by QEMU's debug port, by runtime services, or by a halt. Once firmware is left
-// nothing returns; before, only the debug port and end=poweroff are tried. Surprise: when nobody can
-// be heard, the machine may reset itself.
+// nothing returns; before, only the debug port and end=poweroff are tried. Surprise: when nobody
+// can be heard, the machine may reset itself.
 
 #include "end.h"
 
@@ -8,6 +8,7 @@
 #include "hw.h"
 #include "person.h"
 #include "reset.h"
+#include "watch.h"
 
 #define DEBUG_EXIT_PORT 0xf4u   // -device isa-debug-exit,iobase=0xf4,iosize=4
 #define DEBUG_EXIT_US   200000u // many turns of QEMU's main loop
@@ -88,6 +89,18 @@ static EFI_RESET_TYPE reset_type(const struct options *options)
     return options->save == SAVE_NONE ? EfiResetCold : EfiResetWarm;
 }
 
+// The screen counts the seconds until a reset down.
+static void count_down(const struct clock *clock, uint32_t seconds, struct console *console)
+{
+    for (uint64_t gone = 0; gone < seconds; gone++) {
+        struct watch watch = watch_delay(hw_tsc(), clock_ticks(clock, 1000000));
+        console_rewrite(console, "Resetting in %u s", seconds - gone);
+        console_flush(console);
+        while (!watch_is_over(&watch, hw_tsc()))
+            hw_pause();
+    }
+}
+
 // Nobody can be heard. Without a reset the result would be lost by the power cycle that remains.
 static EFI_RESET_TYPE reset_for_the_result(const struct machine *machine,
                                            const struct options *options, struct journal *journal,
@@ -98,7 +111,7 @@ static EFI_RESET_TYPE reset_for_the_result(const struct machine *machine,
         "the same stick again to save the result",
         options->linger_s);
     uart_drain(&console->uart);
-    person_count_down(&machine->clock, options->linger_s, console);
+    count_down(&machine->clock, options->linger_s, console);
     journal_ask_again(journal); // the start that finds it comes to rest, and does not reset again
     return reset_type(options);
 }

@@ -3,8 +3,7 @@
 #include "gather.h"
 
 #include "acpi.h"
-#include "address_space.h"
-#include "apic.h"
+#include "lapic.h"
 #include "control.h"
 #include "crc32.h"
 #include "dmar.h"
@@ -106,10 +105,10 @@ void gather_identity(struct firmware *firmware, struct machine *machine)
 }
 
 // The BSP's ID by its own APIC, in the mode that firmware left on.
-static uint32_t read_bsp_apic_id(const struct machine *machine)
+static uint32_t read_bsp_apic_id(uint64_t apic_base)
 {
-    const struct apic apic = apic_of(machine->apic_base);
-    return apic.operations->read_id(&apic);
+    return apic_base & APIC_BASE_EXTD ? (uint32_t)hw_rdmsr(MSR_X2APIC(XAPIC_ID))
+                                      : hw_mmio_read32(APIC_MMIO_PHYS(apic_base) + XAPIC_ID) >> 24;
 }
 
 static void read_dmar(const struct phys *phys, uint64_t rsdp, struct machine *machine)
@@ -148,7 +147,7 @@ enum status gather(struct firmware *firmware, const struct options *options,
                        "the memory map could not be read");
         return status;
     }
-    machine->bsp_apic_id = read_bsp_apic_id(machine);
+    machine->bsp_apic_id = read_bsp_apic_id(machine->apic_base);
     status = processors_gather(firmware, &phys, rsdp, options, problems, machine);
     if (status != STATUS_OK)
         return status;
@@ -158,4 +157,13 @@ enum status gather(struct firmware *firmware, const struct options *options,
     if (options->log == LOG_DEBUG)
         machine->processor.missing_msr = processor_read_missing_msr();
     return time_calibrate(firmware, machine->fadt.pm_timer, problems, machine);
+}
+
+void gather_free(const struct firmware *firmware, struct machine *machine)
+{
+    memory_free(firmware, machine->inventory.cpus, machine->inventory_pages);
+    memory_free(firmware, machine->ram, machine->ram_pages);
+    machine->inventory = (struct inventory){0};
+    machine->ram = NULL;
+    machine->ram_count = 0;
 }

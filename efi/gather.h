@@ -14,3 +14,6 @@ void gather_identity(struct firmware *firmware, struct machine *machine);
 // after telling it.
 enum status gather(struct firmware *firmware, const struct options *options,
                    const struct problems *problems, struct machine *machine);
+
+// Gives the lists back.
+void gather_free(const struct firmware *firmware, struct machine *machine);

@@ -40,8 +40,7 @@ void voice_open(struct voice *voice, struct firmware *firmware, const struct opt
 
     memset(voice, 0, sizeof *voice);
     voice->port.uart = &console->uart;
-    voice->log.console = console;
-    voice->problems = (struct problems){report_problem, &voice->log};
+    voice->problems = (struct problems){report_problem, console};
     console_start(console, options->log, TSC_TICKS_PER_US_MAX);
     voice->serial = serial_open(firmware, options, under_qemu, TSC_TICKS_PER_US_MAX, &voice->port);
     open_journal(voice, firmware);

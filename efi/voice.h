@@ -14,8 +14,7 @@
 #include "serial.h"
 
 struct voice {
-    struct console console; // the serial port's registers among it
-    struct problem_log log;
+    struct console console;   // the serial port's registers among it
     struct problems problems; // each becomes a record
     struct serial_port port;
     struct serial_found serial;

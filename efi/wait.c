@@ -1,6 +1,6 @@
-// Waiting for somebody at the keyboard: before the exit, who may stop the run or change its options;
-// and before the image returns, who may want to read. Surprise: the wait for an answer has an end
-// even after the first key, since whoever typed may have gone away.
+// Waiting for somebody at the keyboard: before the exit, who may stop the run or change its
+// options; and before the image returns, who may want to read. Surprise: the wait for an answer has
+// an end even after the first key, since whoever typed may have gone away.
 
 #include "wait.h"
 

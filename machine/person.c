@@ -4,7 +4,6 @@
 #include "person.h"
 
 #include "hw.h"
-#include "watch.h"
 
 // The 8042 and its scan codes, as the IBM PC/AT Technical Reference has them.
 #define KEYBOARD_DATA   0x60u
@@ -54,15 +53,4 @@ enum wish person_asks(const struct fadt *fadt)
     if (fadt->power_status != 0 && (hw_in16(fadt->power_status) & POWER_BUTTON) != 0)
         return WISH_POWER;
     return WISH_NOTHING;
-}
-
-void person_count_down(const struct clock *clock, uint32_t seconds, struct console *console)
-{
-    for (uint64_t gone = 0; gone < seconds; gone++) {
-        struct watch watch = watch_delay(hw_tsc(), clock_ticks(clock, 1000000));
-        console_rewrite(console, "Resetting in %u s", seconds - gone);
-        console_flush(console);
-        while (!watch_is_over(&watch, hw_tsc()))
-            hw_pause();
-    }
 }

@@ -2,8 +2,8 @@
 // power button. Polled, and only where the FADT says that they exist.
 #pragma once
 
-#include "clock.h"
-#include "console.h"
+#include <stdbool.h>
+
 #include "fadt.h"
 
 enum wish { WISH_NOTHING, WISH_KEY, WISH_POWER };
@@ -17,6 +17,3 @@ void person_listen(const struct fadt *fadt);
 
 // What was pressed since.
 enum wish person_asks(const struct fadt *fadt);
-
-// So many seconds until a reset, without anybody to be heard: the screen counts them down.
-void person_count_down(const struct clock *clock, uint32_t seconds, struct console *console);

@@ -59,14 +59,14 @@ static void compare_listing(const struct problems *problems, const struct cpu *c
         tell(problems, "disabled in the MADT, enabled by MP Services", entry, index);
     if (entry->bsp != (entry->apic_id == bsp_apic_id))
         tell(problems,
-             entry->bsp ? "MP Services calls it the BSP, and we run on another"
-                        : "we run on it, and MP Services does not call it the BSP",
+             entry->bsp ? "MP Services calls it the BSP, but we run on another"
+                        : "we run on it, but MP Services does not call it the BSP",
              entry, index);
     if (!entry->healthy)
         tell(problems, "MP Services says that it failed its self-test", entry, index);
 }
 
-// The account of whom bears this APIC ID and has said where it sits; NULL: nobody does.
+// The account of the processor with this APIC ID, if it has said where it sits; else NULL.
 static const struct smp_account *find_speaker(const struct evidence *evidence, uint32_t apic_id)
 {
     const struct smp_account *account = evidence ? evidence_find(evidence, apic_id) : NULL;
@@ -83,7 +83,7 @@ static void compare_location(const struct problems *problems, const struct evide
         return;
     const struct hello *own = &evidence->hellos[account->slot];
     if (own->package != entry->package || own->core != entry->core || own->thread != entry->thread)
-        tell(problems, "its own CPUID names another package, core or thread than MP Services",
+        tell(problems, "its own CPUID gives another package, core or thread than MP Services",
              entry, account->cpu);
 }
 
@@ -107,11 +107,11 @@ void census_compare(struct census_entry *entries, size_t count, const struct mac
     }
     for (size_t i = 0; i < count; i++) {
         if (has_madt && !entries[i].listed)
-            tell(problems, "known to MP Services by that number, and not in the MADT", &entries[i],
+            tell(problems, "known to MP Services by that number, but not in the MADT", &entries[i],
                  entries[i].handle);
         compare_location(problems, evidence, &entries[i]);
         if (i > 0 && entries[i].apic_id == entries[i - 1].apic_id)
-            tell(problems, "two handles of MP Services bear it", &entries[i], entries[i].handle);
+            tell(problems, "two handles of MP Services have it", &entries[i], entries[i].handle);
     }
 }
 

@@ -1,6 +1,6 @@
-// Taking evidence. Surprise: an ID among the unlisted may be any that the machine has, once or
-// many times: whose record bears another's ID finds none, and so does who was left out, each time
-// that a broadcast reaches it.
+// Taking evidence. Surprise: an ID among the unlisted may be any that the machine has, once or many
+// times. A processor whose record bears another ID finds no record, and neither does one that was
+// left out, each time that a broadcast reaches it.
 
 #include "evidence.h"
 

@@ -1,6 +1,6 @@
 // Evidence: what is known of every processor after the wake, taken at one moment. Whatever is
-// counted, printed and drawn of a run is read from here, so that it agrees: a processor that comes
-// late, or meets a fault, while the report is being written changes nothing in it.
+// counted, printed and drawn of a run is read from here, so that it agrees: a processor that
+// arrives late, or faults, while the report is being written changes nothing in it.
 #pragma once
 
 #include <stdbool.h>
@@ -27,11 +27,11 @@ void evidence_take(const struct smp *smp, struct evidence *evidence);
 // The account of the processor with this APIC ID; NULL: it was not to be woken. O(n).
 const struct smp_account *evidence_find(const struct evidence *evidence, uint32_t apic_id);
 
-// Those that came unlisted and are named.
+// How many of the unlisted are named.
 uint32_t evidence_named(const struct evidence *evidence);
 bool evidence_came_unlisted(const struct evidence *evidence, uint32_t apic_id);
 
-// The APIC IDs of those that came and are in no table of the machine's, each once. Returns how
-// many.
+// The APIC IDs of processors that started and are in no table of the machine's, each once. Returns
+// how many.
 size_t evidence_strangers(const struct evidence *evidence, const struct inventory *inventory,
                           uint32_t apic_ids[SMP_UNLISTED_MAX]);

@@ -1,5 +1,5 @@
-// An AP's turn. What costs it time is done before its line comes out: whoever has said hello has
-// nothing left to do.
+// An AP's turn. Surprise: its line comes last. A processor that has said hello has nothing left to
+// do, so a reader of the log knows that it is through.
 
 #include "hello.h"
 

@@ -8,7 +8,7 @@
 
 struct outcome {
     uint32_t want;   // APs that were to be woken
-    uint32_t up;     // of them, those that came in every round and said hello
+    uint32_t up;     // of them, those that arrived in every round and said hello
     uint32_t failed; // the rest
     bool ok;
 };
@@ -16,8 +16,7 @@ struct outcome {
 // Before anything was examined: not ok.
 #define OUTCOME_OPEN ((struct outcome){.ok = false})
 
-// Of a run in which nobody was to be woken and all that it was for is done: help, check=yes, a
-// result that was fetched.
+// Of a run that was to wake nobody and has done what it was for: help, check=yes, a result fetched.
 #define OUTCOME_DONE ((struct outcome){.ok = true})
 
 // Counts one AP.

@@ -149,7 +149,7 @@ void preflight_warn(const struct problems *problems, const struct machine *machi
                        "what happened; use again=yes, or exit=no");
     if (machine->platform.apic_locked)
         problems->tell(problems->context, SEVERITY_WARNING, "x2apic-locked",
-                       "firmware has locked x2APIC mode: apic=xapic cannot be had");
+                       "firmware has locked x2APIC mode: apic=xapic is not possible");
     if (machine->dmar_x2apic_opt_out && (machine->apic_base & APIC_BASE_EXTD) == 0)
         problems->tell(problems->context, SEVERITY_WARNING, "x2apic-opt-out",
                        "the DMAR table asks to stay out of x2APIC mode: apic=auto does");

@@ -1,5 +1,5 @@
-// Results into lines, before and after the wake. The keys are those of docs/contract.md, in its
-// order: programs read them.
+// Results into lines, before the wake and at the end. Programs read the records by their keys,
+// which docs/contract.md lists: one may be added, and none is ever changed.
 
 #include "report.h"
 

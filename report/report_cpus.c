@@ -1,5 +1,5 @@
-// Accounts into lines. Surprise: the inventory says who has a record, and not the engine: who was
-// left out, who is disabled, and who is in no table at all have one, too.
+// Accounts into lines. Surprise: the inventory decides who has a record, and not the engine, so a
+// processor that was left out, is disabled, or is in no table at all has one, too.
 
 #include "report_cpus.h"
 
@@ -68,7 +68,7 @@ static void add_fault(struct line *line, const struct smp_fault *fault)
     record_add_hex(line, "cr2", fault->cr2);
 }
 
-// What made it come: nothing but the first message, a further STARTUP, or a further sequence.
+// What it took beyond the first STARTUP: another one, or another sequence; NULL: nothing.
 static const char *helped_by(const struct smp_account *account)
 {
     if (account->tries > 1)
@@ -106,7 +106,7 @@ void report_ap(struct console *console, const struct cpu *cpu, const struct smp_
         tell_story(console, account, cause);
 }
 
-// A processor that the inventory has as disabled; it may have come by a broadcast all the same.
+// A processor that the inventory lists as disabled; a broadcast may have started it all the same.
 static void report_disabled(struct console *console, const struct inventory *inventory,
                             const struct evidence *evidence, uint32_t index)
 {
@@ -123,8 +123,8 @@ static void report_disabled(struct console *console, const struct inventory *inv
     line = report_start_sentence(&out);
     line_add_format(
         line,
-        "CPU %u (APIC ID %u) started unasked: %s lists it as disabled, so it was plugged "
-        "in since, or firmware keeps it out; it is parked",
+        "CPU %u (APIC ID %u) started although %s lists it as disabled: it was plugged in "
+        "since, or firmware holds it back; it is parked",
         (uint64_t)index, (uint64_t)cpu->apic_id, inventory_source_name(inventory->source));
     console_say(console, 0, line);
 }

@@ -9,8 +9,8 @@
 #include "problem.h"
 #include "smp.h"
 
-// One ev=cpu for each processor of the inventory, in its order, and for each that came and is not
-// in it. NULL evidence: nothing was woken.
+// One ev=cpu for each processor of the inventory, in its order, and for each that started and is
+// not in it. NULL evidence: nothing was woken.
 void report_cpus(struct console *console, const struct inventory *inventory,
                  const struct evidence *evidence);
 
@@ -18,7 +18,7 @@ void report_cpus(struct console *console, const struct inventory *inventory,
 void report_ap(struct console *console, const struct cpu *cpu, const struct smp_account *account,
                const struct hello *hello);
 
-// ev=aswoken for each AP that came at least to protected mode in the last round: what INIT left it,
+// ev=aswoken for each AP that reached at least protected mode in the last round: what INIT left it,
 // and when it reached each stage. Only with log=debug.
 void report_aswoken(struct console *console, const struct evidence *evidence,
                     const struct clock *clock);

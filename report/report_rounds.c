@@ -1,5 +1,5 @@
-// Rounds into lines. Surprise: of a round, "up" is whoever arrived in it, and of the whole run
-// whoever has no cause (outcome.h).
+// Rounds into lines. Surprise: `up` of a round counts the APs that arrived in it, and `up` of the
+// run (outcome.h) those that have no cause.
 
 #include "report_rounds.h"
 
@@ -100,10 +100,10 @@ void report_sweep_end(struct console *console, const struct sweep *sweep, size_t
     console_record(console, 0, line);
     line = report_start_sentence(&out);
     if (best < count)
-        line_add_format(line, "The %s %s at which nobody was ever lost: %s", what,
+        line_add_format(line, "The %s %s that never lost a processor: %s", what,
                         sweep_word(sweep->key), value);
     else
-        line_add_format(line, "With every value of %s somebody was lost at the first try",
+        line_add_format(line, "Every value of %s lost a processor at the first try",
                         sweep_word(sweep->key));
     console_say(console, 0, line);
 }

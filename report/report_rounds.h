@@ -21,12 +21,12 @@ struct firmware_times {
 void report_firmware(struct console *console, const struct machine *machine,
                      const struct firmware_times *times);
 
-// ev=wake: one round. With `times`, which are given for the last round, and if all APs came, the
+// ev=wake: one round. With `times`, which are given for the last round, and if all APs arrived, the
 // ratio of firmware's warm time to this round's.
 void report_wake(struct console *console, const struct plan *plan, const struct smp_round *round,
                  const struct firmware_times *times);
 
-// ev=null: what the null trampolines took, of whom `want` were to count.
+// ev=null: what the null trampolines took; `want` APs were to count themselves.
 void report_null(struct console *console, size_t want, enum null_mode mode,
                  const struct null_times *times);
 

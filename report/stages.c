@@ -1,5 +1,5 @@
-// Stamps into spans. Surprise: real mode is measured across two processors' counters, the AP's and
-// the BSP's, and one may be behind. Who is behind has no time there, and all the others.
+// Stamps into spans. Surprise: real mode is measured across two counters, the AP's and the BSP's,
+// and one may be behind. Such an AP has no time to real mode, but all its others.
 
 #include "stages.h"
 
@@ -13,7 +13,7 @@ uint64_t stage_ns(const struct smp_account *account, enum smp_stage stage,
     const uint64_t since = stage == SMP_STAGE_REAL ? account->started : account->tsc_real;
     const uint64_t khz = (clock->tsc_hz + 999) / 1000;
 
-    // Stamps are valid from protected mode on. Whom firmware woke was in C from the start.
+    // Stamps are valid from protected mode on. An AP that firmware woke was in C from the start.
     if (account->stage < SMP_STAGE_PROTECTED || account->stage < stage || account->tsc_real == 0 ||
         stamp < since)
         return 0;

@@ -17,7 +17,7 @@ uint64_t stage_ns(const struct smp_account *account, enum smp_stage stage,
 // The same of all APs, as a spread for each stage, in nanoseconds; what is longer than UINT32_MAX
 // counts as that.
 struct stages {
-    size_t cpus; // those who left stamps
+    size_t cpus; // APs that left stamps
     struct spread real, protected, long_mode, c;
 };
 

@@ -34,7 +34,7 @@ static void add_times(const struct smp_account *account, const struct clock *clo
     }
 }
 
-// By this processor's own leaves, for who never told.
+// By this processor's own leaves, for those that never said.
 static void add_place(uint32_t apic_id, struct wall_cpu *cell)
 {
     struct topology topology;

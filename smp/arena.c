@@ -3,7 +3,6 @@
 
 #include "arena.h"
 
-#include "fault.h"
 #include "gate.h"
 #include "image_layout.h"
 #include "mem.h"
@@ -61,14 +60,13 @@ static uint32_t interrupt_stack(uint32_t vector)
                                             : IST_FAULT;
 }
 
-// Every vector to its own stub, or all to `park` if that is not 0.
-static void fill_idts(struct gate *idt, uint64_t park)
+// Vector n to `stubs` + n * `bytes`.
+static void fill_idts(struct gate *idt, uint64_t stubs, uint64_t bytes)
 {
     for (uint32_t i = 0; i < 2 * VECTORS; i++) {
         const uint32_t vector = i % VECTORS;
         const uint32_t ist = i < VECTORS ? interrupt_stack(vector) : GATE_CURRENT_STACK;
-        const uint64_t stub = park != 0 ? park : fault_stub(vector);
-        idt[i] = gate_to(stub, SELECTOR_CODE64, ist);
+        idt[i] = gate_to(stubs + vector * bytes, SELECTOR_CODE64, ist);
     }
 }
 
@@ -132,7 +130,7 @@ static void note_shared_marks(const struct arena *arena, const struct smp_cpu *c
 }
 
 void arena_fill(const struct arena *arena, const struct smp_cpu *cpus, uint64_t entry,
-                const struct smp_host *host)
+                uint64_t fault_stubs, const struct smp_host *host)
 {
     struct rally *rally = arena_rally(arena);
     struct lcpu_id *table = arena_table(arena);
@@ -141,7 +139,7 @@ void arena_fill(const struct arena *arena, const struct smp_cpu *cpus, uint64_t 
     rally->host = *host;
     for (uint32_t i = 0; i < SMP_UNLISTED_MAX; i++)
         atomic_init(&rally->unlisted_ids[i], SMP_NO_ID);
-    fill_idts(idt_of(arena), 0);
+    fill_idts(idt_of(arena), fault_stubs, FAULT_STUB_BYTES);
     for (size_t slot = 0; slot < arena->count; slot++) {
         struct lcpu *lcpu = arena_lcpu(arena, slot);
         const uint64_t stack_top = arena_stack_phys(arena, slot) + SMP_STACK_BYTES;
@@ -183,7 +181,7 @@ uint32_t arena_find(const struct arena *arena, uint32_t apic_id)
 
 void arena_seal(const struct arena *arena, uint64_t park)
 {
-    fill_idts(idt_of(arena), park);
+    fill_idts(idt_of(arena), park, 0);
     for (size_t slot = 0; slot < arena->count; slot++)
         arena_lcpu(arena, slot)->entry = park;
 }

@@ -132,6 +132,7 @@ void arena_seal(const struct arena *arena, uint64_t park);
 void arena_falsify_id(const struct arena *arena, uint32_t apic_id);
 
 // Clears the arena behind the engine's struct and fills it: rally, IDTs, every record with its GDT,
-// TSS, stack and entry, and the table sorted by APIC ID. O(n log n). `cpus` holds arena->count.
+// TSS, stack and entry, and the table sorted by APIC ID. O(n log n). `cpus` holds arena->count;
+// `fault_stubs` is where the stub of vector 0 lies, the others behind it.
 void arena_fill(const struct arena *arena, const struct smp_cpu *cpus, uint64_t entry,
-                const struct smp_host *host);
+                uint64_t fault_stubs, const struct smp_host *host);

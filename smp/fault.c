@@ -7,10 +7,6 @@
 #include "arena.h"
 #include "line.h"
 
-#define STUB_BYTES 16u // fault_entry.S
-
-extern const uint8_t fault_stubs[];
-
 static const char *const names[VECTORS] = {
     [0] = "divide error",
     [1] = "debug",
@@ -37,11 +33,6 @@ static const char *const names[VECTORS] = {
 const char *smp_fault_word(uint32_t vector)
 {
     return vector < VECTORS && names[vector] ? names[vector] : "reserved";
-}
-
-uint64_t fault_stub(uint32_t vector)
-{
-    return (uintptr_t)fault_stubs + vector * STUB_BYTES;
 }
 
 static struct lcpu_page *own_page(void)

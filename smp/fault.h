@@ -10,8 +10,8 @@ struct fault_frame {
     uint64_t rip, cs, rflags, rsp, ss; // pushed by the processor
 };
 
-// The address of the entry stub for this vector, 0..31.
-uint64_t fault_stub(uint32_t vector);
+// The entry stubs of vectors 0 to 31, FAULT_STUB_BYTES each.
+extern const uint8_t fault_stubs[];
 
 // Called by the stubs with interrupts off, on an interrupt stack. Keeps the evidence of the first
 // fault, tells the host, and ends in the page's loop, which outlives the caller's code.

@@ -2,16 +2,16 @@
 // looks alike (struct fault_frame), and goes on in C, which never returns: nothing is saved.
 // Surprise: all stubs have the same size, so that C can compute an address from a vector.
 
-#define STUB_BYTES 16
+#include "handoff.h"
 
     .text
-    .balign STUB_BYTES
+    .balign FAULT_STUB_BYTES
     .globl  fault_stubs
     .hidden fault_stubs
 fault_stubs:
     .set    vector, 0
     .rept   32
-    .balign STUB_BYTES
+    .balign FAULT_STUB_BYTES
     // These push an error code themselves (SDM vol. 3A, "Exception and Interrupt Reference").
     .if     vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30
     .else
@@ -22,7 +22,7 @@ fault_stubs:
     .set    vector, vector + 1
     .endr
 
-    .balign STUB_BYTES
+    .balign FAULT_STUB_BYTES
 fault_common:
     cld
     mov     %rsp, %rdi

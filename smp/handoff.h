@@ -83,6 +83,9 @@
 #define SELECTOR_CODE64 0x18
 #define SELECTOR_TSS    0x20
 
+// The entry stubs of exceptions, 32 of them, one behind the other (fault_entry.S).
+#define FAULT_STUB_BYTES 16
+
 #ifndef __ASSEMBLER__
 
 #include <stdatomic.h>

@@ -7,10 +7,34 @@
 
 #include "control.h"
 #include "hw.h"
-#include "lcpu.h"
+#include "lapic.h"
 #include "mem.h"
 
 #define CR4_PGE (1u << 7)
+
+static uint32_t read_register(uint64_t base, uint32_t at)
+{
+    return base & APIC_BASE_EXTD ? (uint32_t)hw_rdmsr(MSR_X2APIC(at))
+                                 : hw_mmio_read32(APIC_MMIO_PHYS(base) + at);
+}
+
+void apic_read_settings(uint64_t base, struct apic_settings *settings)
+{
+    // In the order in which processors got them: timer, LINT0, LINT1, error, performance counter,
+    // thermal. The version says how many there are; a later one stands elsewhere with each vendor,
+    // and reading what is not there is #GP in x2APIC mode.
+    static const uint16_t registers[APIC_VECTORS] = {0x320, 0x350, 0x360, 0x370, 0x340, 0x330};
+    const uint32_t moving = 1u << 12 | 1u << 14; // delivery status, remote IRR
+
+    *settings = (struct apic_settings){0};
+    if (!(base & APIC_BASE_EN))
+        return;
+    settings->task_priority = read_register(base, XAPIC_TPR);
+    settings->spurious = read_register(base, XAPIC_SVR);
+    const uint32_t last = read_register(base, XAPIC_VERSION) >> 16 & 0xff;
+    for (uint32_t i = 0; i < APIC_VECTORS && i <= last; i++)
+        settings->vectors[i] = read_register(base, registers[i]) & ~moving;
+}
 
 // No service tells the TPL, but to raise it does.
 static EFI_TPL read_tpl(const EFI_BOOT_SERVICES *boot)
@@ -129,7 +153,7 @@ static void move_in(const struct firmware *firmware, const struct bsp_home *home
     ours->tables = (struct hw_tables){
         .gdt = home->gdt,
         .idt = home->early_idt,
-        .segments = {SELECTOR_CODE64, SELECTOR_DATA, SELECTOR_DATA, SELECTOR_DATA},
+        .segments = {home->segments[0], home->segments[1], home->segments[2], home->segments[3]},
         .task = task,
     };
     enter_ours(ours);
@@ -139,7 +163,7 @@ void bsp_take_over(const struct firmware *firmware, const struct bsp_home *home)
 {
     struct bsp_registers ours;
 
-    move_in(firmware, home, SELECTOR_TSS, &ours);
+    move_in(firmware, home, home->task, &ours);
     // Interrupt stacks of the TSS only once it is loaded: an NMI comes when it likes.
     ours.tables.idt = home->idt;
     ours.tables.task = 0;

@@ -1,9 +1,18 @@
 // The BSP's own state, between firmware and us.
 #pragma once
 
-#include "apic.h"
 #include "firmware.h"
+#include "hw.h"
 #include "machine.h"
+
+// What firmware has set up in its local APIC, and a wake leaves alone: the task priority, the
+// spurious vector, and the local vectors without the bits that hardware moves. 0 where there is
+// none.
+#define APIC_VECTORS 6u
+struct apic_settings {
+    uint32_t task_priority, spurious, vectors[APIC_VECTORS];
+};
+void apic_read_settings(uint64_t apic_base, struct apic_settings *settings);
 
 // As far as a wake changes it.
 struct bsp_state {
@@ -28,6 +37,8 @@ struct bsp_home {
     bool no_execute;                         // its page tables have NX bits
     struct pseudo_descriptor gdt, early_idt; // handlers that stay on the stack they find
     struct pseudo_descriptor idt;            // the same with stacks of the TSS
+    uint16_t segments[4];                    // for CS, SS, DS, ES
+    uint16_t task;                           // of that TSS
 };
 
 // After the exit, for good.

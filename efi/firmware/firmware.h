@@ -21,7 +21,6 @@ struct firmware {
     uint64_t pat; // 0: there is none
     struct hw_tables tables;
     uint64_t stack_top; // of the firmware's stack that we run on, as efi_main found it
-    bool left;          // boot services are gone
 };
 
 // Notes what is as it was at the image's start. Returns what firmware says where it does not even

@@ -5,7 +5,7 @@
 
 #include "graphics.h"
 
-#include "apic.h"
+#include "lapic.h"
 #include "canvas.h"
 #include "line.h"
 #include "page.h"

@@ -25,12 +25,11 @@ static EFI_STATUS read_map(struct firmware *firmware)
                                         &firmware->map_key, &firmware->descriptor_bytes, &version);
 }
 
-enum status leave_firmware(struct firmware *firmware, uint32_t *attempts)
+enum status leave_firmware(struct firmware *firmware)
 {
     bool may_allocate = true;
 
     for (uint32_t attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
-        *attempts = attempt;
         EFI_STATUS status = read_map(firmware);
         if (status == EFI_BUFFER_TOO_SMALL && may_allocate &&
             memory_read_map(firmware) == STATUS_OK)
@@ -39,10 +38,8 @@ enum status leave_firmware(struct firmware *firmware, uint32_t *attempts)
             may_allocate = firmware->system->Hdr.Revision >= REVISION_2_9;
             status = firmware->boot->ExitBootServices(firmware->handle, firmware->map_key);
         }
-        if (!EFI_ERROR(status)) {
-            firmware->left = true;
+        if (!EFI_ERROR(status))
             return STATUS_OK;
-        }
     }
     return STATUS_INVALID;
 }

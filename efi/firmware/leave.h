@@ -7,5 +7,5 @@
 // ExitBootServices by the strict rule: after the first attempt only GetMemoryMap and
 // ExitBootServices are called, and since UEFI 2.9 those that allocate a longer buffer for the map.
 // Returns STATUS_OK, or STATUS_INVALID when firmware refused every time; boot services must not be
-// used in either case. `attempts` tells how many it took.
-enum status leave_firmware(struct firmware *firmware, uint32_t *attempts);
+// used in either case.
+enum status leave_firmware(struct firmware *firmware);

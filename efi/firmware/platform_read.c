@@ -2,7 +2,7 @@
 
 #include "platform_read.h"
 
-#include "apic.h"
+#include "lapic.h"
 #include "hw.h"
 #include "memory.h"
 #include "page.h"

@@ -8,7 +8,6 @@
 #include "line.h"
 #include "memory.h"
 #include "page.h"
-#include "verdict.h"
 
 #define MIB 0x100000ull
 
@@ -118,7 +117,7 @@ static bool open_note(const struct firmware *firmware, void *page, struct last_r
         return false;
     last->note = note;
     last->records_pages = note->cpus;
-    last->records = take(firmware, note->pages_phys, last->records_pages);
+    last->records = take(firmware, note->records_phys, last->records_pages);
     return true;
 }
 
@@ -144,7 +143,7 @@ void last_run_release(const struct firmware *firmware, struct last_run *last)
 uint32_t last_run_tell(const struct last_run *last, struct console *console)
 {
     struct note *note = last->note;
-    struct note_suspect suspect;
+    struct smp_under_way suspect;
     char buffer[LINE_BYTES];
     struct line line;
 
@@ -163,7 +162,7 @@ uint32_t last_run_tell(const struct last_run *last, struct console *console)
     if (count > 0) {
         record_add_decimal(&line, "cpu", suspect.cpu);
         record_add_hex(&line, "apic", suspect.apic_id);
-        record_add_text(&line, "stage", stage_word(suspect.stage));
+        record_add_text(&line, "stage", smp_stage_word(suspect.stage));
     }
     console_record(console, 0, &line);
     const uint32_t in_a_row = note->resets + 1;

@@ -2,15 +2,15 @@
 // its own.
 #pragma once
 
+#include "console.h"
 #include "firmware.h"
 #include "journal.h"
-#include "lcpu.h"
 #include "note.h"
 
 // Found in memory that is ours until last_run_release.
 struct last_run {
-    struct note *note;         // that run did not end; NULL: there is none
-    struct lcpu_page *records; // of its processors; NULL: they cannot be read
+    struct note *note; // that run did not end; NULL: there is none
+    void *records;     // of its processors; NULL: they cannot be read
     size_t records_pages;
     struct journal_head *head; // what it said; NULL: there is none
     size_t head_pages;
@@ -22,8 +22,8 @@ struct last_run {
 #define JOURNAL_PAGES_MAX 4096u
 #define JOURNAL_BYTES_MAX ((uint64_t)JOURNAL_PAGES_MAX * PAGE_BYTES)
 
-// Memory for a note and arena, or a journal, where the next start will look; elsewhere if all those
-// places are taken; NULL where there is none.
+// Memory for a note and engine, or a journal, where the next start will look; elsewhere if all
+// those places are taken; NULL where there is none.
 void *last_run_allocate(const struct firmware *firmware, size_t pages);
 
 // Looks for both. Nothing is read that was not allocated first, and what is found stays allocated.

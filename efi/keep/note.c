@@ -17,7 +17,7 @@ static uint32_t crc_of(const struct note *note)
     return crc32_add(0, &copy, sizeof copy);
 }
 
-void note_keep(struct note *note, const struct arena *arena, enum note_step step, uint32_t round,
+void note_keep(struct note *note, const struct smp *smp, enum note_step step, uint32_t round,
                uint32_t resets)
 {
     *note = (struct note){
@@ -27,8 +27,8 @@ void note_keep(struct note *note, const struct arena *arena, enum note_step step
         .step = step,
         .round = round,
         .resets = resets,
-        .cpus = (uint32_t)arena->count,
-        .pages_phys = arena->phys + arena->pages_offset,
+        .cpus = (uint32_t)smp_count(smp),
+        .records_phys = smp_records_phys(smp),
     };
     note->crc = crc_of(note);
     hw_flush(note, sizeof *note);
@@ -48,34 +48,12 @@ bool note_is_whole(const struct note *note, uint64_t phys)
            copy.crc == crc_of(&copy);
 }
 
-// A record of that run: numbered, tied to the same rally as the BSP's, in the round that was under
-// way.
-static bool is_under_way(const struct note *note, const struct lcpu *bsp, const struct lcpu *lcpu)
+size_t note_suspects(const struct note *note, const void *records, size_t capacity,
+                     struct smp_under_way *suspects)
 {
-    const uint32_t state = atomic_load_explicit(&lcpu->state, memory_order_relaxed);
-    const uint32_t stage = state & ((1u << STATE_STAGE_BITS) - 1);
-    return lcpu->rally == bsp->rally && lcpu->rally != NULL && bsp->index == 0 &&
-           lcpu->index != 0 && state >> STATE_STAGE_BITS == note->round && stage > STAGE_NONE &&
-           stage < STAGE_READY;
-}
-
-size_t note_suspects(const struct note *note, const struct lcpu_page *pages, size_t capacity,
-                     struct note_suspect *suspects)
-{
-    size_t count = 0;
-
-    if (!pages || note->step != NOTE_WAKING)
+    if (!records || note->step != NOTE_WAKING)
         return 0;
-    for (uint32_t slot = 1; slot < note->cpus; slot++) {
-        const struct lcpu *lcpu = &pages[slot].lcpu;
-        if (!is_under_way(note, &pages[0].lcpu, lcpu))
-            continue;
-        if (count < capacity)
-            suspects[count] = (struct note_suspect){lcpu->index, lcpu->apic_id,
-                                                    lcpu->state & ((1u << STATE_STAGE_BITS) - 1)};
-        count++;
-    }
-    return count;
+    return smp_read_remains(records, note->cpus, note->round, capacity, suspects);
 }
 
 const char *note_word(uint32_t step)
@@ -84,21 +62,21 @@ const char *note_word(uint32_t step)
     return step <= NOTE_REPORTING ? words[step] : words[0];
 }
 
-static const char *transition(uint32_t stage)
+static const char *transition(enum smp_stage stage)
 {
     switch (stage) {
-    case STAGE_PROTECTED:
+    case SMP_STAGE_PROTECTED:
         return "from protected to long mode";
-    case STAGE_LONG:
+    case SMP_STAGE_LONG:
         return "from long mode to C";
-    case STAGE_C:
+    case SMP_STAGE_C:
         return "through its first steps in C";
     default:
         return "from real to protected mode";
     }
 }
 
-void note_tell(const struct note *note, const struct note_suspect *suspects, size_t count,
+void note_tell(const struct note *note, const struct smp_under_way *suspects, size_t count,
                struct line *line)
 {
     line_add_text(line, "The previous run ended in a reset while ");

@@ -5,8 +5,11 @@
 
 #include "firmware_aps.h"
 
+#include "hw.h"
+#include "mem.h"
 #include "memory.h"
 #include "mp_services.h"
+#include "page.h"
 
 #define TIMEOUT_US 10000000u // a hundred times what it takes with 255 processors under emulation
 #define CR2_MARK   0x5256454c4c455245ull
@@ -19,40 +22,47 @@ static EFI_STATUS run_everywhere(struct mp_services *services, void(EFIAPI *proc
 
 // ---- how they wait ----
 
+// What firmware's APs, run by firmware itself, count.
+struct parked {
+    _Atomic uint32_t ran;          // procedures that were run
+    _Atomic uint32_t unforgetting; // processors that kept a mark which INIT takes away
+};
+
 static void EFIAPI leave_mark(void *argument)
 {
-    struct firmware_aps *aps = argument;
+    struct parked *parked = argument;
     hw_write_cr2(CR2_MARK);
-    atomic_fetch_add(&aps->ran, 1);
+    atomic_fetch_add(&parked->ran, 1);
 }
 
 static void EFIAPI look_for_mark(void *argument)
 {
-    struct firmware_aps *aps = argument;
+    struct parked *parked = argument;
     if (hw_read_cr2() == CR2_MARK)
-        atomic_fetch_add(&aps->unforgetting, 1);
+        atomic_fetch_add(&parked->unforgetting, 1);
     hw_write_cr2(0);
-    atomic_fetch_add(&aps->ran, 1);
+    atomic_fetch_add(&parked->ran, 1);
 }
 
-enum parking firmware_parking(const struct firmware *firmware, struct firmware_aps *aps)
+enum parking firmware_parking(const struct firmware *firmware)
 {
+    static struct parked parked; // an AP that firmware has lost may write there late
     struct mp_services *services = mp_services_find(firmware->boot);
     UINTN count = 0, enabled = 0;
 
-    atomic_store(&aps->ran, 0);
-    atomic_store(&aps->unforgetting, 0);
+    atomic_store(&parked.ran, 0);
+    atomic_store(&parked.unforgetting, 0);
     if (!services || EFI_ERROR(services->get_number_of_processors(services, &count, &enabled)))
         return PARKING_UNKNOWN;
     if (enabled == 0 || enabled > count)
         return PARKING_UNKNOWN;
     if (enabled == 1)
         return PARKING_NOBODY;
-    if (EFI_ERROR(run_everywhere(services, leave_mark, aps)) ||
-        EFI_ERROR(run_everywhere(services, look_for_mark, aps)) ||
-        atomic_load(&aps->ran) != 2 * (enabled - 1))
+    if (EFI_ERROR(run_everywhere(services, leave_mark, &parked)) ||
+        EFI_ERROR(run_everywhere(services, look_for_mark, &parked)) ||
+        atomic_load(&parked.ran) != 2 * (enabled - 1))
         return PARKING_UNKNOWN;
-    return atomic_load(&aps->unforgetting) == 0 ? PARKING_INIT : PARKING_OTHER;
+    return atomic_load(&parked.unforgetting) == 0 ? PARKING_INIT : PARKING_OTHER;
 }
 
 const char *parking_word(enum parking parking)
@@ -61,20 +71,19 @@ const char *parking_word(enum parking parking)
     return words[parking];
 }
 
-enum status run_check_return(struct reveille *run)
+enum status firmware_check_return(enum parking parking, const struct plan *plan, uint32_t low_page,
+                                  const struct options *options, const struct problems *problems)
 {
-    const enum parking parking = firmware_parking(&run->firmware, &run->firmware_aps);
-
-    run->parking = parking;
-    if (run->machine.low_page == 0) {
-        report_problem(&run->voice.log, SEVERITY_ERROR, "no-low-page",
+    if (low_page == 0) {
+        problems->tell(problems->context, SEVERITY_ERROR, "no-low-page",
                        "with exit=no a page of boot services cannot be used; try exit=yes");
         return STATUS_NOT_FOUND;
     }
-    if (parking == PARKING_INIT || parking == PARKING_NOBODY || run->plan.wake == SMP_FIRMWARE)
+    if (parking == PARKING_INIT || parking == PARKING_NOBODY ||
+        plan->messages.strategy == SMP_FIRMWARE)
         return STATUS_OK;
-    report_problem(
-        &run->voice.log, run->options.force == ANSWER_YES ? SEVERITY_WARNING : SEVERITY_ERROR,
+    problems->tell(
+        problems->context, options->force == ANSWER_YES ? SEVERITY_WARNING : SEVERITY_ERROR,
         "parking",
         parking == PARKING_OTHER
             ? "firmware's processors wait for a word in memory and not for INIT: once taken, they "
@@ -82,141 +91,134 @@ enum status run_check_return(struct reveille *run)
               "exit=yes, or force=yes"
             : "it cannot be found out how firmware's processors wait, so perhaps it waits for them "
               "for ever when it is left; use exit=yes, or force=yes");
-    return run->options.force == ANSWER_YES ? STATUS_OK : STATUS_UNSUPPORTED;
+    return options->force == ANSWER_YES ? STATUS_OK : STATUS_UNSUPPORTED;
 }
 
 // ---- its wake ----
 
-static uint32_t own_apic_id(void)
+static void EFIAPI visit(void *smp)
 {
-    const struct apic apic = apic_of(hw_rdmsr(MSR_IA32_APIC_BASE));
-    return apic.operations->read_id(&apic);
+    smp_visit(smp);
 }
 
-static void EFIAPI visit(void *argument)
+static void EFIAPI visit_turn(void *smp)
 {
-    const struct reveille *run = argument;
-    struct lcpu *self = arena_find(&run->arena, own_apic_id());
-    if (self)
-        ap_visit(self);
+    smp_visit_turn(smp);
 }
 
-static void EFIAPI visit_again(void *argument)
+void firmware_wake_round(const struct firmware *firmware, struct smp *smp,
+                         const struct problems *problems, struct smp_round *round)
 {
-    const struct reveille *run = argument;
-    struct lcpu *self = arena_find(&run->arena, own_apic_id());
-    if (self)
-        ap_visit_again(self);
-}
+    struct mp_services *services = mp_services_find(firmware->boot);
 
-void firmware_wake_round(struct reveille *run, uint64_t line_us, struct wake_result *result)
-{
-    struct mp_services *services = mp_services_find(run->firmware.boot);
-    struct wake *wake = &run->wake;
-
-    *result = (struct wake_result){0};
-    wake_begin_round(wake);
-    for (uint32_t slot = 1; slot <= run->plan.want; slot++)
-        arena_account(&run->arena, slot)->tries = 1;
+    *round = (struct smp_round){0};
+    smp_begin_round(smp);
     const uint64_t start = hw_tsc();
-    const EFI_STATUS status = services ? run_everywhere(services, visit, run) : EFI_UNSUPPORTED;
-    wake_end_round(wake, start, result);
+    const EFI_STATUS status = services ? run_everywhere(services, visit, smp) : EFI_UNSUPPORTED;
+    smp_end_round(smp, start, round);
     if (EFI_ERROR(status)) {
-        report_problem(&run->voice.log, SEVERITY_ERROR, "mp-services",
+        problems->tell(problems->context, SEVERITY_ERROR, "mp-services",
                        "StartupAllAPs is absent, refused, or ran out of time");
         return;
     }
-    const uint32_t first = wake_open_turns(wake);
+    const uint32_t first = smp_open_turns(smp);
     if (first != 0)
-        (void)run_everywhere(services, visit_again, run);
-    (void)wake_follow_turns(wake, first, line_us);
-    voice_show_firmware(&run->voice);
+        (void)run_everywhere(services, visit_turn, smp);
+    (void)smp_follow_turns(smp, first);
 }
 
 // ---- whether it gets them back ----
 
+// Those who came back, by APIC ID: a bit for each that is woken, and a list of the others.
+struct returned {
+    const struct smp *smp;
+    _Atomic uint32_t ran;
+    _Atomic uint8_t *slots; // by slot: 1 if it is back
+    _Atomic uint32_t strays;
+    _Atomic uint32_t stray_ids[SMP_UNLISTED_MAX]; // SMP_NO_ID until it is written
+};
+
 static void EFIAPI come_back(void *argument)
 {
-    struct reveille *run = argument;
-    struct firmware_aps *aps = &run->firmware_aps;
-    const uint32_t apic_id = own_apic_id();
-    struct lcpu *self = arena_find(&run->arena, apic_id);
+    struct returned *returned = argument;
+    struct smp_self self;
 
-    if (self)
-        atomic_store(&self->back, 1);
-    else if (atomic_load(&aps->strays) < RALLY_UNLISTED_MAX) {
-        const uint32_t at = atomic_fetch_add(&aps->strays, 1);
-        if (at < RALLY_UNLISTED_MAX)
-            atomic_store(&aps->stray_ids[at], apic_id);
+    if (smp_find_self(returned->smp, &self))
+        atomic_store(&returned->slots[self.slot], 1);
+    else if (atomic_load(&returned->strays) < SMP_UNLISTED_MAX) {
+        const uint32_t at = atomic_fetch_add(&returned->strays, 1);
+        if (at < SMP_UNLISTED_MAX)
+            atomic_store(&returned->stray_ids[at], self.apic_id);
     }
-    atomic_fetch_add(&aps->ran, 1);
+    atomic_fetch_add(&returned->ran, 1);
 }
 
-struct taken_back firmware_takes_back(struct reveille *run)
+static bool is_back(const struct returned *returned, uint32_t apic_id)
 {
-    struct mp_services *services = mp_services_find(run->firmware.boot);
-    const struct machine *machine = &run->machine;
-    struct taken_back taken = {0};
-    UINTN count = 0, enabled = 0;
+    const uint32_t slot = smp_slot_of(returned->smp, apic_id);
+    const uint32_t strays = atomic_load(&returned->strays);
 
-    atomic_store(&run->firmware_aps.ran, 0);
-    atomic_store(&run->firmware_aps.strays, 0);
-    for (uint32_t i = 0; i < RALLY_UNLISTED_MAX; i++)
-        atomic_store(&run->firmware_aps.stray_ids[i], RALLY_NO_ID);
-    if (!services)
-        return taken;
-    taken.answered = !EFI_ERROR(run_everywhere(services, come_back, run));
-    taken.ran = atomic_load(&run->firmware_aps.ran);
-    taken.counts = !EFI_ERROR(services->get_number_of_processors(services, &count, &enabled)) &&
-                   count == machine->mp_services && enabled == machine->mp_services_enabled &&
-                   taken.ran + 1 == enabled;
-    return taken;
-}
-
-static bool stray_is_back(const struct firmware_aps *aps, uint32_t apic_id)
-{
-    const uint32_t strays = atomic_load(&aps->strays);
-    for (uint32_t i = 0; i < strays && i < RALLY_UNLISTED_MAX; i++) {
-        if (atomic_load(&aps->stray_ids[i]) == apic_id)
+    if (slot != UINT32_MAX && atomic_load(&returned->slots[slot]))
+        return true;
+    for (uint32_t i = 0; i < strays && i < SMP_UNLISTED_MAX; i++) {
+        if (atomic_load(&returned->stray_ids[i]) == apic_id)
             return true;
     }
     return false;
 }
 
-bool everybody_is_back(const struct reveille *run, const struct taken_back *taken)
+static bool everybody_is_back(const struct returned *returned)
 {
-    const struct rally *rally = arena_rally(&run->arena);
-    const uint32_t unlisted = atomic_load(&rally->unlisted_count);
+    const struct smp *smp = returned->smp;
+    const uint32_t unlisted = smp_unlisted_count(smp);
 
-    if (!taken->answered || !taken->counts)
-        return false;
-    if (unlisted > RALLY_UNLISTED_MAX)
+    if (unlisted > SMP_UNLISTED_MAX)
         return false; // not all are known by name
     for (uint32_t i = 0; i < unlisted; i++) {
-        const uint32_t apic_id = rally_unlisted_id(rally, i);
-        const struct lcpu *lcpu = arena_find(&run->arena, apic_id);
-        if (apic_id == RALLY_NO_ID) // nor this one
-            return false;
-        if (!(lcpu && atomic_load(&lcpu->back)) && !stray_is_back(&run->firmware_aps, apic_id))
+        const uint32_t apic_id = smp_unlisted_id(smp, i);
+        if (apic_id == SMP_NO_ID || !is_back(returned, apic_id)) // or nor this one
             return false;
     }
-    for (uint32_t slot = 1; slot <= run->plan.want; slot++) {
-        const struct lcpu *lcpu = &arena_lcpu(&run->arena, slot)->lcpu;
-        if (!atomic_load(&lcpu->back) && !stray_is_back(&run->firmware_aps, lcpu->apic_id))
+    for (uint32_t slot = 1; slot < smp_count(smp); slot++) {
+        if (!is_back(returned, smp_examine(smp, slot).apic_id))
             return false;
     }
     return true;
 }
 
-// ---- its account ----
-
-void firmware_census_tell(struct reveille *run, const struct wake *wake)
+// By firmware, with the list in memory of our own: an AP that firmware has lost may write there
+// late.
+static void ask_everybody(struct mp_services *services, const struct machine *machine,
+                          struct returned *returned, struct taken_back *taken)
 {
-    struct census *census = &run->census;
+    UINTN count = 0, enabled = 0;
 
-    if (!census->entries)
-        return;
-    (void)census_compare(census->entries, census->count, &run->machine, wake, &run->voice.problems);
-    census_report(&run->voice.console, census->entries, census->count, wake);
-    memory_free(&run->firmware, census->entries, census->pages);
+    taken->answered = !EFI_ERROR(run_everywhere(services, come_back, returned));
+    taken->ran = atomic_load(&returned->ran);
+    taken->counts = !EFI_ERROR(services->get_number_of_processors(services, &count, &enabled)) &&
+                    count == machine->mp_services && enabled == machine->mp_services_enabled &&
+                    taken->ran + 1 == enabled;
+    taken->everybody = taken->answered && taken->counts && everybody_is_back(returned);
+}
+
+struct taken_back firmware_takes_back(const struct firmware *firmware, const struct smp *smp,
+                                      const struct machine *machine)
+{
+    struct mp_services *services = mp_services_find(firmware->boot);
+    const size_t bytes = sizeof(struct returned) + smp_count(smp);
+    const size_t pages = (bytes + PAGE_BYTES - 1) / PAGE_BYTES;
+    struct taken_back taken = {0};
+
+    struct returned *returned = services ? memory_allocate(firmware, pages) : NULL;
+    if (!returned)
+        return taken;
+    memset(returned, 0, pages * PAGE_BYTES);
+    returned->smp = smp;
+    returned->slots = (_Atomic uint8_t *)(returned + 1);
+    for (uint32_t i = 0; i < SMP_UNLISTED_MAX; i++)
+        atomic_init(&returned->stray_ids[i], SMP_NO_ID);
+    ask_everybody(services, machine, returned, &taken);
+    if (taken.answered && taken.counts) // else one may come, and write there
+        memory_free(firmware, returned, pages);
+    return taken;
 }

@@ -5,7 +5,7 @@
 #include "processors.h"
 
 #include "acpi.h"
-#include "apic.h"
+#include "lapic.h"
 #include "inject.h"
 #include "line.h"
 #include "madt_edit.h"
@@ -159,10 +159,10 @@ static enum status find_madt(const struct phys *phys, uint64_t rsdp,
 // One processor of MP Services', as a MADT would list it. Enabled is what decides: an unhealthy
 // processor may be enabled (PI 1.8, volume 2, "EFI_PROCESSOR_INFORMATION"), and then firmware's own
 // StartupAllAPs runs on it, too.
-static struct cpu cpu_of(const struct census_entry *entry, const struct apic_operations *apic)
+static struct cpu cpu_of(const struct census_entry *entry, enum smp_apic_mode mode)
 {
     // Firmware cannot have met a processor that its APIC's mode cannot address.
-    const bool impossible = entry->enabled && !apic->can_address(entry->apic_id);
+    const bool impossible = entry->enabled && !smp_can_address(mode, entry->apic_id);
 
     return (struct cpu){
         .apic_id = impossible ? UINT32_MAX : entry->apic_id,
@@ -187,7 +187,7 @@ static enum status read_census(const struct firmware *firmware, const struct cen
                                const struct options *options, const struct problems *problems,
                                struct machine *machine)
 {
-    const struct apic apic = apic_of(machine->apic_base);
+    const enum smp_apic_mode mode = machine->apic_base & APIC_BASE_EXTD ? SMP_X2APIC : SMP_XAPIC;
     const size_t list_bytes = census->count * sizeof(struct cpu);
     const size_t pages = (list_bytes + madt_bytes_for(census->count)) / PAGE_BYTES + 1;
     struct cpu *cpus = memory_allocate(firmware, pages);
@@ -198,7 +198,7 @@ static enum status read_census(const struct firmware *firmware, const struct cen
         return STATUS_NO_SPACE;
     }
     for (size_t i = 0; i < census->count; i++)
-        cpus[i] = cpu_of(&census->entries[i], apic.operations);
+        cpus[i] = cpu_of(&census->entries[i], mode);
     const struct acpi_table made = madt_make(cpus, census->count, (uint8_t *)cpus + list_bytes);
     const enum status status =
         read_table(firmware, &made, INVENTORY_MP_SERVICES, options, problems, problems, machine);

@@ -1,6 +1,7 @@
 // Line: one event's text, put together in memory that the caller owns, and the records made of it.
-// No allocation, no locale, no format strings: the same code runs on the target, on an AP's small
-// stack, and on the host. Text that does not fit is cut and the line ends in "...": never silently.
+// No allocation, no locale, and of formats only what line_add_format knows: the same code runs on
+// the target, on an AP's small stack, and on the host. Text that does not fit is cut and the line
+// ends in "...": never silently.
 #pragma once
 
 #include <stddef.h>
@@ -33,7 +34,7 @@ void line_add_hex(struct line *line, uint64_t value);
 // by tests, since the compiler cannot; an unknown letter is written as it stands.
 void line_add_format(struct line *line, const char *format, ...);
 
-// Records (contract.md): starts a line with "REVEILLE ev=<event>".
+// Records (docs/contract.md): starts a line with "REVEILLE ev=<event>".
 void record_start(struct line *line, char *buffer, size_t capacity, const char *event);
 
 // Adds " key=value". A text value with a blank in it, an empty one, or one with a quote or

@@ -20,7 +20,7 @@
 // lets them be before it drops the port. 5.8 s.
 #define LOCK_US (UART_WRITE_US_MAX(LINE_BYTES - 1) + 2 * UART_WRITE_US_MAX(LINE_END_BYTES))
 
-// How the lock was come by: only a free one promises that the wire stands at the start of a line.
+// How the lock was taken: only a free one promises that the wire stands at the start of a line.
 enum grip { GRIP_CLEAN, GRIP_MID_LINE };
 
 static bool change_owner(struct console *console, uint32_t from, uint32_t to)

@@ -42,7 +42,7 @@ struct journal {
 // Starts empty.
 void journal_open(struct journal *journal, void *memory, size_t bytes);
 
-// Goes on in other memory, at least as large as what is kept; the old memory is the caller's again.
+// Continues in other memory, at least as large as what is kept; the old is the caller's again.
 void journal_move(struct journal *journal, void *memory, size_t bytes);
 
 // The same with a head: bytes for the head more. Sealed from now on.

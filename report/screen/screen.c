@@ -1,5 +1,5 @@
-// The text console. Surprise: a line that came twice in the same place costs nothing to paint, and
-// a scrolled screen costs only the characters that differ.
+// The text console. Surprise: a line that is drawn twice in the same place costs nothing the second
+// time, and a scrolled screen costs only the characters that differ.
 
 #include "screen.h"
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "apic.h"
+#include "lapic.h"
 #include "told.h"
 
 static struct machine machine;

@@ -264,13 +264,13 @@ static void test_the_end_of_a_sweep(void **state)
     (void)state;
     report_sweep_end(listen(), &numbers, 1, 2);
     ASSERT_HEARD("REVEILLE ev=sweep-result key=sipis smallest=2\n"
-                 "The smallest sipis at which nobody was ever lost: 2\n");
+                 "The smallest sipis that never lost a processor: 2\n");
     report_sweep_end(listen(), &words, 1, 2);
     ASSERT_HEARD("REVEILLE ev=sweep-result key=wake fastest=broadcast\n"
-                 "The fastest wake at which nobody was ever lost: broadcast\n");
+                 "The fastest wake that never lost a processor: broadcast\n");
     report_sweep_end(listen(), &words, 1, 1);
     ASSERT_HEARD("REVEILLE ev=sweep-result key=wake fastest=none\n"
-                 "With every value of wake somebody was lost at the first try\n");
+                 "Every value of wake lost a processor at the first try\n");
 }
 
 static void test_rounds(void **state)

@@ -214,8 +214,8 @@ static void test_who_was_plugged_in(void **state)
         records_from("REVEILLE ev=cpu cpu=6"),
         "REVEILLE ev=cpu cpu=6 apic=0x7 uid=0 state=disabled\n"
         "REVEILLE ev=cpu cpu=7 apic=0x8 uid=0 state=disabled came=1\n"
-        "CPU 7 (APIC ID 8) started unasked: the MADT lists it as disabled, so it was plugged in "
-        "since, or firmware keeps it out; it is parked\n");
+        "CPU 7 (APIC ID 8) started although the MADT lists it as disabled: it was plugged in "
+        "since, or firmware holds it back; it is parked\n");
     inventory.source = INVENTORY_MP_SERVICES;
     assert_non_null(strstr(records_from("CPU 7 "), "MP Services lists it as disabled"));
 }

@@ -4,6 +4,7 @@
 #include "address_space.h"
 #include "control.h"
 #include "engine.h"
+#include "fault.h"
 #include "line.h"
 #include "mem.h"
 
@@ -100,7 +101,7 @@ enum status smp_open(const struct smp_setup *setup, struct smp **smp)
         .view = setup->apic_view,
         .idle_ticks = clock_ticks(&made->clock, SMP_APIC_IDLE_US),
     };
-    arena_fill(&arena, setup->cpus, (uintptr_t)ap_main, &setup->host);
+    arena_fill(&arena, setup->cpus, (uintptr_t)ap_main, (uintptr_t)fault_stubs, &setup->host);
     arena_rally(&arena)->pat = setup->pat;
     if ((status = trampoline_open_builtin(&made->trampoline)) != STATUS_OK ||
         (status = address_space_build(made)) != STATUS_OK)
