@@ -180,7 +180,7 @@ enum status address_space_build(struct smp *smp)
 {
     const struct arena *arena = &smp->arena;
     const struct smp_region whole = {"the engine's memory", arena->phys, arena->phys, arena->bytes,
-                                     SMP_WRITE | SMP_FILL};
+                                     SMP_WRITE};
     const struct smp_region apic = apic_region(smp, "APIC");
     enum status status;
 

@@ -294,7 +294,8 @@ struct smp_round {
 
 // One round: every AP is put back by INIT and woken by the plan. Whatever the APs did, afterwards
 // each account says whether it reached C in this round; all waits together have taken at most
-// smp_round_bound_us, and the stops of this processor; who is late finds everything as it was.
+// smp_round_bound_us, the plan's sipi_us before each round but the first, and the stops of this
+// processor; who is late finds everything as it was.
 // There is no order among the APs.
 void smp_wake(struct smp *smp, struct smp_round *round);
 

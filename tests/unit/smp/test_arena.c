@@ -17,10 +17,10 @@
 #include "arena.h"
 #include "engine.h"
 #include "fake_memory.h"
-#include "fault.h"
 
 #define PROCESSORS_MAX 4096u
 #define ENTRY          0xffff800012345678u // kept, and never called
+#define STUBS          0xffff9000000f0000u
 #define ENGINE_BYTES   sizeof(struct smp)
 
 static struct arena arena;
@@ -53,7 +53,7 @@ static void fill(size_t count)
     memory = fake_map_memory(arena.bytes, 0, UINT64_MAX);
     arena.phys = memory.phys;
     arena.view = memory.view;
-    arena_fill(&arena, cpus, ENTRY, &host);
+    arena_fill(&arena, cpus, ENTRY, STUBS, &host);
 }
 
 // Processors with IDs `gap` apart in random order.
@@ -343,7 +343,7 @@ static void assert_idt(struct pseudo idt, const bool own_stacks)
         const struct handler handler = handler_at(idt, vector);
         const unsigned stack = vector == 2 ? 2 : vector == 18 ? 3 : 1;
         assert_true(handler.present);
-        assert_int_equal(handler.address, fault_stub(vector));
+        assert_int_equal(handler.address, STUBS + vector * FAULT_STUB_BYTES);
         assert_int_equal(handler.selector, SELECTOR_CODE64);
         assert_int_equal(handler.type, 0xe);
         assert_int_equal(handler.dpl, 0);

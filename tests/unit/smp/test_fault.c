@@ -120,6 +120,20 @@ static void test_where_it_parks(void **state)
     assert_ends_in(FAKE_JUMP, FAKE_PAGE + PAGE_PARK);
 }
 
+// The stub of each vector pushes its number, and 0 before it where the processor pushes no error
+// code. (SDM vol. 3A, "Exception and Interrupt Reference".)
+static void test_stubs(void **state)
+{
+    (void)state;
+    for (uint32_t vector = 0; vector < 32; vector++) {
+        const uint8_t *stub = fault_stubs + vector * FAULT_STUB_BYTES;
+        const bool has_code = vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 ||
+                              vector == 21 || vector == 29 || vector == 30;
+        const uint8_t push[] = {0x6a, 0, 0x6a, (uint8_t)vector};
+        assert_memory_equal(stub, has_code ? push + 2 : push, has_code ? 2 : 4);
+    }
+}
+
 static void test_nobody_listens(void **state)
 {
     (void)state;
@@ -150,9 +164,13 @@ static void test_the_longest_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        APS_TEST(test_the_evidence),    APS_TEST(test_the_first_fault_stays),
-        APS_TEST(test_the_callers_own), APS_TEST(test_where_it_parks),
-        APS_TEST(test_nobody_listens),  APS_TEST(test_the_longest_line),
+        APS_TEST(test_the_evidence),
+        APS_TEST(test_the_first_fault_stays),
+        APS_TEST(test_stubs),
+        APS_TEST(test_the_callers_own),
+        APS_TEST(test_where_it_parks),
+        APS_TEST(test_nobody_listens),
+        APS_TEST(test_the_longest_line),
     };
 
     return cmocka_run_group_tests(tests, aps_set_up, NULL);

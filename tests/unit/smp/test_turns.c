@@ -176,6 +176,17 @@ static void test_one_faults_before_its_turn(void **state)
     assert_int_equal(atomic_load(&fake_rally(&aps)->turn), 0);
 }
 
+// A fault before the chain was made: it has no place in it, and nobody waits for it.
+static void test_who_has_met_a_fault_is_not_asked(void **state)
+{
+    (void)state;
+    fake_aps_open(&aps, 4);
+    wake_up();
+    atomic_store(&fake_lcpu(&aps, 2)->fault.valid, 1);
+    assert_int_equal(take_turns(TURN_US), 2);
+    assert_greeted(2, 1, 3);
+}
+
 // One that checks in just after the chain was made has no place in it: it is not asked, and has not
 // greeted.
 static void ready_with_the_first_turn(struct fake_aps *all, uint64_t now)
@@ -698,9 +709,10 @@ static void test_a_visit(void **state)
     (void)state;
     open_visit();
     const uint64_t start = fake_now();
+    struct lcpu *lcpu = fake_lcpu(&aps, 2);
+    lcpu->tsc_real = lcpu->tsc_protected = lcpu->tsc_long = 7; // of a round by messages
     stand_as(9);
     smp_visit(aps.smp);
-    const struct lcpu *lcpu = fake_lcpu(&aps, 2);
     assert_int_equal(atomic_load(&lcpu->state), 1 << 8 | STAGE_READY);
     assert_true(lcpu->tsc_c > start);
     assert_int_equal(lcpu->tsc_real | lcpu->tsc_protected | lcpu->tsc_long, 0);
@@ -791,6 +803,21 @@ static void test_hold(void **state)
     }
 }
 
+// A message to all but self has woken more than are given, whatever was sent after it.
+static void test_hold_after_a_broadcast_and_its_retry(void **state)
+{
+    (void)state;
+    fake_aps_open(&aps, 3);
+    aps.hidden = 1;
+    aps.aps[3].apic_id = 9;
+    aps.options.wake = SMP_BROADCAST;
+    aps.aps[2].deaf_inits = 1;
+    wake_up();
+    assert_int_equal(result.retried, 1);
+    assert_int_equal(smp_hold(aps.smp), STATUS_OK);
+    assert_int_equal(aps.aps[3].state, FAKE_AP_WAITS);
+}
+
 // A message that does not go out is told.
 static void test_hold_by_a_stuck_xapic(void **state)
 {
@@ -837,6 +864,7 @@ int main(void)
         APS_TEST(test_one_greets_too_late),
         APS_TEST(test_just_in_time),
         APS_TEST(test_one_faults_before_its_turn),
+        APS_TEST(test_who_has_met_a_fault_is_not_asked),
         APS_TEST(test_one_is_ready_too_late),
         APS_TEST(test_closed),
         APS_TEST(test_one_greeting_in_all_rounds),
@@ -864,6 +892,7 @@ int main(void)
         APS_TEST(test_a_visit_finds_itself),
         APS_TEST(test_a_visit_of_a_stranger),
         APS_TEST(test_hold),
+        APS_TEST(test_hold_after_a_broadcast_and_its_retry),
         APS_TEST(test_hold_by_a_stuck_xapic),
         APS_TEST(test_seal),
     };

@@ -80,7 +80,7 @@ static void test_every_combination(void **state)
                     .mark_shared = bits & 1,
                     .arrived = bits & 2,
                     .done = bits & 4,
-                    .lost = bits & 8 ? 3 : 0,
+                    .lost = bits & 8 ? 1 : 0,
                     .page_damaged = bits & 16,
                     .stray = bits & 32,
                     .by_firmware = bits & 128,

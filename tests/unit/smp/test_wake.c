@@ -383,6 +383,42 @@ static void test_stolen_time_is_no_time_of_watching(void **state)
     assert_true(result.first_us > 1000);
 }
 
+// Somebody else has this processor at every look, as on a busy host: nobody is given up by the
+// quiet of looks that were not made.
+static void test_a_busy_host_makes_nobody_a_straggler(void **state)
+{
+    (void)state;
+    fake_aps_open(&aps, 3);
+    aps.options.wake = SMP_BROADCAST;
+    for (uint32_t cpu = 1; cpu < 3; cpu++)
+        aps.aps[cpu].to_c_ticks = TICKS(450);
+    fake_aps_prepare(&aps);
+    fake_start_clock(fake_now(), TICKS(20));
+    smp_wake(aps.smp, &result);
+    assert_int_equal(result.arrived, 2);
+    assert_int_equal(result.icr_writes, 2);
+}
+
+// With auto the second STARTUP comes after half the time-out at the latest, however long sipi_us
+// is: the bound of a round knows no more.
+static void test_the_second_startup_is_not_put_off(void **state)
+{
+    (void)state;
+    fake_aps_open(&aps, 2);
+    aps.options.sipi_us = 60000;
+    aps.options.timeout_us = TIMEOUT_US;
+    aps.options.retries = 0;
+    aps.aps[1].to_protected_ticks = FAKE_NEVER;
+    fake_aps_prepare(&aps);
+    const uint64_t start = fake_now();
+    smp_wake(aps.smp, &result);
+    FAKE_EXPECT_LOG({FAKE_FENCE, 0, 0, 0, 0}, {FAKE_WRMSR, 0x830, 0x0000000100004500, 0, 0},
+                    {FAKE_FENCE, 0, 0, 10000, 11000}, {FAKE_WRMSR, 0x830, 0x000000010000469e, 0, 0},
+                    {FAKE_FENCE, 0, 0, 1500000, 1501000},
+                    {FAKE_WRMSR, 0x830, 0x000000010000469e, 0, 0});
+    assert_in_range(fake_now() - start, TICKS(4510), TICKS(4515));
+}
+
 // Between the last STARTUP of a round and the first INIT of the next one lies sipi_us: a STARTUP on
 // its way would start whom the INIT has just reset, long before its wait is over.
 static void test_rounds_keep_their_distance(void **state)
@@ -557,6 +593,8 @@ int main(void)
         APS_TEST(test_who_is_behind_the_others_gets_no_second_startup),
         APS_TEST(test_rounds_keep_their_distance),
         APS_TEST(test_stolen_time_is_no_time_of_watching),
+        APS_TEST(test_a_busy_host_makes_nobody_a_straggler),
+        APS_TEST(test_the_second_startup_is_not_put_off),
         APS_TEST(test_a_filter),
         APS_TEST(test_a_filter_of_a_broadcast),
         APS_TEST(test_the_plan_by_the_manual),
