@@ -650,6 +650,20 @@ static void test_bound_of_exceptions_alone(void **state)
     }
 }
 
+// As little as there can be, as far apart as it can be: five levels, an APIC that shares no table
+// with anything, an engine across a GiB's border whose ends lie in two more large pages.
+static void test_bound_of_next_to_nothing(void **state)
+{
+    (void)state;
+    start(1);
+    setup.features.five_levels = true;
+    setup.features.phys_bits = 52;
+    setup.apic_phys = 1ull << 50;
+    setup.memory.phys = GIB - smp_memory_bytes(&setup) / 2 / PAGE_BYTES * PAGE_BYTES;
+    build();
+    assert_memory();
+}
+
 // Many processors: the stacks alone are 20 KiB each, and no bound may run away either.
 static void test_bound_grows_with_processors(void **state)
 {
@@ -942,6 +956,7 @@ int main(void)
         TEST(test_unmap),
         TEST(test_odd_lists),
         TEST(test_bound_of_exceptions_alone),
+        TEST(test_bound_of_next_to_nothing),
         TEST(test_bound_grows_with_processors),
         TEST(test_a_map_in_many_pieces),
         TEST(test_pool_too_small),
