@@ -64,13 +64,11 @@ IMAGE_OBJ := $(B)/image/report/screen/font_data.o $(IMAGE_C:%.c=$(B)/image/%.o) 
 PRELOAD_OBJ := $(patsubst %.c,$(B)/image/%.o,$(wildcard tests/firmware/*.c)) \
                $(patsubst %,$(B)/image/%.o,efi/firmware/relocate efi/firmware/sbat hw/lib/mem)
 
-# The host: the same sources under ASan and UBSan, with a fake machine behind the seam. Of efi/ what can be
-# tried against a fake firmware.
+# The host: the same sources under ASan and UBSan, with a fake machine behind the seam; of efi/ all but the entry.
 HOST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
                -fno-sanitize-recover=all -fshort-wchar $(WARNINGS) $(INCLUDES) -Itests/fake \
                -DVERSION='"$(VERSION)"'
-HOST_EFI_C  := $(patsubst %,efi/%.c,after_exit configure display rounds voice \
-               firmware/bsp firmware/device_path firmware/graphics firmware/firmware firmware/leave firmware/memory firmware/screen_text firmware/serial firmware/shell firmware/tables firmware/timing keep/harvest keep/last_run keep/next_start keep/note keep/nvram keep/stick mp/firmware_aps mp/processors)
+HOST_EFI_C  := $(filter-out efi/main.c efi/firmware/relocate.c efi/firmware/sbat.c,$(wildcard $(EFI_ROOMS:%=%/*.c)))
 PURE_C      := $(filter-out hw/hw.c hw/lib/mem.c,$(wildcard $(PURE_ROOMS:%=%/*.c)))
 FAKE_C      := $(wildcard tests/fake/*.c)
 HOST_LIB    := $(B)/host/libreveille.a
