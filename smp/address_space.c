@@ -7,7 +7,8 @@
 #include "control.h"
 #include "line.h"
 
-#define MIB (1024u * 1024u)
+#define MIB           (1024u * 1024u)
+#define MAPPED_RIGHTS (SMP_WRITE | SMP_EXECUTE | SMP_UNCACHED | SMP_COMBINING)
 
 static void tell(const struct smp *smp, const char *what, const struct line *line)
 {
@@ -85,14 +86,6 @@ static enum status check(const struct smp *smp, enum status status, const char *
     return status;
 }
 
-static enum page_rights rights_of(const struct smp_region *region)
-{
-    return (region->rights & SMP_WRITE ? PAGE_WRITE : 0) |
-           (region->rights & SMP_EXECUTE ? PAGE_EXEC : 0) |
-           (region->rights & SMP_UNCACHED ? PAGE_UNCACHED : 0) |
-           (region->rights & SMP_COMBINING ? PAGE_COMBINING : 0);
-}
-
 // One claim about all pages of a piece of the address space: they lead to a piece of physical
 // memory, in this way; or to none.
 enum claim_kind { CLAIM_UNMAPPED, CLAIM_MAPPED };
@@ -120,9 +113,11 @@ static enum status fill(struct smp *smp, const struct smp_region *region)
             continue;
         const struct smp_region page = {region->name, region->virt + at, region->phys + at,
                                         PAGE_BYTES, region->rights};
-        const enum status status = check(
-            smp, page_tables_map(&smp->tables, page.virt, page.phys, PAGE_BYTES, rights_of(&page)),
-            "map", &page);
+        const enum status status =
+            check(smp,
+                  page_tables_map(&smp->tables, page.virt, page.phys, PAGE_BYTES,
+                                  region->rights & MAPPED_RIGHTS),
+                  "map", &page);
         if (status != STATUS_OK)
             return status;
     }
@@ -135,10 +130,10 @@ static enum status map(struct smp *smp, const struct smp_region *region)
         return STATUS_OK;
     if (region->rights & SMP_FILL)
         return fill(smp, region);
-    return check(
-        smp,
-        page_tables_map(&smp->tables, region->virt, region->phys, region->bytes, rights_of(region)),
-        "map", region);
+    return check(smp,
+                 page_tables_map(&smp->tables, region->virt, region->phys, region->bytes,
+                                 region->rights & MAPPED_RIGHTS),
+                 "map", region);
 }
 
 static enum status unmap(struct smp *smp, const char *name, uint64_t virt, uint64_t bytes)
