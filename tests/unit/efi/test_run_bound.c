@@ -5,30 +5,39 @@
 // fake's clock, which no host makes slower. Surprise: the bound is also held against being far too
 // large, since one that no run comes near proves nothing.
 #include "fake_firmware.h"
-#include "fake_aps.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <string.h>
 
-#include <cmocka.h>
+#include "aps_fixture.h"
 
 #include "bound.h"
-#include "mem.h"
-#include "prepare.h"
+#include "departure.h"
+#include "end.h"
+#include "ending.h"
+#include "host.h"
+#include "null.h"
 #include "nvram.h"
-#include "run.h"
+#include "report.h"
+#include "report_cpus.h"
+#include "report_rounds.h"
+#include "rounds.h"
+#include "stages.h"
 
-#define PORT      0x3f8u
-#define TICKS(us) ((uint64_t)(us)*FAKE_TICKS_PER_US)
-#define STEP_US   100u // a look; a run takes minutes
+#define PORT     0x3f8u
+#define STEP_US  100u // a look; a run takes minutes
+#define CPUS_MAX 64u
 
-static struct fake_aps aps;
-static struct reveille run;
+// What main.c owns.
+static struct firmware firmware;
+static struct voice voice;
+static struct host host;
+static struct pieces pieces;
+static struct window window;
+static struct evidence evidence;
+static struct ending ending;
+static struct past past;
+static struct stick stick;
+
 static jmp_buf ended;
 static struct {
     uint64_t ready;   // when the port takes the next load
@@ -39,33 +48,15 @@ static struct {
     const char *fault_at; // in which line of ours we meet a fault
 } world;
 
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    fake_on_failure(fail_test);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    fake_aps_close(&aps);
-    return 0;
-}
-
 // ---- what stands around the run after the exit ----
 
-_Noreturn void end_run(const struct firmware *firmware, const struct machine *machine,
+_Noreturn void end_run(const struct firmware *self, const struct machine *machine,
                        const struct options *options, enum next_start next, struct journal *journal,
                        struct console *console, enum exit_code code)
 {
-    (void)firmware, (void)machine, (void)options, (void)next, (void)journal, (void)console;
-    (void)code;
+    (void)self, (void)machine, (void)options, (void)journal, (void)console;
+    assert_int_equal(next, NEXT_BY_HAND);
+    assert_int_equal(code, ending.outcome.ok ? EXIT_OK : EXIT_FAILED);
     longjmp(ended, 1);
 }
 
@@ -75,57 +66,23 @@ bool end_resets_itself(const struct machine *machine, const struct options *opti
     return false;
 }
 
-void bsp_take_over(const struct firmware *firmware, const struct bsp_home *home)
+void nvram_save(const struct firmware *self, const struct line *summary, struct console *console)
 {
-    (void)firmware, (void)home;
+    (void)self, (void)summary, (void)console;
+    fake_fail("nobody asked for save=nvram");
 }
 
-EFI_TPL bsp_borrow(const struct firmware *firmware, const struct bsp_home *home)
+void firmware_wake_round(const struct firmware *self, struct smp *smp,
+                         const struct problems *problems, struct smp_round *round)
 {
-    (void)firmware, (void)home;
-    fake_fail("no firmware any more");
-}
-
-void bsp_hand_back(const struct firmware *firmware, const struct bsp_state *state, EFI_TPL tpl)
-{
-    (void)firmware, (void)state, (void)tpl;
-    fake_fail("no firmware any more");
-}
-
-void nvram_save(const struct firmware *firmware, const struct line *summary,
-                struct console *console)
-{
-    (void)firmware, (void)summary, (void)console;
-}
-
-enum status run_fill_page(struct reveille *self, uint8_t *view)
-{
-    (void)self, (void)view;
-    return STATUS_OK;
-}
-
-enum status prepare_page(const struct machine *machine, const struct arena *arena,
-                         const struct trampoline *trampoline,
-                         const struct trampoline_parameters *parameters, uint64_t entry,
-                         const struct problems *problems, const struct page_tables *tables,
-                         uint8_t *view, size_t *relocations)
-{
-    (void)machine, (void)arena, (void)trampoline, (void)parameters, (void)entry, (void)problems;
-    (void)tables, (void)relocations;
-    memcpy(view, aps.page, PAGE_BYTES);
-    return STATUS_OK;
-}
-
-void firmware_wake_round(struct reveille *self, uint64_t line_us, struct wake_result *result)
-{
-    (void)self, (void)line_us, (void)result;
+    (void)self, (void)smp, (void)problems, (void)round;
     fake_fail("no firmware any more");
 }
 
 bool harvest_own(const struct journal *journal, const CHAR16 *name, enum stick_end end,
-                 struct stick *stick, struct past *past, const struct problems *problems)
+                 struct stick *self, struct past *known, const struct problems *problems)
 {
-    (void)journal, (void)name, (void)end, (void)stick, (void)past, (void)problems;
+    (void)journal, (void)name, (void)end, (void)self, (void)known, (void)problems;
     return true;
 }
 
@@ -136,6 +93,15 @@ static EFI_STATUS EFIAPI set_watchdog(UINTN seconds, UINT64 code, UINTN bytes, C
 }
 
 // ---- the machine ----
+
+// An exception of CPU 0's in the middle of a line.
+static void meet_fault(void)
+{
+    const struct smp_fault_report report = {.text = "CPU 0 stopped"};
+
+    world.fault_at = NULL;
+    aps.host.fault(aps.host.context, &report);
+}
 
 static void hear(void *context, const char *text)
 {
@@ -148,14 +114,11 @@ static void hear(void *context, const char *text)
         world.seconds = seconds;
         world.bounds++;
     }
-    if (world.fault_at != NULL && strstr(text, world.fault_at) != NULL) {
-        world.fault_at = NULL;
-        console_let_go(&run.voice.console, 0);
-        arena_rally(&run.arena)->bsp_stopped(arena_rally(&run.arena)->bsp_context);
-    }
+    if (world.fault_at != NULL && strstr(text, world.fault_at) != NULL)
+        meet_fault();
     // Somebody takes the console over from us, and dies.
     if (world.dead > 0)
-        atomic_store(&run.voice.console.owner, 1000000 + (uint32_t)world.dead--);
+        atomic_store(&voice.console.owner, 1000000 + (uint32_t)world.dead--);
 }
 
 static uint64_t read_line_status(void *context, uint64_t address)
@@ -170,58 +133,131 @@ static void write_data(void *context, uint64_t address, uint64_t value)
     world.ready = fake_now() + TICKS(world.load_us);
 }
 
-static void open_machine(size_t count, enum wake_strategy wake)
+static void open_machine(size_t count, enum smp_strategy strategy)
 {
-    memset(&run, 0, sizeof run);
     memset(&world, 0, sizeof world);
     fake_aps_open(&aps, count);
-    aps.options.wake = wake;
+    aps.options.wake = strategy;
 }
 
 static void plug_in(uint16_t divisor)
 {
     fake_hook(FAKE_PORT8, PORT + 5, PORT + 5, read_line_status, NULL, NULL);
     fake_hook(FAKE_PORT8, PORT, PORT, NULL, write_data, NULL);
-    run.voice.console.uart =
+    voice.console.uart =
         (struct uart){.port = PORT, .present = true, .divisor = divisor, .fifo_bytes = 16};
-    console_set_rate(&run.voice.console, FAKE_TICKS_PER_US);
-    world.load_us = run.voice.console.uart.timeout_ticks / FAKE_TICKS_PER_US - 2ull * STEP_US;
+    console_set_rate(&voice.console, FAKE_TICKS_PER_US);
+    world.load_us = voice.console.uart.timeout_ticks / FAKE_TICKS_PER_US - 2ull * STEP_US;
+}
+
+static void open_voice(uint16_t divisor)
+{
+    voice = (struct voice){.problems = {report_problem, &voice.console}};
+    console_start(&voice.console, aps.options.log, FAKE_TICKS_PER_US);
+    if (divisor != 0)
+        plug_in(divisor);
+    voice.console.sinks[SINK_JOURNAL] = (struct console_sink){.write_line = hear};
+}
+
+// Firmware's own state, that window and departure leave behind.
+static void open_firmware(void)
+{
+    static const struct hw_tables tables = {.gdt = {0x47, 0x1000}, .idt = {0xfff, 0x2000}};
+
+    firmware = fake_firmware_start(sizeof(EFI_MEMORY_DESCRIPTOR));
+    fake_firmware.boot.SetWatchdogTimer = set_watchdog;
+    fake_set_interrupts(true);
+    fake_set_tables(&tables);
+    fake_set_cr(FAKE_CR0, 0x80000033);
+    fake_set_cr(FAKE_CR3, 0x1000);
+    fake_set_cr(FAKE_CR4, 0x668);
+    fake_set_cell(FAKE_MSR, 0xc0000080, 0x500);
+}
+
+// As prepare.c leaves it: a page that is filled and proved, and memory for all that is written.
+static void open_pieces(void)
+{
+    static uint32_t lasts_us[CPUS_MAX], medians_us[CPUS_MAX], scratch[CPUS_MAX];
+    static struct smp_account accounts[CPUS_MAX];
+    static struct hello hellos[CPUS_MAX];
+    static struct note note;
+
+    memset(hellos, 0, sizeof hellos);
+    pieces = (struct pieces){
+        .accounts = accounts,
+        .cpus = aps.plan.cpus,
+        .scratch = scratch,
+        .lasts_us = lasts_us,
+        .medians_us = medians_us,
+        .hellos = hellos,
+        .note = &note,
+        .low_page = FAKE_PAGE,
+    };
+    // Our own address space is the fake's: what APs have at the window lies there.
+    memcpy((void *)(uintptr_t)smp_layout(aps.smp).page_window, aps.page, PAGE_BYTES);
 }
 
 static void build_run(uint16_t divisor)
 {
-    static uint32_t numbers[2][64];
-    static struct note note;
-
+    open_voice(divisor);
+    host = (struct host){.console = &voice.console, .ending = &ending};
+    aps.host = host_callbacks(&host, &voice.problems);
     fake_aps_prepare(&aps);
-    fake_aps_fill_page(&aps);
+    host.injector.plan = &aps.plan;
+    open_firmware();
+    open_pieces();
     fake_log_kinds(0);
     fake_start_clock(fake_now(), TICKS(STEP_US));
-    fake_set_interrupts(true);
-    fake_set_cell(FAKE_MSR, MSR_IA32_APIC_BASE,
-                  aps.plan.apic == &apic_x2apic ? 0xfee00d00 : 0xfee00900);
-    run.firmware = fake_firmware_start(sizeof(EFI_MEMORY_DESCRIPTOR));
-    fake_firmware.boot.SetWatchdogTimer = set_watchdog;
-    run.machine = aps.machine;
-    run.options = aps.options;
-    run.plan = aps.plan;
-    run.arena = aps.arena;
-    run.trampoline = aps.trampoline;
-    run.parameters = aps.parameters;
-    run.wake.missing = aps.missing;
-    run.wake.values = aps.values;
-    run.rounds_us = numbers[0];
-    run.medians_us = numbers[1];
-    run.note = &note;
-    run.voice.log.console = &run.voice.console;
-    run.voice.problems = (struct problems){report_problem, &run.voice.log};
-    memcpy((void *)(uintptr_t)(run.arena.phys + run.arena.window_offset), aps.page, PAGE_BYTES);
-    console_start(&run.voice.console, run.options.log, FAKE_TICKS_PER_US);
-    if (divisor != 0)
-        plug_in(divisor);
-    arena_rally(&run.arena)->console = &run.voice.console;
-    run.voice.console.sinks[SINK_JOURNAL] =
-        (struct console_sink){.write_line = hear, .context = &run.voice.journal};
+    window_start(&window, WINDOW_ONCE, &firmware, &aps.machine.processor, &voice, aps.smp, 0);
+    evidence = (struct evidence){.accounts = pieces.accounts, .hellos = pieces.hellos};
+    ending = (struct ending){
+        .firmware = &firmware,
+        .machine = &aps.machine,
+        .options = &aps.options,
+        .window = &window,
+        .smp = aps.smp,
+        .voice = &voice,
+        .note = pieces.note,
+        .evidence = &evidence,
+    };
+}
+
+static void leave(void)
+{
+    if (departure(&firmware, &aps.machine, &aps.options, &aps.plan, 0, aps.smp, pieces.note, &past,
+                  &stick, &voice, &ending.next) != STATUS_OK)
+        fake_fail("firmware was not left");
+}
+
+// All that main.c does behind the exit.
+_Noreturn static void run_to_the_end(void)
+{
+    static const struct firmware_times never_timed;
+    struct run_times times = {.start = 0};
+    struct rounds_setup setup = {
+        .firmware = &firmware,
+        .machine = &aps.machine,
+        .options = &aps.options,
+        .injector = &host.injector,
+        .firmware_times = &never_timed,
+        .plan = &aps.plan,
+        .pieces = &pieces,
+        .voice = &voice,
+        .window = &window,
+        .smp = aps.smp,
+    };
+
+    const struct rounds_done done = rounds_run(&setup);
+    if (done.status != STATUS_OK)
+        fake_fail("there was a page");
+    ending_examine(&ending);
+    const struct stages stages = stages_of(&evidence, &aps.machine.clock, pieces.scratch);
+    report_stages(&voice.console, &stages);
+    report_aswoken(&voice.console, &evidence, &aps.machine.clock);
+    report_flags(&evidence, &voice.problems);
+    ending_account(&ending);
+    report_times(&voice.console, &aps.machine.clock, &times);
+    ending_run(&ending);
 }
 
 // Runs all of it. `least`: so much of the bound, in per cent, is what this machine takes at least.
@@ -230,21 +266,21 @@ static void build_run(uint16_t divisor)
 static void run_all(uint16_t divisor, uint32_t least)
 {
     build_run(divisor);
-    const size_t settings = run.options.sweep.count > 0 ? run.options.sweep.count : 1;
-    const size_t dead = run.plan.want * (run.plan.retries + 1) * run.plan.rounds * settings;
+    const struct sweep *sweep = &aps.options.sweep;
+    const size_t settings = sweep->count > 0 ? sweep->count : 1;
+    const size_t tries = aps.plan.messages.retries + 1;
     volatile uint64_t left = 0;
     if (setjmp(ended) == 0) {
-        run_leave(&run);
-        world.dead = dead;
+        leave();
+        world.dead = aps.plan.want * tries * aps.plan.rounds * settings;
         left = fake_now();
-        run_wake(&run);
-        run_report(&run);
-        run_end(&run);
+        run_to_the_end();
     }
     assert_int_equal(world.end_records, 1);
     assert_int_equal(world.cpu_records, aps.count);
     assert_int_equal(world.bounds, 1);
-    const uint64_t took_us = clock_us(&run.machine.clock, fake_now() - left);
+    assert_int_equal(smp_rounds(aps.smp), aps.plan.rounds * settings);
+    const uint64_t took_us = clock_us(&aps.machine.clock, fake_now() - left);
     print_message("%zu processors: %llu s of %llu\n", aps.count,
                   (unsigned long long)took_us / 1000000, (unsigned long long)world.seconds);
     assert_in_range(took_us, world.seconds * 10000 / 2 * least, world.seconds * 1000000 / 2);
@@ -269,7 +305,7 @@ static void all_come_late_and_keep_silent(void)
 static void test_nobody_comes(void **state)
 {
     (void)state;
-    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
+    for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
         open_machine(8, wake);
         nobody_comes();
         run_all(1, 75);
@@ -280,7 +316,7 @@ static void test_nobody_comes(void **state)
 static void test_all_keep_silent(void **state)
 {
     (void)state;
-    for (enum wake_strategy wake = WAKE_PARALLEL; wake <= WAKE_BROADCAST; wake++) {
+    for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
         open_machine(8, wake);
         all_come_late_and_keep_silent();
         run_all(1, 75);
@@ -291,13 +327,13 @@ static void test_all_keep_silent(void **state)
 static void test_a_busy_apic(void **state)
 {
     (void)state;
-    open_machine(8, WAKE_ONE_BY_ONE);
+    open_machine(8, SMP_ONE_BY_ONE);
     aps.options.apic = APIC_XAPIC;
     aps.options.retries = 3;
     aps.options.sipis = 4;
     nobody_comes();
     aps.busy_from = 1;
-    aps.busy_ticks = TICKS(APIC_IDLE_US - 2 * STEP_US);
+    aps.busy_ticks = TICKS(SMP_APIC_IDLE_US - 2 * STEP_US);
     run_all(1, 75);
 }
 
@@ -308,7 +344,7 @@ static void test_a_slow_port(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof divisors / sizeof divisors[0]; i++) {
-        open_machine(8, WAKE_PARALLEL);
+        open_machine(8, SMP_PARALLEL);
         aps.options.log = LOG_DEBUG;
         all_come_late_and_keep_silent();
         run_all(divisors[i], least[i]);
@@ -321,17 +357,17 @@ static void test_a_slow_port(void **state)
 static void test_a_port_that_crawls_to_the_end(void **state)
 {
     (void)state;
-    open_machine(64, WAKE_PARALLEL);
+    open_machine(64, SMP_PARALLEL);
     nobody_comes();
     run_all(1, 75);
-    assert_false(run.voice.console.uart.present);
+    assert_false(voice.console.uart.present);
 }
 
 // Nobody comes, and who is late is awaited for as long once more.
 static void test_nobody_comes_late(void **state)
 {
     (void)state;
-    open_machine(8, WAKE_PARALLEL);
+    open_machine(8, SMP_PARALLEL);
     aps.options.sipis = 1;
     aps.options.retries = 0;
     aps.options.timeout_us = 60000000;
@@ -342,7 +378,7 @@ static void test_nobody_comes_late(void **state)
 static void test_a_sweep(void **state)
 {
     (void)state;
-    open_machine(5, WAKE_PARALLEL);
+    open_machine(5, SMP_PARALLEL);
     aps.options.rounds = 7;
     aps.options.sweep =
         (struct sweep){.key = SWEEP_INIT_US, .count = 3, .values = {10, 10000000, 5000000}};
@@ -355,9 +391,9 @@ static void test_a_sweep(void **state)
 static void count_late(struct fake_aps *machine, uint64_t now)
 {
     struct null_parameters *shared =
-        (struct null_parameters *)(void *)(run.wake.page_view + NULL_PARAMETERS);
+        (struct null_parameters *)(void *)(smp_layout(aps.smp).page_view + NULL_PARAMETERS);
 
-    if (run.wake.generation > 0)
+    if (smp_rounds(aps.smp) > 0)
         return;
     for (size_t cpu = 1; cpu < machine->count; cpu++) {
         struct fake_ap *ap = &machine->aps[cpu];
@@ -373,7 +409,7 @@ static void count_late(struct fake_aps *machine, uint64_t now)
 static void test_slow_null_trampolines(void **state)
 {
     (void)state;
-    open_machine(5, WAKE_PARALLEL);
+    open_machine(5, SMP_PARALLEL);
     aps.options.bench = BENCH_NULL;
     aps.options.timeout_us = 60000000;
     aps.options.retries = 0;
@@ -382,43 +418,23 @@ static void test_slow_null_trampolines(void **state)
     run_all(1, 75);
 }
 
-// As many as there may be, each delay as long as it may be: a number all the same.
-static void test_the_largest_plan(void **state)
-{
-    (void)state;
-    open_machine(8, WAKE_ONE_BY_ONE);
-    aps.options.rounds = 1000000;
-    aps.options.timeout_us = 60000000;
-    aps.options.sipi_us = aps.options.init_us = 10000000;
-    aps.options.sipis = 4;
-    aps.options.retries = 100;
-    build_run(96);
-    run.plan.want = 4095;
-    run.options.sweep = (struct sweep){.key = SWEEP_SIPIS, .count = 32};
-    const uint64_t us =
-        bound_run_us(&run.options, &run.machine, &run.plan, &run.voice.console, 1 << 25);
-    assert_true(us > 1ull << 62);
-    assert_true(clock_ticks(&run.machine.clock, us) == UINT64_MAX);
-}
-
 // A fault of the BSP's own in the middle of the account: it begins anew, so that nobody is missing,
 // and the end is told once.
 static void test_a_fault_in_the_account(void **state)
 {
     (void)state;
-    open_machine(4, WAKE_PARALLEL);
+    open_machine(4, SMP_PARALLEL);
     build_run(0);
     world.fault_at = "REVEILLE ev=cpu cpu=2 ";
     if (setjmp(ended) == 0) {
-        run_leave(&run);
-        run_wake(&run);
-        run_report(&run);
-        run_end(&run);
+        leave();
+        run_to_the_end();
     }
     assert_int_equal(world.cpu_records, 3 + 4); // CPUs 0 to 2, and all of them
     assert_int_equal(world.end_records, 1);
-    assert_false(run.outcome.ok);
-    assert_int_equal(run.outcome.want, 3);
+    assert_false(ending.outcome.ok);
+    assert_int_equal(ending.outcome.want, 3);
+    assert_int_equal(ending.outcome.up, 3);
 }
 
 int main(int argc, char **argv)
@@ -427,17 +443,16 @@ int main(int argc, char **argv)
         cmocka_set_test_filter(argv[1]);
 
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_fault_in_the_account, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_nobody_comes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_all_keep_silent, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_busy_apic, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_slow_port, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_port_that_crawls_to_the_end, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_nobody_comes_late, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_sweep, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_slow_null_trampolines, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_the_largest_plan, set_up, tear_down),
+        APS_TEST(test_a_fault_in_the_account),
+        APS_TEST(test_nobody_comes),
+        APS_TEST(test_all_keep_silent),
+        APS_TEST(test_a_busy_apic),
+        APS_TEST(test_a_slow_port),
+        APS_TEST(test_a_port_that_crawls_to_the_end),
+        APS_TEST(test_nobody_comes_late),
+        APS_TEST(test_a_sweep),
+        APS_TEST(test_slow_null_trampolines),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name("run bound", tests, aps_set_up, NULL);
 }
