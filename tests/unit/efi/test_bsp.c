@@ -13,12 +13,19 @@
 #include "bsp.h"
 #include "control.h"
 #include "fake_hw.h"
-#include "fake_machine.h"
+#include "smp.h"
 
 #define RAISED   1u // notes in the log
 #define RESTORED 2u
 
-static struct fake_machine machine;
+// Where we move to.
+#define GDT  0x5100u
+#define IDT  0x5200u
+#define IDT0 0x5300u // on the current stack
+#define CODE 0x08u
+#define DATA 0x10u
+#define TASK 0x28u
+
 static struct firmware firmware;
 static struct processor processor;
 static struct bsp_home home;
@@ -61,18 +68,18 @@ static int set_up(void **state)
     (void)state;
     fake_reset();
     fake_on_failure(fail_test);
-    fake_machine_start(&machine, 2, 0, NULL);
     boot.RaiseTPL = raise;
     boot.RestoreTPL = restore;
     tpl = TPL_APPLICATION;
     firmware = (struct firmware){.boot = &boot, .cr4 = 0x6a8};
     processor = (struct processor){.no_execute = true, .pat = true, .mtrr = true};
-    const struct lcpu *self = &arena_lcpu(&machine.arena, 0)->lcpu;
     home = (struct bsp_home){.cr3 = 0x5000,
                              .no_execute = true,
-                             .gdt = self->gdtr,
-                             .early_idt = self->early_idtr,
-                             .idt = self->idtr};
+                             .gdt = {0x37, GDT},
+                             .early_idt = {0x1ff, IDT0},
+                             .idt = {0x1ff, IDT},
+                             .segments = {CODE, DATA, DATA, DATA},
+                             .task = TASK};
     fake_set_interrupts(true);
     fake_set_cr(FAKE_CR0, 0x80000033);
     fake_set_cr(FAKE_CR3, 0x4000);
@@ -85,13 +92,6 @@ static int set_up(void **state)
     fake_set_cell(FAKE_MSR, 0x803, 0x50014);
     for (uint32_t msr = 0x808; msr <= 0x837; msr++)
         fake_set_cell(FAKE_MSR, msr, msr);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    fake_machine_stop(&machine);
     return 0;
 }
 
@@ -111,8 +111,11 @@ static void test_what_is_taken_is_given_back(void **state)
     assert_int_equal(tpl, TPL_HIGH_LEVEL);
     assert_false(hw_interrupts_are_on());
     assert_int_equal(hw_read_cr3(), 0x5000);
-    assert_int_equal(hw_read_tables().segments.ds, SELECTOR_DATA);
-    assert_int_equal(hw_read_tables().segments.es, SELECTOR_DATA);
+    assert_int_equal(hw_read_tables().segments.cs, CODE);
+    assert_int_equal(hw_read_tables().segments.ss, DATA);
+    assert_int_equal(hw_read_tables().segments.ds, DATA);
+    assert_int_equal(hw_read_tables().segments.es, DATA);
+    assert_int_equal(hw_read_tables().task, firmwares.task); // none of ours
     bsp_hand_back(&firmware, &found, back);
     assert_null(difference());
     assert_int_equal(tpl, TPL_APPLICATION);
@@ -126,13 +129,11 @@ static void test_the_order(void **state)
     fake_log_reset();
     const EFI_TPL back = bsp_borrow(&firmware, &home);
     // Our tables before our CR3: our handlers run in both address spaces.
-    const uint64_t gdt = arena_lcpu(&machine.arena, 0)->lcpu.gdtr.base;
-    const uint64_t idt = arena_lcpu(&machine.arena, 0)->lcpu.early_idtr.base;
     FAKE_EXPECT_LOG({FAKE_DISABLE_INTERRUPTS, 0, 0, 0, 0},
                     {FAKE_NOTE, RAISED, TPL_HIGH_LEVEL, 0, 0},
                     {FAKE_DISABLE_INTERRUPTS, 0, 0, 0, 0}, {FAKE_WRITE_CR4, 4, 0x628, 0, 0},
                     {FAKE_WRITE_CR0, 0, 0x80010033, 0, 0}, {FAKE_WRMSR, 0xc0000080, 0xd00, 0, 0},
-                    {FAKE_WRITE_TABLES, gdt, idt, 0, 0}, {FAKE_WRITE_CR3, 3, 0x5000, 0, 0});
+                    {FAKE_WRITE_TABLES, GDT, IDT0, 0, 0}, {FAKE_WRITE_CR3, 3, 0x5000, 0, 0});
     fake_log_reset();
     bsp_hand_back(&firmware, &found, back);
     FAKE_EXPECT_LOG({FAKE_WRMSR, 0x277, 0x0007040600070406, 0, 0},
@@ -175,9 +176,10 @@ static void test_a_visit_to_firmware(void **state)
     firmware.efer = 0x500;
     firmware.pat = 0x0007040600070406;
     firmware.tables = firmwares;
-    home.pat = PAT_WITH_COMBINING;
+    home.pat = SMP_PAT_WITH_COMBINING;
     bsp_take_over(&firmware, &home);
-    assert_int_equal(hw_read_tables().task, SELECTOR_TSS);
+    assert_int_equal(hw_read_tables().task, TASK);
+    assert_int_equal(hw_read_tables().idt.base, IDT);
     bsp_visit_firmware(&firmware, &ours);
     assert_int_equal(ours.tables.task, 0); // loaded, and busy: never a second time
     assert_int_equal(hw_read_cr0(), 0x80000033);
@@ -193,8 +195,8 @@ static void test_a_visit_to_firmware(void **state)
     assert_int_equal(hw_read_cr3(), 0x5000);
     assert_int_equal(hw_read_cr4(), 0x628);
     assert_int_equal(fake_cell(FAKE_MSR, 0xc0000080), 0xd00);
-    assert_int_equal(fake_cell(FAKE_MSR, 0x277), PAT_WITH_COMBINING);
-    assert_int_equal(hw_read_tables().gdt.base, arena_lcpu(&machine.arena, 0)->lcpu.gdtr.base);
+    assert_int_equal(fake_cell(FAKE_MSR, 0x277), SMP_PAT_WITH_COMBINING);
+    assert_int_equal(hw_read_tables().gdt.base, GDT);
 }
 
 // Firmware that runs us with interrupts off finds them off, although RestoreTPL switches them on.
@@ -324,7 +326,7 @@ static void test_nothing_is_read_that_is_not_there(void **state)
     assert_named("APIC TPR");
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+#define TEST(function) cmocka_unit_test_setup(function, set_up)
 
 int main(void)
 {

@@ -687,6 +687,8 @@ static void test_low_without_map(void **state)
     assert_int_equal(taken.status, STATUS_INVALID);
     assert_int_equal(taken.page, 0);
     assert_int_equal(taken.after_exit, 0);
+    assert_int_equal(told.count, 1);
+    assert_int_equal(told_times(&told, "no-memory-map", "could not be read"), 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

@@ -31,8 +31,7 @@
 
 static struct firmware firmware;
 static struct console console;
-static const struct problems problems = {report_problem,
-                                         &(struct problem_log){.console = &console}};
+static const struct problems problems = {report_problem, &console};
 static EFI_SYSTEM_TABLE table;
 static EFI_RUNTIME_SERVICES runtime;
 static struct {
