@@ -86,17 +86,15 @@ static enum status check(const struct smp *smp, enum status status, const char *
     return status;
 }
 
-// One claim about all pages of a piece of the address space: they lead to a piece of physical
-// memory, in this way; or to none.
-enum claim_kind { CLAIM_UNMAPPED, CLAIM_MAPPED };
+// Does the walk lead to `phys`, in the way of these rights? HOLE: it leads nowhere.
+#define HOLE UINT32_MAX
 
-static bool holds(const struct smp *smp, const struct page_walk *walk, enum claim_kind kind,
-                  const struct smp_region *region, uint64_t phys)
+static bool holds(const struct smp *smp, const struct page_walk *walk, uint32_t rights,
+                  uint64_t phys)
 {
     const bool executes = walk->executable && smp->tables.no_execute; // without NX everything does
-    const uint32_t rights = region->rights;
 
-    if (kind == CLAIM_UNMAPPED)
+    if (rights == HOLE)
         return !walk->mapped;
     if (!walk->mapped || walk->phys != phys || walk->uncached != !!(rights & SMP_UNCACHED) ||
         walk->combining != !!(rights & SMP_COMBINING) || walk->writable != !!(rights & SMP_WRITE))
@@ -109,7 +107,7 @@ static enum status fill(struct smp *smp, const struct smp_region *region)
 {
     for (uint64_t at = 0; at < region->bytes; at += PAGE_BYTES) {
         const struct page_walk walk = page_tables_walk(&smp->tables, region->virt + at);
-        if (holds(smp, &walk, CLAIM_MAPPED, region, region->phys + at))
+        if (holds(smp, &walk, region->rights, region->phys + at))
             continue;
         const struct smp_region page = {region->name, region->virt + at, region->phys + at,
                                         PAGE_BYTES, region->rights};
@@ -216,9 +214,9 @@ enum status address_space_place(struct smp *smp, uint32_t page_phys)
 
 // ---- the proof ----
 
-static const char *wanted(enum claim_kind kind, uint32_t rights)
+static const char *wanted(uint32_t rights)
 {
-    return kind == CLAIM_UNMAPPED   ? "unmapped"
+    return rights == HOLE           ? "unmapped"
            : rights & SMP_UNCACHED  ? "uncached"
            : rights & SMP_COMBINING ? "write-combining"
            : rights & SMP_EXECUTE   ? "executable"
@@ -226,20 +224,20 @@ static const char *wanted(enum claim_kind kind, uint32_t rights)
                                     : "read only";
 }
 
-static enum status prove(const struct smp *smp, enum claim_kind kind,
-                         const struct smp_region *region)
+// All pages of a region, in the way that it asks for.
+static enum status prove(const struct smp *smp, const struct smp_region *region)
 {
     char buffer[LINE_BYTES];
     struct line line;
 
     for (uint64_t at = 0; at < region->bytes; at += PAGE_BYTES) {
         const struct page_walk walk = page_tables_walk(&smp->tables, region->virt + at);
-        if (holds(smp, &walk, kind, region, region->phys + at))
+        if (holds(smp, &walk, region->rights, region->phys + at))
             continue;
         line_start(&line, buffer, sizeof buffer);
         line_add_format(&line,
                         "%s at %x is to be %s, but the walk ended at level %u: ", region->name,
-                        region->virt + at, wanted(kind, region->rights), (uint64_t)walk.level);
+                        region->virt + at, wanted(region->rights), (uint64_t)walk.level);
         if (walk.mapped)
             line_add_format(
                 &line, "mapped to %x%s%s%s", walk.phys, walk.writable ? ", writable" : "",
@@ -256,7 +254,7 @@ static enum status prove_all(const struct smp *smp, const struct smp_region *reg
 {
     enum status status = STATUS_OK;
     for (size_t i = 0; i < count; i++) {
-        if (prove(smp, CLAIM_MAPPED, &regions[i]) != STATUS_OK)
+        if (prove(smp, &regions[i]) != STATUS_OK)
             status = STATUS_INVALID;
     }
     return status;
@@ -264,8 +262,8 @@ static enum status prove_all(const struct smp *smp, const struct smp_region *reg
 
 static enum status prove_hole(const struct smp *smp, const char *name, uint64_t virt)
 {
-    const struct smp_region hole = {name, virt, 0, PAGE_BYTES, SMP_READ};
-    return prove(smp, CLAIM_UNMAPPED, &hole);
+    const struct smp_region hole = {name, virt, 0, PAGE_BYTES, HOLE};
+    return prove(smp, &hole);
 }
 
 static struct smp_region own(const char *name, uint64_t phys, uint64_t bytes)
@@ -320,8 +318,7 @@ enum status address_space_prove(const struct smp *smp)
     if (prove_hole(smp, "the null page", 0) != STATUS_OK)
         status = STATUS_INVALID;
     for (size_t i = 0; i < smp->region_count; i++) {
-        if (smp->regions[i].rights & SMP_NEEDED &&
-            prove(smp, CLAIM_MAPPED, &smp->regions[i]) != STATUS_OK)
+        if (smp->regions[i].rights & SMP_NEEDED && prove(smp, &smp->regions[i]) != STATUS_OK)
             status = STATUS_INVALID;
     }
     for (size_t slot = 0; slot < arena->count; slot++) {

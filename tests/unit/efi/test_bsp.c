@@ -12,6 +12,7 @@
 
 #include "bsp.h"
 #include "control.h"
+#include "failing.h"
 #include "fake_hw.h"
 #include "smp.h"
 
@@ -51,11 +52,6 @@ static void EFIAPI restore(EFI_TPL wanted)
     hw_enable_interrupts();
 }
 
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
-
 static const struct hw_tables firmwares = {
     .gdt = {0x47, 0x1000},
     .idt = {0xfff, 0x2000},
@@ -67,7 +63,7 @@ static int set_up(void **state)
 {
     (void)state;
     fake_reset();
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     boot.RaiseTPL = raise;
     boot.RestoreTPL = restore;
     tpl = TPL_APPLICATION;
@@ -302,7 +298,7 @@ static void test_nothing_is_read_that_is_not_there(void **state)
 {
     (void)state;
     fake_reset();
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     fake_set_interrupts(true);
     for (enum fake_control_register cr = FAKE_CR0; cr <= FAKE_CR4; cr++)
         fake_set_cr(cr, 1);
