@@ -83,7 +83,7 @@ BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run test hostile bench distributions image firmware stick iso usb signed debug host explain help setup unit fuzz clang clean
+.PHONY: all run test quick boot-test hostile bench distributions image firmware stick iso usb signed debug host explain help setup unit fuzz clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -97,8 +97,20 @@ run:
 ## make test       install what is missing, run every test there is; the last line counts them
 test:
 	@tools/setup build run test iso sign
-	@$(BUILD) all host image firmware
+	@$(BUILD) all image firmware
 	@$(PYTHON) tools/test.py
+
+## make quick      what has changed is built, the unit tests, and one boot: for the hour's work
+quick:
+	@tools/setup build run test
+	@$(PYTHON) tools/test.py quick
+
+## make boot-test  the boot tests of a name, with the serial port on the terminal: T=sparse_ids; docs/tests.md
+boot-test:
+	@test -n $(call quote,$(T)) || { echo "usage: make boot-test T=name" >&2; exit 1; }
+	@tools/setup build run test iso sign
+	@$(BUILD) all image firmware
+	@$(PYTHON) -B -m pytest -p no:cacheprovider tests/boot -k $(call quote,$(T)) --serial -s --tb=short -v
 
 ## make hostile    firmware, machines and tables that do not forgive: a line for each row of docs/hostile.md
 hostile:
@@ -325,10 +337,22 @@ $(B)/host/explain: $(B)/host/tools/explain.o $(HOST_LIB)
 $(B)/host/render: $(B)/host/tools/render.o $(HOST_LIB)
 	$(Q)$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^
 
-$(B)/host/fuzz/%: $(B)/font_data.c tests/fuzz/%.c $(PURE_C) $(FAKE_C) $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/image/trampoline/blob.o
+# The fuzzers: the same sources once more, by clang, with the counters that libFuzzer looks at.
+FUZZ_CFLAGS := -g -O1 -std=gnu17 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+               $(INCLUDES) -Itests/fake -DVERSION='"$(VERSION)"'
+FUZZ_OBJ    := $(patsubst %.c,$(B)/fuzz-objects/%.o,$(PURE_C) $(FAKE_C)) $(B)/fuzz-objects/font_data.o
+
+$(B)/fuzz-objects/font_data.o: $(B)/font_data.c
 	@mkdir -p $(@D)
-	$(Q)$(CLANG) -g -O1 -std=gnu17 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	    $(INCLUDES) -Itests/fake -DVERSION='"$(VERSION)"' -no-pie -o $@ $^
+	$(Q)$(CLANG) $(FUZZ_CFLAGS) -c -o $@ $<
+
+$(B)/fuzz-objects/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/host/fuzz/%: $(B)/fuzz-objects/tests/fuzz/%.o $(FUZZ_OBJ) $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/image/trampoline/blob.o
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) -g -fsanitize=fuzzer,address,undefined -no-pie -o $@ $^
 
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -89,16 +89,10 @@ static EFI_RESET_TYPE reset_type(const struct options *options)
     return options->save == SAVE_NONE ? EfiResetCold : EfiResetWarm;
 }
 
-// The screen counts the seconds until a reset down.
-static void count_down(const struct clock *clock, uint32_t seconds, struct console *console)
+static void tell_seconds(void *console, uint32_t left)
 {
-    for (uint64_t gone = 0; gone < seconds; gone++) {
-        struct watch watch = watch_delay(hw_tsc(), clock_ticks(clock, 1000000));
-        console_rewrite(console, "Resetting in %u s", seconds - gone);
-        console_flush(console);
-        while (!watch_is_over(&watch, hw_tsc()))
-            hw_pause();
-    }
+    console_rewrite(console, "Resetting in %u s", left);
+    console_flush(console);
 }
 
 // Nobody can be heard. Without a reset the result would be lost by the power cycle that remains.
@@ -111,7 +105,7 @@ static EFI_RESET_TYPE reset_for_the_result(const struct machine *machine,
         "the same stick again to save the result",
         options->linger_s);
     uart_drain(&console->uart);
-    count_down(&machine->clock, options->linger_s, console);
+    person_count_down(&machine->clock, options->linger_s, tell_seconds, console);
     journal_ask_again(journal); // the start that finds it comes to rest, and does not reset again
     return reset_type(options);
 }

@@ -4,6 +4,7 @@
 #include "person.h"
 
 #include "hw.h"
+#include "watch.h"
 
 // The 8042 and its scan codes, as the IBM PC/AT Technical Reference has them.
 #define KEYBOARD_DATA   0x60u
@@ -53,4 +54,15 @@ enum wish person_asks(const struct fadt *fadt)
     if (fadt->power_status != 0 && (hw_in16(fadt->power_status) & POWER_BUTTON) != 0)
         return WISH_POWER;
     return WISH_NOTHING;
+}
+
+void person_count_down(const struct clock *clock, uint32_t seconds,
+                       void (*tell)(void *context, uint32_t left), void *context)
+{
+    for (uint32_t left = seconds; left > 0; left--) {
+        struct watch watch = watch_delay(hw_tsc(), clock_ticks(clock, 1000000));
+        tell(context, left);
+        while (!watch_is_over(&watch, hw_tsc()))
+            hw_pause();
+    }
 }

@@ -2,8 +2,7 @@
 // power button. Polled, and only where the FADT says that they exist.
 #pragma once
 
-#include <stdbool.h>
-
+#include "clock.h"
 #include "fadt.h"
 
 enum wish { WISH_NOTHING, WISH_KEY, WISH_POWER };
@@ -17,3 +16,8 @@ void person_listen(const struct fadt *fadt);
 
 // What was pressed since.
 enum wish person_asks(const struct fadt *fadt);
+
+// Waits so many seconds until a reset, without anybody to be heard, and tells before each one how
+// many are left.
+void person_count_down(const struct clock *clock, uint32_t seconds,
+                       void (*tell)(void *context, uint32_t left), void *context);

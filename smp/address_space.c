@@ -23,12 +23,14 @@ static bool is_plain(const struct smp_region *region)
     return region->virt == region->phys && (region->rights & ~(uint32_t)SMP_WRITE) == 0;
 }
 
-// A bound for each plain region adds up to far too much where a memory map is in many pieces; there
-// a bound for all that lies below the last one's end is smaller. That is 0 for what cannot be
-// mapped.
+// A bound for each plain region adds up to far too much where a memory map is in many pieces. As
+// long as they stand in the order of their addresses, apart from one another, no table is needed
+// twice, and a bound for all that lies below the last one's end may be smaller. (It is 0 for what
+// cannot be mapped.)
 static size_t regions_bound(const struct smp_setup *setup, const struct page_tables *shape)
 {
     size_t others = 0, plain = 0, whole = 0;
+    bool in_order = true;
     uint64_t end = 0;
 
     for (size_t i = 0; i < setup->region_count; i++) {
@@ -38,9 +40,10 @@ static size_t regions_bound(const struct smp_setup *setup, const struct page_tab
             continue;
         }
         plain += page_tables_bound(shape, region->phys, region->bytes);
-        end = region->phys + region->bytes > end ? region->phys + region->bytes : end;
+        in_order = in_order && region->phys >= end;
+        end = region->phys + region->bytes;
     }
-    whole = end > 0 ? page_tables_bound_by_page(shape, 0, end) : 0;
+    whole = in_order && end > 0 ? page_tables_bound_by_page(shape, 0, end) : 0;
     return others + (whole != 0 && whole < plain ? whole : plain);
 }
 
@@ -90,13 +93,30 @@ static enum page_rights rights_of(const struct smp_region *region)
            (region->rights & SMP_COMBINING ? PAGE_COMBINING : 0);
 }
 
-// Maps a page at a time, and only those that nothing has made writable: the rest stays in its large
-// pages.
+// One claim about all pages of a piece of the address space: they lead to a piece of physical
+// memory, in this way; or to none.
+enum claim_kind { CLAIM_UNMAPPED, CLAIM_MAPPED };
+
+static bool holds(const struct smp *smp, const struct page_walk *walk, enum claim_kind kind,
+                  const struct smp_region *region, uint64_t phys)
+{
+    const bool executes = walk->executable && smp->tables.no_execute; // without NX everything does
+    const uint32_t rights = region->rights;
+
+    if (kind == CLAIM_UNMAPPED)
+        return !walk->mapped;
+    if (!walk->mapped || walk->phys != phys || walk->uncached != !!(rights & SMP_UNCACHED) ||
+        walk->combining != !!(rights & SMP_COMBINING) || walk->writable != !!(rights & SMP_WRITE))
+        return false;
+    return rights & SMP_EXECUTE ? walk->executable : !executes;
+}
+
+// Maps a page at a time, and only those that are not so already: the rest stays in its large pages.
 static enum status fill(struct smp *smp, const struct smp_region *region)
 {
     for (uint64_t at = 0; at < region->bytes; at += PAGE_BYTES) {
         const struct page_walk walk = page_tables_walk(&smp->tables, region->virt + at);
-        if (walk.mapped && walk.writable && walk.phys == region->phys + at)
+        if (holds(smp, &walk, CLAIM_MAPPED, region, region->phys + at))
             continue;
         const struct smp_region page = {region->name, region->virt + at, region->phys + at,
                                         PAGE_BYTES, region->rights};
@@ -150,9 +170,9 @@ static enum status start(struct smp *smp)
     return status;
 }
 
-static struct smp_region apic_region(const struct smp *smp)
+static struct smp_region apic_region(const struct smp *smp, const char *name)
 {
-    return (struct smp_region){"APIC", smp->apic_phys, smp->apic_phys, PAGE_BYTES,
+    return (struct smp_region){name, smp->apic_phys, smp->apic_phys, PAGE_BYTES,
                                SMP_WRITE | SMP_UNCACHED};
 }
 
@@ -160,8 +180,8 @@ enum status address_space_build(struct smp *smp)
 {
     const struct arena *arena = &smp->arena;
     const struct smp_region whole = {"the engine's memory", arena->phys, arena->phys, arena->bytes,
-                                     SMP_WRITE | SMP_FILL};
-    const struct smp_region apic = apic_region(smp);
+                                     SMP_WRITE};
+    const struct smp_region apic = apic_region(smp, "APIC");
     enum status status;
 
     smp->tables = (struct page_tables){
@@ -200,24 +220,6 @@ enum status address_space_place(struct smp *smp, uint32_t page_phys)
 }
 
 // ---- the proof ----
-
-// One claim about all pages of a piece of the address space: they lead to the same piece of
-// physical memory, in this way; or to none.
-enum claim_kind { CLAIM_UNMAPPED, CLAIM_MAPPED };
-
-static bool holds(const struct smp *smp, const struct page_walk *walk, enum claim_kind kind,
-                  const struct smp_region *region, uint64_t phys)
-{
-    const bool executes = walk->executable && smp->tables.no_execute; // without NX everything does
-    const uint32_t rights = region->rights;
-
-    if (kind == CLAIM_UNMAPPED)
-        return !walk->mapped;
-    if (!walk->mapped || walk->phys != phys || walk->uncached != !!(rights & SMP_UNCACHED) ||
-        walk->combining != !!(rights & SMP_COMBINING) || walk->writable != !!(rights & SMP_WRITE))
-        return false;
-    return rights & SMP_EXECUTE ? walk->executable : !executes;
-}
 
 static const char *wanted(enum claim_kind kind, uint32_t rights)
 {
@@ -316,7 +318,7 @@ enum status address_space_prove(const struct smp *smp)
         own("the table of IDs", base + arena->table_offset, arena->table_entries * LCPU_ID_BYTES),
         own("the books", base + arena->books_offset, arena->count * sizeof(struct book)),
         own("the page tables", smp->tables.pool_phys, arena->tables_pages * PAGE_BYTES),
-        apic_region(smp),
+        apic_region(smp, "the APIC"),
     };
     enum status status = prove_all(smp, shared, sizeof shared / sizeof shared[0]);
 

@@ -197,47 +197,24 @@ struct smp_tables smp_tables(const struct smp *smp)
 
 // ---- on purpose ----
 
-static void set_defect(struct smp *smp, uint32_t slot, uint8_t defect)
-{
-    arena_lcpu(&smp->arena, slot)->defect = defect;
-}
+// What the processor itself has to know, by its record or, in real mode, by its mark.
+static const uint8_t own_defects[] = {
+    [SMP_HANG_IN_REAL] = DEFECT_HANG_REAL,    [SMP_HANG_IN_PROTECTED] = DEFECT_HANG_PROTECTED,
+    [SMP_HANG_IN_LONG] = DEFECT_HANG_LONG,    [SMP_HANG_IN_C] = DEFECT_HANG_C,
+    [SMP_UD_IN_REAL] = DEFECT_UD_REAL,        [SMP_UD_IN_PROTECTED] = DEFECT_UD_PROTECTED,
+    [SMP_UD_IN_LONG] = DEFECT_UD_LONG,        [SMP_UD_IN_C] = DEFECT_UD_C,
+    [SMP_UD_WHEN_DONE] = DEFECT_UD_WHEN_DONE, [SMP_LATE] = DEFECT_LATE,
+};
 
 void smp_break(struct smp *smp, uint32_t slot, enum smp_defect defect)
 {
     const struct arena *arena = &smp->arena;
     struct lcpu *lcpu = arena_lcpu(arena, slot);
-    struct book *book = arena_book(arena, slot);
 
     switch (defect) {
     case SMP_HANG_IN_REAL:
-        book->real_defect = DEFECT_HANG_REAL;
-        break;
     case SMP_UD_IN_REAL:
-        book->real_defect = DEFECT_UD_REAL;
-        break;
-    case SMP_HANG_IN_PROTECTED:
-        set_defect(smp, slot, DEFECT_HANG_PROTECTED);
-        break;
-    case SMP_UD_IN_PROTECTED:
-        set_defect(smp, slot, DEFECT_UD_PROTECTED);
-        break;
-    case SMP_HANG_IN_LONG:
-        set_defect(smp, slot, DEFECT_HANG_LONG);
-        break;
-    case SMP_UD_IN_LONG:
-        set_defect(smp, slot, DEFECT_UD_LONG);
-        break;
-    case SMP_HANG_IN_C:
-        set_defect(smp, slot, DEFECT_HANG_C);
-        break;
-    case SMP_UD_IN_C:
-        set_defect(smp, slot, DEFECT_UD_C);
-        break;
-    case SMP_UD_WHEN_DONE:
-        set_defect(smp, slot, DEFECT_UD_WHEN_DONE);
-        break;
-    case SMP_LATE:
-        set_defect(smp, slot, DEFECT_LATE);
+        arena_book(arena, slot)->real_defect = own_defects[defect];
         break;
     case SMP_BAD_STACK:
         lcpu->stack = arena_stack_phys(arena, slot) - GUARD_BYTES / 2;
@@ -255,5 +232,7 @@ void smp_break(struct smp *smp, uint32_t slot, enum smp_defect defect)
     case SMP_BAD_PAGE:
         trampoline_close(smp->page_view); // a loop: QEMU's STARTUP ends a HLT
         break;
+    default:
+        lcpu->defect = own_defects[defect];
     }
 }

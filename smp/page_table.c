@@ -70,6 +70,8 @@ static bool virt_range_valid(const struct page_tables *tables, uint64_t virt, ui
 
 static bool phys_range_valid(const struct page_tables *tables, uint64_t phys, uint64_t bytes)
 {
+    if (tables->phys_bits > PHYS_BITS_MAX)
+        return false;
     uint64_t end = 1ull << tables->phys_bits;
 
     return phys % PAGE_BYTES == 0 && phys < end && bytes <= end - phys;

@@ -108,7 +108,7 @@ enum smp_rights {
     SMP_EXECUTE = 1 << 1,
     SMP_UNCACHED = 1 << 2,  // device memory
     SMP_COMBINING = 1 << 3, // write-combining, by entry 1 of the PAT: setup.pat must say so
-    SMP_FILL = 1 << 4,      // only pages that no earlier region has made writable at this address
+    SMP_FILL = 1 << 4,      // pages that are so already stay in the large pages that they have
     SMP_NEEDED = 1 << 5,    // smp_fill_page proves that it is there, as asked, in the end
 };
 
@@ -294,7 +294,8 @@ struct smp_round {
 
 // One round: every AP is put back by INIT and woken by the plan. Whatever the APs did, afterwards
 // each account says whether it reached C in this round; all waits together have taken at most
-// smp_round_bound_us, and the stops of this processor; who is late finds everything as it was.
+// smp_round_bound_us, the plan's sipi_us before each round but the first, and the stops of this
+// processor; who is late finds everything as it was.
 // There is no order among the APs.
 void smp_wake(struct smp *smp, struct smp_round *round);
 

@@ -29,16 +29,17 @@ _HEX = re.compile(r"\b0x([0-9a-f]+)\b", re.IGNORECASE)
 _GUID = re.compile(r"\b[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}\b")  # of a disk that was made for the boot
 _DECIMAL = re.compile(r"-?\d+(?:\.\d+)?")
 
-# Lines of others: Linux, and the Shell's list of memory.
+# Lines of others: Linux, the Shell's list of memory and its count-down.
 _OF_OTHERS = re.compile(r"\[ *\d+\.\d{6}\]|\s*\w+\s+[0-9A-F]{8,16}-[0-9A-F]{8,16} |"
-                        r"\s*(?:BS_|RT_|Loader|Available|Reserved|ACPI_|MMIO|Total)\w*\s*:\s|EFI stub: ")
+                        r"\s*(?:BS_|RT_|Loader|Available|Reserved|ACPI_|MMIO|Total)\w*\s*:\s|EFI stub: |"
+                        r"Press ESC in \d seconds to skip startup.nsh")
 # Of a host, not of the image: one clock against another.
 _OF_THE_HOST = re.compile(r"REVEILLE ev=warning what=tsc-disagrees ")
 # Whoever comes first writes first.
 _BY_WHOEVER_COMES = re.compile(r"Hello from CPU |CPU \d+ \(APIC ID \d+\) stopped: ")
 # A run that somebody outside stopped: how many rounds it had made is his doing.
-_STOPPED_BY_HAND = re.compile(r"REVEILLE ev=warning what=stopped-by-key |"
-                              r"CPU 0 \(APIC ID 0\) stopped: vector 2 \(NMI\)")
+_STOPPED_BY_HAND = (re.compile(r"CPU 0 \(APIC ID 0\) stopped: vector 2 \(NMI\)"),
+                    re.compile(r"REVEILLE ev=warning what=stopped-by-key "))
 
 
 def _mask_addresses(text):
@@ -67,22 +68,39 @@ def masked(line):
 def lines_of(raw):
     """What is compared of the bytes of a serial port: a list of masked lines."""
     found = [line.rstrip() for part in raw.split(b"\n") for line in qemu.clean_line(part)]
-    found = [masked(line) for line in found if not _OF_OTHERS.match(line) and not _OF_THE_HOST.match(line)]
-    if any(map(_STOPPED_BY_HAND.match, found)):
+    found = [masked(line) for line in _without_menu(found) if not _OF_OTHERS.match(line) and not _OF_THE_HOST.match(line)]
+    if any(stopped.match(line) for stopped in _STOPPED_BY_HAND for line in found):
         found = _without_rounds(found)
+    while found and not found[-1]:
+        found.pop()
     return _in_order(found)
 
 
+def _without_menu(lines):
+    """Without firmware's menu, which is drawn when the image has returned, until the next start."""
+    in_menu = False
+    for line in lines:
+        in_menu = not line.startswith("REVEILLE ev=start ") and (in_menu or '"UiApp"' in line)
+        if not in_menu:
+            yield line
+
+
 def _without_rounds(lines):
-    """A run that was stopped by hand: its rounds as one, their number gone."""
+    """A run that was stopped by hand: rounds and settings of a sweep that are alike as one, without their
+    numbers, and not the line that was cut."""
     kept = []
     for line in lines:
-        if line.startswith("REVEILLE ev=wake "):
-            line = re.sub(r" round=\d+", " round=?", line)
-        if line.startswith("REVEILLE ev=rounds "):
-            line = re.sub(r" rounds=\d+", " rounds=?", line)
-        if not (kept and kept[-1] == line):
+        if _STOPPED_BY_HAND[1].match(line):
+            line = re.sub(r"\b\d+ of (?=\d+ )", "? of ", line)
+        if _STOPPED_BY_HAND[0].match(line) and kept and not kept[-1].startswith("REVEILLE ev=wake "):
+            kept.pop()  # what the BSP was writing
+        line = re.sub(r"^(REVEILLE ev=wake .*)round=\d+", r"\1round=?", line)
+        line = re.sub(r"^(REVEILLE ev=rounds )rounds=\d+", r"\1rounds=?", line)
+        line = re.sub(r"^(REVEILLE ev=sweep key=\w+ )value=\w+", r"\1value=?", line)
+        if line and not (line in kept and line.startswith(("REVEILLE ev=wake ", "REVEILLE ev=sweep "))):
             kept.append(line)
+    if any(map(_STOPPED_BY_HAND[0].match, kept)):  # nobody reads on
+        kept = [line for line in kept if not line.startswith("The end: ")]
     return kept
 
 

@@ -33,7 +33,7 @@ BUILD = ROOT / os.environ.get("B", "build")
 EXIT_OK, EXIT_NOT_ALL, EXIT_REFUSED = 33, 35, 37
 
 # A machine that has written `ev=end` and still runs was told to halt; so long it may take to power
-# off.
+# off, unless it is seen to rest.
 GRACE_S = 10
 
 # OVMF draws by terminal sequences. Moving the cursor or clearing starts a new line for us, all
@@ -41,6 +41,20 @@ GRACE_S = 10
 _CURSOR = re.compile(rb"\x1b\[(?:\d*;\d*H|\d*J)")
 _SEQUENCE = re.compile(rb"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()].|c)")
 
+
+# OVMF looks for a TPM here. Where no device is QEMU reads zeros, not ones as a bus does, which OVMF takes for
+# a TPM that is not ready: it waits for it by the clock, 750 ms twice. A page of ones is none.
+_TPM_PHYS = 0xFED40000
+_ONES_SLOT = 0x1D  # on bus 0, where nothing else is
+
+# The Shell's count-down, at its first second.
+_SHELL_COUNTS = b" in 5 seconds to skip "
+
+# How often a machine that has written `ev=end` is looked at, how many times each, and after how many changes
+# of its registers without a byte it is taken for one that waits for somebody: a guest that powers off is gone
+# after one or two.
+LOOK_S, LOOKS, MOVES = 0.1, 100, 300
+_FLAGS, _INTERRUPTS = re.compile(r"FL=(\w+)"), 0x200  # RFLAGS.IF
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _libc = ctypes.CDLL(None)
@@ -79,6 +93,7 @@ class Machine:
     debug_exit: bool = True
     goes_on: bool = False  # ev=end is not the end: a Shell, or somebody it starts, comes after it
     reset_ends: bool = True  # a reset of the guest ends QEMU, instead of starting the guest anew
+    hurry: bool = False  # firmware is spared two waits by the clock: see Qemu._hurry and Qemu._take
     extra: tuple = ()  # further words for QEMU's command line
 
     def most_cpus(self):
@@ -149,6 +164,9 @@ class Qemu:
         self.status = None  # QEMU's exit status, None while it runs and if we ended it
         self.timed_out = False
         self._qmp = None
+        self._searched = 0  # so far _take has looked through raw
+        self._in_menu = self._asleep = False  # firmware's menu was started; it slept at the last look
+        self._seen, self._moves = None, 0  # registers, and how often they have changed without a byte
         try:
             words = self._command_line(stopped)
             self._stderr = open(self.home / "stderr", "w+b")
@@ -162,6 +180,8 @@ class Qemu:
             shutil.rmtree(self.home)
             raise
         self.deadline = time.monotonic() + machine.timeout_s()
+        if machine.hurry and not stopped:
+            self._hurry()
 
     def __enter__(self):
         return self
@@ -225,13 +245,60 @@ class Qemu:
             words += ["-no-reboot"]
         if m.debug_exit:
             words += ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
+        if m.hurry and not stopped:
+            words += ["-S", *self._page_of_ones()]
         if stopped:
             words += ["-S", "-chardev",
                       f"socket,id=gdb0,path={option_value(self.gdb_path)},server=on,wait=off",
                       "-gdb", "chardev:gdb0"]
         return words + list(m.extra)
 
+    def _page_of_ones(self):
+        ones = self.home / "ones"
+        ones.write_bytes(b"\xff" * 4096)
+        return ["-object", f"memory-backend-file,id=ones,size=4K,mem-path={option_value(ones)},"
+                "share=on,readonly=on,rom=on", "-device", f"ivshmem-plain,memdev=ones,addr={_ONES_SLOT:#x}"]
+
+    def _hurry(self):
+        """Puts the page of ones, which is the memory of a PCI device, where a TPM would be, before the first
+        instruction; firmware has looked there by the time it gives that device another place."""
+        def set_register(offset, value):  # of its configuration space, as a processor does by ports
+            for port, what in ((0xCF8, 1 << 31 | _ONES_SLOT << 11 | offset), (0xCFC, value)):
+                self.monitor(f"o /w {port:#x} {what:#x}")
+        set_register(0x18, _TPM_PHYS)  # BAR 2, of 64 bits
+        set_register(0x1C, 0)
+        set_register(0x04, 2)  # the memory answers
+        self.qmp("cont")
+
     # ---- watching ----
+
+    def _take(self, chunk):
+        """What the serial port has said more. A Shell that begins to count the seconds before it runs
+        startup.nsh gets the key that it asks for."""
+        self.raw += chunk
+        asked = self.raw.find(_SHELL_COUNTS, self._searched)
+        self._searched = max(0, len(self.raw) - len(_SHELL_COUNTS) + 1) if asked < 0 else asked + 1
+        if asked >= 0 and self.machine.hurry:
+            self.qmp("send-key", keys=[{"type": "qcode", "data": "ret"}])
+
+    def _rests(self):
+        """Nothing more comes from a machine that has written its last record: it has halted, or sleeps in
+        firmware's menu, or goes round without a word, by its own progress and not by a time of the host's."""
+        was_asleep, self._asleep = self._asleep, False
+        try:
+            processors = self.monitor("info registers -a").split("CPU#")[1:]
+            asleep = bool(processors) and all("HLT=1" in text for text in processors)
+            if asleep and (self._in_menu or not any(int(_FLAGS.search(text)[1], 16) & _INTERRUPTS
+                                                    for text in processors)):
+                self._asleep = True
+                return was_asleep  # twice, since QEMU that is about to power off answers once more
+            for _ in range(LOOKS):
+                now = self.monitor("info registers")
+                self._moves += now != self._seen
+                self._seen = now
+        except (Failure, OSError, ValueError):
+            return False  # it is gone
+        return self._moves >= MOVES
 
     def lines(self):
         """Yields readable lines as they come, until the machine is gone, has halted after its last
@@ -241,18 +308,25 @@ class Qemu:
         until = self.deadline
         while True:
             left = until - time.monotonic()
-            if left <= 0 or not select.select([pipe], [], [], left)[0]:
-                self.timed_out = until == self.deadline
+            ended = until != self.deadline
+            if left > 0 and not select.select([pipe], [], [], min(left, LOOK_S) if ended else left)[0]:
+                if ended and not self._rests():
+                    continue
+                left = 0
+            if left <= 0:
+                self.timed_out = not ended
                 self._end()
                 break
             chunk = os.read(pipe, 65536)
             if not chunk:
                 break
-            self.raw += chunk
+            self._take(chunk)
+            self._moves = 0
             pending += chunk
             while (at := pending.find(b"\n")) >= 0:
                 line = bytes(pending[:at])
                 del pending[: at + 1]
+                self._in_menu = self._in_menu or b'"UiApp"' in line
                 if line.startswith(b"REVEILLE ev=end ") and not self.machine.goes_on:
                     until = min(self.deadline, time.monotonic() + GRACE_S)
                 yield from clean_line(line)
@@ -283,7 +357,8 @@ class Qemu:
     def close(self):
         self._end()
         if self._qmp:
-            self._qmp.close()
+            with contextlib.suppress(OSError):  # a last command may wait there for QEMU that is gone
+                self._qmp.close()
         self.process.stdout.close()
         self._stderr.close()
         shutil.rmtree(self.home, ignore_errors=True)
@@ -309,6 +384,10 @@ class Qemu:
             if "return" in answer:
                 return answer["return"]
         raise Failure(f"QMP {command}: QEMU is gone")
+
+    def monitor(self, line):
+        """What QEMU's monitor for people answers to a line."""
+        return self.qmp("human-monitor-command", **{"command-line": line})
 
     def _connect(self, link):
         until = time.monotonic() + 10

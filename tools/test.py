@@ -1,4 +1,5 @@
-"""make test: everything that can go red, in order, with a heading each; the last line counts.
+"""make test: everything that can go red, in order, with a heading each; the last line counts. make quick: what
+has changed, the unit tests and one boot.
 
 Build twice and compare, the image by clang, unit tests, Python's tests, fuzzers, boots two at a
 time. A section that breaks down counts as a failure, and the next one still runs; exit status 0
@@ -28,6 +29,7 @@ AGAIN = f"{B}/again"
 FUZZ_SECONDS = os.environ.get("FUZZ_SECONDS", "8")
 BOOTS_AT_A_TIME = "2"  # two-core machines; a boot under one-thread TCG fills a core
 JOBS = f"-j{os.cpu_count()}"
+ONE_BOOT = "test_every_sign_of_the_checklist"  # make quick's
 MINUTES = 60
 
 # A test program has its own bounds; these end what has lost them.
@@ -105,10 +107,10 @@ def test_builds(counts):
     counts.add("clang builds the image", make("CC=clang", "all", "firmware", build=clang))
 
 
-def test_units(counts):
+def test_units(counts, build):
     heading("unit tests, under ASan and UBSan")
-    make(*programs("unit", AGAIN), build=AGAIN)
-    for program in programs("unit", AGAIN):
+    make(*programs("unit", build), build=build)
+    for program in programs("unit", build):
         name = pathlib.Path(program).name
         if not (ROOT / program).exists():
             counts.add(f"{name} (not built)", False)
@@ -166,14 +168,26 @@ def test_fuzzers(counts):
             counts.add(pathlib.Path(program).name, status == 0)
 
 
-def main():
-    started = time.monotonic()
-    counts = Counts()
-    os.environ["REVEILLE_BUILD"] = str(BUILD)  # for the tests of host programs
-    test_builds(counts)
-    test_units(counts)
-    heading("tests of host programs")
+def test_host_programs(counts, build):
+    heading("tests of host programs and tools")
+    os.environ["REVEILLE_BUILD"] = str(ROOT / build)
     test_python(counts, "unit", PYTEST_S)
+
+
+def quick(counts):
+    """In the build as it is: what has changed is built."""
+    heading("the image and the host programs")
+    counts.add("the image builds", make("all", "host"))
+    test_units(counts, B)
+    test_host_programs(counts, B)
+    heading("one boot")
+    test_python(counts, "boot", BOOTS_S, "-k", ONE_BOOT)
+
+
+def everything(counts):
+    test_builds(counts)
+    test_units(counts, AGAIN)
+    test_host_programs(counts, AGAIN)
     test_fuzzers(counts)
     heading(f"boots, {BOOTS_AT_A_TIME} at a time")
     cells = BUILD / "matrix.txt"
@@ -182,6 +196,14 @@ def main():
     if cells.exists():
         heading("faults injected, and the verdicts on them")
         print("\n".join(matrix.table(cells.read_text(encoding="ascii").splitlines())))
+
+
+def main():
+    if sys.argv[1:] not in ([], ["quick"]):
+        sys.exit("usage: test.py [quick]")
+    started = time.monotonic()
+    counts = Counts()
+    quick(counts) if sys.argv[1:] else everything(counts)
     heading(f"after {time.monotonic() - started:.0f} s")
     for name in counts.failures:
         print(f"FAILED {name}")

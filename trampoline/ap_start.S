@@ -313,25 +313,9 @@ trap_protected:
     jmp     1b
 
     .balign 8
+#define PARAMETER_LABEL(name) name: .long 0;
 parameters:
-x86_bpt_pml4_addr:
-    .long   0
-lcpus:
-    .long   0
-lcpus_half:
-    .long   0
-rally:
-    .long   0
-cr4:
-    .long   0
-efer:
-    .long   0
-x2apic:
-    .long   0
-id_leaf:
-    .long   1
-misc_enable:
-    .long   0
+    TRAMPOLINE_PARAMETERS(PARAMETER_LABEL)
 
 // Flat descriptors with the accessed bit set: no processor writes here under paging.
     .balign 8

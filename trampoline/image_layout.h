@@ -39,3 +39,18 @@
 #define CELL_COUNT           16
 #define CELL_BYTES           64
 #define PAGE_POISON          0xcc // INT3: whoever jumps beside the image is told, not lost
+
+// What C fills in after the copy and the assembler only reads, 32 bits each: one list, of which C
+// makes struct trampoline_parameters, and the assembler its labels.
+// clang-format off
+#define TRAMPOLINE_PARAMETERS(parameter)                                                        \
+    parameter(x86_bpt_pml4_addr) /* CR3: below 4 GiB, page-aligned, not 0 */                    \
+    parameter(lcpus)             /* physical address of the sorted struct lcpu_id table */      \
+    parameter(lcpus_half)        /* bytes of that table / 2; padded to a power of two */        \
+    parameter(rally)             /* physical address of struct rally */                         \
+    parameter(cr4)               /* PAE, MCE, and LA57 where the BSP has it */                  \
+    parameter(efer)              /* LME, and NXE where the tables use it */                     \
+    parameter(x2apic)            /* 1: set EXTD before the ID is read */                        \
+    parameter(id_leaf)           /* CPUID leaf of the ID: 0xB (EDX) or 1 (EBX[31:24]) */        \
+    parameter(misc_enable)       /* the MSR in which NX may be switched off; 0: there is none */
+// clang-format on

@@ -10,8 +10,6 @@
 extern const uint8_t trampoline_blob[];
 extern const uint64_t trampoline_blob_bytes;
 
-_Static_assert(sizeof(struct trampoline_parameters) == 36, "nine labels in ap_start.S");
-
 #define GATE_INTERRUPT32 0x8e00u // present, DPL 0
 
 // What a trap leaves, in bytes below the end of its stack: the frame, the stub's return address,

@@ -9,18 +9,11 @@
 #include "image_layout.h"
 #include "status.h"
 
-// What C fills in after the copy; the assembler only reads it. Each field has a label of that name.
+#define PARAMETER_FIELD(name) uint32_t name;
 struct trampoline_parameters {
-    uint32_t x86_bpt_pml4_addr; // CR3: below 4 GiB, page-aligned, not 0
-    uint32_t lcpus;             // physical address of the sorted struct lcpu_id table
-    uint32_t lcpus_half;        // bytes of that table / 2; the table is padded to a power of two
-    uint32_t rally;             // physical address of struct rally
-    uint32_t cr4;               // PAE, MCE, and LA57 where the BSP has it
-    uint32_t efer;              // LME, and NXE where the tables use it
-    uint32_t x2apic;            // 1: set EXTD before the ID is read
-    uint32_t id_leaf;           // CPUID leaf of the initial APIC ID: 0xB (EDX) or 1 (EBX[31:24])
-    uint32_t misc_enable; // the MSR in which NX may be switched off (MSR_IA32_MISC_ENABLE); 0: none
+    TRAMPOLINE_PARAMETERS(PARAMETER_FIELD)
 };
+#undef PARAMETER_FIELD
 
 struct trampoline {
     const uint8_t *image;
@@ -69,8 +62,8 @@ enum status trampoline_verify(const struct trampoline *trampoline, const uint8_t
 void trampoline_close(uint8_t *view);
 
 // What processors leave in the page before they find their record: marks and trap cells, cleared
-// before a round; marks set only to inject a fault (INJECT_*_REAL), and read after the round, by
-// APIC ID.
+// before a round; marks set only to break a processor in real mode (DEFECT_*_REAL), and read after
+// the round, by APIC ID.
 void trampoline_clear_marks(uint8_t *view);
 void trampoline_set_mark(uint8_t *view, uint32_t apic_id, uint8_t mark);
 uint8_t trampoline_mark(const uint8_t *view, uint32_t apic_id);

@@ -21,9 +21,17 @@
 #define MAP_SPARE_DESCRIPTORS 1024u
 #define MAP_SPARE_MIN         512u // what is left of it before it is renewed
 
-static const EFI_MEMORY_DESCRIPTOR *descriptor_at(const struct firmware *firmware, UINTN offset)
+// The descriptor behind `last`, or the first one behind NULL; NULL at the end. They stand
+// firmware->descriptor_bytes apart, which may be more than the structure that we know.
+static const EFI_MEMORY_DESCRIPTOR *next_descriptor(const struct firmware *firmware,
+                                                    const EFI_MEMORY_DESCRIPTOR *last)
 {
-    return (const EFI_MEMORY_DESCRIPTOR *)(const void *)(firmware->map + offset);
+    const UINTN step = firmware->descriptor_bytes;
+    const UINTN at = last ? (UINTN)((const uint8_t *)last - firmware->map) + step : 0;
+
+    return at + step <= firmware->map_bytes
+               ? (const EFI_MEMORY_DESCRIPTOR *)(const void *)(firmware->map + at)
+               : NULL;
 }
 
 // The end of a descriptor, or 0 if it wraps or does not begin on a page.
@@ -115,8 +123,7 @@ enum status memory_read_map(struct firmware *firmware)
     return forget_map(firmware, STATUS_NO_SPACE);
 }
 
-// Insertion keeps the list ascending: firmware's maps nearly are already. Ranges that touch become
-// one.
+// Keeps the list ascending. A step or none each time, since firmware's maps nearly are already.
 static void insert_range(struct range *ranges, size_t *count, struct range added)
 {
     size_t at = *count;
@@ -126,6 +133,7 @@ static void insert_range(struct range *ranges, size_t *count, struct range added
     ++*count;
 }
 
+// Makes one of ranges that touch or overlap, in an ascending list. Returns how many are left.
 static size_t merge_ranges(struct range *ranges, size_t count)
 {
     size_t kept = 0;
@@ -144,6 +152,8 @@ static size_t merge_ranges(struct range *ranges, size_t count)
 
 enum status memory_collect_ram(struct firmware *firmware, struct machine *machine)
 {
+    const EFI_MEMORY_DESCRIPTOR *descriptor = NULL;
+
     enum status status = memory_read_map(firmware);
     if (status != STATUS_OK)
         return status;
@@ -153,9 +163,7 @@ enum status memory_collect_ram(struct firmware *firmware, struct machine *machin
     machine->ram = memory_allocate(firmware, machine->ram_pages);
     if (!machine->ram)
         return STATUS_NO_SPACE;
-    for (UINTN at = 0; at + firmware->descriptor_bytes <= firmware->map_bytes;
-         at += firmware->descriptor_bytes) {
-        const EFI_MEMORY_DESCRIPTOR *descriptor = descriptor_at(firmware, at);
+    while ((descriptor = next_descriptor(firmware, descriptor)) != NULL) {
         const uint64_t end = end_of(descriptor);
         if (!is_memory(descriptor->Type) || end <= descriptor->PhysicalStart)
             continue;
@@ -187,9 +195,8 @@ const void *memory_view(const void *context, uint64_t address, uint64_t bytes)
     uint64_t reached = address;
     for (bool moved = true; moved && reached < address + bytes;) {
         moved = false;
-        for (UINTN at = 0; at + firmware->descriptor_bytes <= firmware->map_bytes;
-             at += firmware->descriptor_bytes) {
-            const EFI_MEMORY_DESCRIPTOR *descriptor = descriptor_at(firmware, at);
+        const EFI_MEMORY_DESCRIPTOR *descriptor = NULL;
+        while ((descriptor = next_descriptor(firmware, descriptor)) != NULL) {
             const uint64_t end = end_of(descriptor);
             if (is_readable(descriptor->Type) && descriptor->PhysicalStart <= reached &&
                 reached < end) {
@@ -203,9 +210,9 @@ const void *memory_view(const void *context, uint64_t address, uint64_t bytes)
 
 bool memory_is_ram(const struct firmware *firmware, uint64_t address)
 {
-    for (UINTN at = 0; at + firmware->descriptor_bytes <= firmware->map_bytes;
-         at += firmware->descriptor_bytes) {
-        const EFI_MEMORY_DESCRIPTOR *descriptor = descriptor_at(firmware, at);
+    const EFI_MEMORY_DESCRIPTOR *descriptor = NULL;
+
+    while ((descriptor = next_descriptor(firmware, descriptor)) != NULL) {
         if (is_memory(descriptor->Type) && descriptor->PhysicalStart <= address &&
             address < end_of(descriptor))
             return true;
@@ -215,11 +222,10 @@ bool memory_is_ram(const struct firmware *firmware, uint64_t address)
 
 uint32_t memory_count_free(const struct firmware *firmware, uint64_t limit)
 {
+    const EFI_MEMORY_DESCRIPTOR *descriptor = NULL;
     uint64_t pages = 0;
 
-    for (UINTN at = 0; at + firmware->descriptor_bytes <= firmware->map_bytes;
-         at += firmware->descriptor_bytes) {
-        const EFI_MEMORY_DESCRIPTOR *descriptor = descriptor_at(firmware, at);
+    while ((descriptor = next_descriptor(firmware, descriptor)) != NULL) {
         const uint64_t end = end_of(descriptor) < limit ? end_of(descriptor) : limit;
         if (descriptor->Type == EfiConventionalMemory && descriptor->PhysicalStart < end)
             pages += (end - descriptor->PhysicalStart) / PAGE_BYTES;
@@ -294,12 +300,13 @@ static bool is_vital(const struct firmware *firmware, uint64_t page)
     return false;
 }
 
-// Walks the map downwards for a page of this type below 640 KiB; with `claim` it is allocated.
+// A page of this type below 640 KiB, each descriptor from its end down; with `claim` it is
+// allocated. 0: there is none.
 static uint32_t find_page(const struct firmware *firmware, uint32_t type, bool claim)
 {
-    for (UINTN at = 0; at + firmware->descriptor_bytes <= firmware->map_bytes;
-         at += firmware->descriptor_bytes) {
-        const EFI_MEMORY_DESCRIPTOR *descriptor = descriptor_at(firmware, at);
+    const EFI_MEMORY_DESCRIPTOR *descriptor = NULL;
+
+    while ((descriptor = next_descriptor(firmware, descriptor)) != NULL) {
         uint64_t end = end_of(descriptor);
         if (descriptor->Type != type || descriptor->PhysicalStart >= LOW_LIMIT)
             continue;
@@ -323,15 +330,14 @@ static uint32_t find_page(const struct firmware *firmware, uint32_t type, bool c
 
 static void tell_low_memory(const struct firmware *firmware, const struct problems *problems)
 {
+    const EFI_MEMORY_DESCRIPTOR *descriptor = NULL;
     char buffer[LINE_BYTES];
     struct line line;
 
     problems->tell(
         problems->context, SEVERITY_ERROR, "no-low-page",
         "no usable page below 0xa0000, free or of boot services; the map below 1 MiB follows");
-    for (UINTN at = 0; at + firmware->descriptor_bytes <= firmware->map_bytes;
-         at += firmware->descriptor_bytes) {
-        const EFI_MEMORY_DESCRIPTOR *descriptor = descriptor_at(firmware, at);
+    while ((descriptor = next_descriptor(firmware, descriptor)) != NULL) {
         if (descriptor->PhysicalStart >= MIB)
             continue;
         line_start(&line, buffer, sizeof buffer);

@@ -48,19 +48,18 @@ enum parking firmware_parking(const struct firmware *firmware)
 {
     static struct parked parked; // an AP that firmware has lost may write there late
     struct mp_services *services = mp_services_find(firmware->boot);
-    UINTN count = 0, enabled = 0;
+    struct mp_count count;
 
     atomic_store(&parked.ran, 0);
     atomic_store(&parked.unforgetting, 0);
-    if (!services || EFI_ERROR(services->get_number_of_processors(services, &count, &enabled)))
+    if (!mp_services_count(firmware->boot, &count) || count.enabled == 0 ||
+        count.enabled > count.all)
         return PARKING_UNKNOWN;
-    if (enabled == 0 || enabled > count)
-        return PARKING_UNKNOWN;
-    if (enabled == 1)
+    if (count.enabled == 1)
         return PARKING_NOBODY;
     if (EFI_ERROR(run_everywhere(services, leave_mark, &parked)) ||
         EFI_ERROR(run_everywhere(services, look_for_mark, &parked)) ||
-        atomic_load(&parked.ran) != 2 * (enabled - 1))
+        atomic_load(&parked.ran) != 2 * (count.enabled - 1))
         return PARKING_UNKNOWN;
     return atomic_load(&parked.unforgetting) == 0 ? PARKING_INIT : PARKING_OTHER;
 }
@@ -188,28 +187,30 @@ static bool everybody_is_back(const struct returned *returned)
 
 // By firmware, with the list in memory of our own: an AP that firmware has lost may write there
 // late.
-static void ask_everybody(struct mp_services *services, const struct machine *machine,
+static void ask_everybody(const struct firmware *firmware, const struct machine *machine,
                           struct returned *returned, struct taken_back *taken)
 {
-    UINTN count = 0, enabled = 0;
+    struct mp_services *services = mp_services_find(firmware->boot);
+    struct mp_count count;
 
     taken->answered = !EFI_ERROR(run_everywhere(services, come_back, returned));
     taken->ran = atomic_load(&returned->ran);
-    taken->counts = !EFI_ERROR(services->get_number_of_processors(services, &count, &enabled)) &&
-                    count == machine->mp_services && enabled == machine->mp_services_enabled &&
-                    taken->ran + 1 == enabled;
+    taken->counts = mp_services_count(firmware->boot, &count) &&
+                    count.all == machine->mp_services &&
+                    count.enabled == machine->mp_services_enabled &&
+                    taken->ran + 1 == count.enabled;
     taken->everybody = taken->answered && taken->counts && everybody_is_back(returned);
 }
 
 struct taken_back firmware_takes_back(const struct firmware *firmware, const struct smp *smp,
                                       const struct machine *machine)
 {
-    struct mp_services *services = mp_services_find(firmware->boot);
     const size_t bytes = sizeof(struct returned) + smp_count(smp);
     const size_t pages = (bytes + PAGE_BYTES - 1) / PAGE_BYTES;
     struct taken_back taken = {0};
 
-    struct returned *returned = services ? memory_allocate(firmware, pages) : NULL;
+    struct returned *returned =
+        mp_services_find(firmware->boot) ? memory_allocate(firmware, pages) : NULL;
     if (!returned)
         return taken;
     memset(returned, 0, pages * PAGE_BYTES);
@@ -217,7 +218,7 @@ struct taken_back firmware_takes_back(const struct firmware *firmware, const str
     returned->slots = (_Atomic uint8_t *)(returned + 1);
     for (uint32_t i = 0; i < SMP_UNLISTED_MAX; i++)
         atomic_init(&returned->stray_ids[i], SMP_NO_ID);
-    ask_everybody(services, machine, returned, &taken);
+    ask_everybody(firmware, machine, returned, &taken);
     if (taken.answered && taken.counts) // else one may come, and write there
         memory_free(firmware, returned, pages);
     return taken;

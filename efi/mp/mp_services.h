@@ -3,6 +3,7 @@
 #pragma once
 
 #include <efi.h>
+#include <stdbool.h>
 
 #define MP_SERVICES_GUID                                   \
     {                                                      \
@@ -45,4 +46,20 @@ static inline struct mp_services *mp_services_find(EFI_BOOT_SERVICES *boot)
     struct mp_services *services = NULL;
 
     return EFI_ERROR(boot->LocateProtocol(&guid, NULL, (void **)&services)) ? NULL : services;
+}
+
+// How many processors there are, the BSP and disabled ones included, and how many are enabled: as
+// firmware says, and not checked.
+struct mp_count {
+    UINTN all, enabled;
+};
+
+// False where firmware has no MP Services, or where they do not say.
+static inline bool mp_services_count(EFI_BOOT_SERVICES *boot, struct mp_count *count)
+{
+    struct mp_services *services = mp_services_find(boot);
+
+    *count = (struct mp_count){0, 0};
+    return services &&
+           !EFI_ERROR(services->get_number_of_processors(services, &count->all, &count->enabled));
 }

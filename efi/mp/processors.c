@@ -74,19 +74,18 @@ void processors_read_census(const struct firmware *firmware, uint32_t count, str
 static void count_by_mp_services(const struct firmware *firmware, const struct problems *problems,
                                  struct machine *machine)
 {
-    struct mp_services *services = mp_services_find(firmware->boot);
-    UINTN count = 0, enabled = 0;
+    struct mp_count count;
 
-    if (!services || EFI_ERROR(services->get_number_of_processors(services, &count, &enabled)))
+    if (!mp_services_count(firmware->boot, &count))
         return;
-    if (count == 0 || count > MP_SERVICES_MAX || enabled > count) {
+    if (count.all == 0 || count.all > MP_SERVICES_MAX || count.enabled > count.all) {
         tell(problems, SEVERITY_WARNING, "mp-services-count",
-             "MP Services counts %u processors, %u of them enabled: its counts are ignored", count,
-             enabled);
+             "MP Services counts %u processors, %u of them enabled: its counts are ignored",
+             count.all, count.enabled);
         return;
     }
-    machine->mp_services = (uint32_t)count;
-    machine->mp_services_enabled = (uint32_t)enabled;
+    machine->mp_services = (uint32_t)count.all;
+    machine->mp_services_enabled = (uint32_t)count.enabled;
 }
 
 static void compare_counts(const struct problems *problems, const struct machine *machine)

@@ -151,11 +151,13 @@ class Watched(qemu.Qemu):
     """Every machine of these tests: from our first line to the machine's end no variable changes that no
     option asks for, and a machine that is gone leaves a sound volume."""
 
+    shown = False  # on the terminal, too
     before = None  # the variables when our image started
 
     def __init__(self, machine, *words, **more):
         self.machine = machine
         self.described = describe(self)  # before a stick is written to
+        machine.hurry = True
         super().__init__(machine, *words, **more)
 
     def _firmware(self):
@@ -179,6 +181,8 @@ class Watched(qemu.Qemu):
 
     def lines(self):
         for line in super().lines():
+            if self.shown:
+                print(line, flush=True)
             if self.before is None and line.startswith("REVEILLE ev=start "):
                 self.before = self._variables()
             yield line
@@ -211,12 +215,19 @@ class Watched(qemu.Qemu):
 qemu.Qemu = Watched
 
 
+_booted = {}  # machine, as text: its Result
+
+
 def run(**machine):
-    """Boots qemu.Machine(**machine), by the firmware and the accelerator that the environment
-    names."""
+    """Boots qemu.Machine(**machine), by the firmware and the accelerator that the environment names; once,
+    however many ask, unless it has a stick or variables, whose contents are the test's own."""
     chosen = qemu.from_environment()
-    with qemu.Qemu(qemu.Machine(accel=chosen.accel, ovmf=chosen.ovmf, **machine)) as vm:
-        return Result.of(vm, list(vm.lines()))
+    asked = qemu.Machine(accel=chosen.accel, ovmf=chosen.ovmf, **machine)
+    key = repr(asked)
+    if key not in _booted or asked.stick or asked.variables:
+        with qemu.Qemu(asked) as vm:
+            _booted[key] = Result.of(vm, list(vm.lines()))
+    return _booted[key]
 
 
 def assert_ended(result, status, **end):
@@ -247,6 +258,19 @@ def assert_all_greeted(result, apic_ids):
 def consecutive(count):
     """The APs of a machine with `count` processors whose APIC IDs are their indices."""
     return {cpu: cpu for cpu in range(1, count)}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--serial", action="store_true", help="show what each machine's serial port says; with -s")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes much longer than a plain boot, and so begins first")
+    Watched.shown = config.getoption("serial")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture

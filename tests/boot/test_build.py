@@ -38,13 +38,14 @@ def make(*words, cwd=qemu.ROOT, **environment):
     return run("make", "--no-print-directory", *words, cwd=cwd, **environment)
 
 
+@pytest.mark.slow
 def test_a_folder_of_any_name(tmp_path):
     """The same bytes as elsewhere, the host's programs, and a boot from there."""
     tree = copy_tree(tmp_path / ODD / "reveille")
-    built = make("-j2", "all", "host", "iso", "build/host/unit/test_sort", cwd=tree)
+    built = make("-j2", "all", "host", "iso", "build/host/unit/hw/test_sort", cwd=tree)
     assert built.returncode == 0, built.stdout + built.stderr
     assert (tree / "build/BOOTX64.EFI").read_bytes() == (qemu.BUILD / "BOOTX64.EFI").read_bytes()
-    assert run(tree / "build/host/unit/test_sort", cwd="/").returncode == 0
+    assert run(tree / "build/host/unit/hw/test_sort", cwd="/").returncode == 0
     assert (tree / "build/reveille.iso").stat().st_size > 1 << 20
     with tempfile.TemporaryDirectory(prefix="a, (b)&'c") as temporary:
         booted = make("run", "SMP=2", "OPTIONS=", "OVMF=", cwd=tree, TMPDIR=temporary)
@@ -79,11 +80,12 @@ def test_a_build_folder_that_make_cannot_name_is_refused(folder):
                         r"choose one without .*\n", done.stderr), done.stderr
 
 
+@pytest.mark.slow
 def test_a_warning_stops_make_test_alone(tmp_path):
     tree = copy_tree(tmp_path / "reveille")
     with open(tree / "hw/lib/sort.c", "a", encoding="ascii") as source:
         source.write("\nstatic int unused(void)\n{\n    return 1;\n}\n")
-    plain = make("build/image/smp/sort.o", "build/host/smp/sort.o", cwd=tree)
+    plain = make("build/image/hw/lib/sort.o", "build/host/hw/lib/sort.o", cwd=tree)
     assert plain.returncode == 0 and plain.stderr.count("[-Wunused-function]") == 2, plain.stderr
     script = "import test; c = test.Counts(); test.test_builds(c); print(*c.failures, sep='; ')"
     strict = run(sys.executable, "-B", "-c", script, cwd=tree / "tools")
@@ -104,6 +106,7 @@ def compilers():
     return sorted(found.values())
 
 
+@pytest.mark.slow
 def test_every_compiler_that_is_here_builds_the_image(tmp_path):
     assert compilers()
     for compiler in compilers():

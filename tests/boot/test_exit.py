@@ -6,6 +6,7 @@ import qemu
 from conftest import assert_all_greeted, assert_ended, consecutive
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("firmware", ["grow-map=200", "grow-map=500", "grow-map=3000 uefi-2.9"])
 def test_the_map_grows_at_the_exit(boot, firmware):
     """A map that has grown by hundreds of descriptors is read all the same; by one that has grown by
@@ -13,6 +14,7 @@ def test_the_map_grows_at_the_exit(boot, firmware):
     assert_all_greeted(boot(firmware=firmware), consecutive(4))
 
 
+@pytest.mark.slow
 def test_the_map_grows_beyond_its_buffer(boot):
     """Before UEFI 2.9 nothing may be allocated between the attempts, and nobody is woken."""
     result = boot(firmware="grow-map=3000")

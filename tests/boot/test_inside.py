@@ -137,6 +137,7 @@ def alone(count, apic):
     return shell([LINUX], mem=1024, files={"vmlinuz.efi": linux.kernel()}, **cpus(count, apic))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count, apic", [(4, "xapic"), (16, "x2apic")])
 def test_fifty_runs_and_linux(count, apic):
     """Fifty runs in one Shell session by every strategy, then Linux with all processors, which says
@@ -156,6 +157,7 @@ def test_fifty_runs_and_linux(count, apic):
     assert kernel_says(result) - kernel_says(alone(count, apic)) == set()
 
 
+@pytest.mark.slow
 def test_no_leak_over_a_hundred_runs():
     """The memory map by type is the same after ten runs and after a hundred and ten, all with exit=no: by
     every strategy, refused, failed."""
@@ -309,6 +311,7 @@ def test_x2apic_is_not_forced_on_firmware():
 
 # ---- faults ----
 
+@pytest.mark.slow
 @pytest.mark.parametrize("apic", ["xapic", "x2apic"])
 def test_every_fault_is_told_and_the_shell_still_works(apic):
     """Each fault in a run of its own: the verdict is as ever, and firmware has all its processors back."""
@@ -383,6 +386,7 @@ def watch(vm, seen):
             yield record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options, ok, what", [
     ("rounds=1000000", "1", "rounds"),
     # One that never comes makes each setting as long as its time-outs.

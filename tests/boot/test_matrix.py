@@ -104,6 +104,7 @@ def placed(table, first=1):
     return dict(enumerate(table.items(), first))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wake", STRATEGIES)
 @pytest.mark.parametrize("apic", APIC)
 def test_sixteen(boot, apic, wake):
@@ -183,6 +184,7 @@ def test_no_low_page(boot):
     check(result, {}, 4)
 
 
+@pytest.mark.slow
 def test_lost_startups_on_changing_processors(boot):
     """500 rounds, the first sequence of another processor dropped in each: nobody is lost."""
     result = boot(smp="4", cpu="qemu64", options="log=quiet rounds=500 timeout_us=20000 "

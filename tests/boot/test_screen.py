@@ -57,6 +57,7 @@ def assert_text(picture, *sentences):
         assert any(sentence in row for row in text), "\n".join(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [4, 16, 64, 255])
 def test_the_wall(count):
     with machine(smp=str(count)) as vm:

@@ -65,6 +65,7 @@ def test_make_stick_brings_the_whole_story_without_a_serial_port():
     assert [r["state"] for r in told if r["ev"] == "cpu"] == ["bsp"] + 3 * ["online"]
 
 
+@pytest.mark.slow
 def test_the_files_stay_where_they_are(stick):
     before = {name: place(stick, name) for name in ("last.txt", "last.rec")}
     start(stick, "again=yes", serial=False, reset_ends=False)
@@ -115,6 +116,7 @@ def warnings_of_nvram(result):
     return [what for what in warnings(result) if "nvram" in what]
 
 
+@pytest.mark.slow
 def test_nvram_is_left_as_it_was(stick, tmp_path):
     kept = tmp_path / "vars.fd"
     start(stick, "harvest=only", variables=kept)  # firmware makes its boot entries

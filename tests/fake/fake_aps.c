@@ -2,17 +2,15 @@
 // mode, C, its turn, halt. The ICR is decoded by the manual's numbers and not by smp/apic.h's
 // names, so that a name that is wrong cannot agree with itself. (SDM vol. 3A, "Interrupt Command
 // Register (ICR)".)
-#define _GNU_SOURCE // MAP_32BIT
+#define _GNU_SOURCE // fake_memory.h
 
 #include "fake_aps.h"
 
 #include <inttypes.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
+#include "fake_memory.h"
 #include "options.h"
-#include "line.h"
 
 #define APIC_BASE_MSR 0x1bu
 #define ICR_MSR       0x830u
@@ -355,23 +353,6 @@ static void open_inventory(struct fake_aps *aps)
     };
 }
 
-// The same bytes at two addresses.
-static void open_memory(struct fake_aps *aps)
-{
-    const size_t bytes = smp_memory_bytes(&aps->setup);
-    const int file = memfd_create("engine", 0);
-
-    if (file < 0 || ftruncate(file, (off_t)bytes) != 0)
-        fake_fail("fake: no %zu bytes", bytes);
-    aps->low = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_32BIT, file, 0);
-    void *view = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    close(file);
-    if (aps->low == MAP_FAILED || view == MAP_FAILED)
-        fake_fail("fake: no %zu bytes below 4 GiB", bytes);
-    memset(view, 0xa5, bytes < 16 * PAGE_BYTES ? bytes : 16 * PAGE_BYTES);
-    aps->setup.memory = (struct smp_memory){(uintptr_t)aps->low, view, bytes};
-}
-
 // What the APs run: the page of their entry, where this program has it.
 static void open_regions(struct fake_aps *aps)
 {
@@ -398,7 +379,7 @@ static void open_engine(struct fake_aps *aps)
         .region_count = 1 + aps->region_count,
         .host = aps->host,
     };
-    open_memory(aps);
+    aps->setup.memory = fake_map_memory(smp_memory_bytes(&aps->setup), 0, 16 * PAGE_BYTES);
     if (smp_open(&aps->setup, &aps->smp) != STATUS_OK ||
         smp_map_page(aps->smp, FAKE_PAGE) != STATUS_OK ||
         smp_fill_page(aps->smp, aps->page) != STATUS_OK)
@@ -452,11 +433,7 @@ struct rally *fake_rally(const struct fake_aps *aps)
 
 void fake_aps_close(struct fake_aps *aps)
 {
-    if (aps->low != NULL) {
-        munmap(aps->low, aps->setup.memory.bytes);
-        munmap(aps->setup.memory.view, aps->setup.memory.bytes);
-    }
-    aps->low = NULL;
+    fake_unmap_memory(&aps->setup.memory);
     aps->smp = NULL;
     fake_reset();
 }

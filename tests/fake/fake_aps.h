@@ -104,7 +104,6 @@ struct fake_aps {
     struct cpu cpus[FAKE_APS_MAX];
     struct smp_cpu plan_cpus[FAKE_APS_MAX];
     struct smp_region all_regions[8];
-    uint8_t *low; // the engine's memory as the APs have it
     _Alignas(4096) uint8_t page[4096];
     uint32_t icr_high, icr_low;
     uint64_t busy_until, next_due;

@@ -166,6 +166,12 @@ static inline EFI_STATUS EFIAPI fake_get_memory_map(UINTN *bytes, EFI_MEMORY_DES
         memset(map, 0xa5, needed);
     for (size_t i = 0; i < fake->map_count; i++)
         memcpy((uint8_t *)map + i * fake->descriptor_bytes, &fake->map[i], sizeof fake->map[i]);
+    // What is cut off would be free memory.
+    const EFI_MEMORY_DESCRIPTOR cut = {
+        .Type = EfiConventionalMemory, .PhysicalStart = 0x40000000, .NumberOfPages = 1};
+    if (fake->extra_bytes != 0)
+        memcpy((uint8_t *)map + needed - fake->extra_bytes, &cut,
+               fake->extra_bytes < sizeof cut ? fake->extra_bytes : sizeof cut);
     if (fake->overrun)
         *bytes = capacity + 1;
     *key = fake->key;

@@ -11,12 +11,13 @@ static EFI_BOOT_SERVICES *g_boot;
 static EFI_EXIT_BOOT_SERVICES g_exit;
 static UINTN g_descriptors;
 
-// One piece, of which every second page is given back: a descriptor for each page.
+// One piece, of which every second page is given back: a descriptor for each page. Not a type of the
+// runtime services': firmware makes their table of attributes anew at each change, for half a minute.
 static void grow(UINTN descriptors)
 {
     EFI_PHYSICAL_ADDRESS piece;
 
-    if (EFI_ERROR(g_boot->AllocatePages(AllocateAnyPages, EfiRuntimeServicesData, descriptors + 1,
+    if (EFI_ERROR(g_boot->AllocatePages(AllocateAnyPages, EfiACPIMemoryNVS, descriptors + 1,
                                         &piece)))
         return;
     for (UINTN page = 1; page < descriptors; page += 2)

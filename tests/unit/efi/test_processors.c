@@ -275,6 +275,7 @@ static void test_nobody_knows_more(void **state)
     gather_as(STATUS_OK);
     assert_int_equal(machine.inventory.enabled, 1);
     assert_int_equal(told_times(&told, "bsp-not-listed", ""), 1);
+    assert_int_equal(told_times(&told, "mp-services-count", ""), 0); // it is not there to count
 }
 
 static void test_no_memory(void **state)

@@ -3,48 +3,23 @@
 // duration: make bench tells how long the default takes.
 //
 //     test_scale [TEST]
-#include "fake_aps.h"
+#include "aps_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "report.h"
+#include "evidence.h"
+#include "outcome.h"
+#include "report_cpus.h"
 #include "summary.h"
 #include "wall_cells.h"
 
 #define CPUS 4096u
 #define DEAD 777u
 
-static struct fake_aps aps;
-static struct wake_result result;
+static struct smp_round result;
+static struct smp_account accounts[CPUS];
+static struct hello hellos[CPUS];
 static struct wall_cpu cells[CPUS];
 static struct outcome outcome;
 static size_t lines, failures;
-
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    fake_on_failure(fail_test);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    fake_aps_close(&aps);
-    return 0;
-}
 
 static void count_line(void *context, const char *text)
 {
@@ -60,16 +35,14 @@ static void open_aps(enum smp_strategy wake)
     aps.options.wake = wake;
     aps.options.init_us = 0;
     aps.options.timeout_us = 5000;
-    for (uint32_t cpu = 0; cpu < CPUS; cpu++) {
+    for (uint32_t cpu = 0; cpu < CPUS; cpu++)
         aps.aps[cpu].apic_id = (cpu * 2741u % CPUS) * 3;
-    }
     lines = failures = 0;
 }
 
 static void prepare(void)
 {
     fake_aps_prepare(&aps);
-    fake_aps_fill_page(&aps);
     fake_set_cpuid(0, 0, (struct cpuid){.eax = 0xb});
     fake_set_cpuid(0xb, 0, (struct cpuid){.eax = 1, .ebx = 2, .ecx = 1u << 8});
     fake_set_cpuid(0xb, 1, (struct cpuid){.eax = 15, .ebx = 64, .ecx = 2u << 8 | 1});
@@ -83,16 +56,20 @@ static void report(void)
     char buffer[LINE_BYTES];
     struct line line;
     struct console console;
+    struct evidence evidence = {.accounts = accounts, .hellos = hellos};
 
+    evidence_take(aps.smp, &evidence);
+    outcome = outcome_of(&evidence);
     console_start(&console, LOG_QUIET, 1);
     console.sinks[0] = (struct console_sink){.write_line = count_line};
-    report_cpus(&console, &aps.machine, &aps.wake, &outcome);
+    report_cpus(&console, &aps.machine.inventory, &evidence);
     assert_int_equal(lines, CPUS);
     assert_int_equal(outcome.up + outcome.failed, CPUS - 1);
     assert_int_equal(outcome.failed, failures);
     line_start(&line, buffer, sizeof buffer);
-    summary_write(&aps.machine, &aps.wake, &outcome, "0", &line);
-    assert_int_equal(wall_cells(&aps.machine, &aps.wake, cells, CPUS), CPUS);
+    summary_write(&aps.machine, &evidence, &outcome, "0", &line);
+    assert_int_equal(wall_cells(&aps.machine.inventory, &evidence, &aps.machine.clock, cells, CPUS),
+                     CPUS);
 }
 
 static void nearly_all_come(enum smp_strategy wake)
@@ -102,26 +79,27 @@ static void nearly_all_come(enum smp_strategy wake)
     aps.aps[CPUS - 1].deaf_inits = 1;
     aps.aps[1].lost_startups = 1;
     prepare();
-    assert_true(aps.arena.phys + aps.arena.bytes <= 1ull << 32);
-    wake_round(&aps.wake, &result);
-    assert_int_equal(result.up, CPUS - 2);
+    assert_true(aps.setup.memory.phys + aps.setup.memory.bytes <= 1ull << 32);
+    smp_wake(aps.smp, &result);
+    assert_int_equal(result.arrived, CPUS - 2);
     assert_int_equal(result.retried, 1);
     assert_int_equal(result.unsent, 0);
     assert_int_equal(aps.messages, result.icr_writes);
-    assert_int_equal(aps.wake.missing_count, 1);
-    assert_int_equal(aps.wake.missing[0], DEAD);
+    assert_int_equal(aps.smp->missing_count, 1);
+    assert_int_equal(aps.smp->missing[0], DEAD);
     for (uint32_t cpu = 1; cpu < CPUS; cpu++) {
-        const struct account *account = arena_account(&aps.arena, cpu);
-        struct lcpu *lcpu = &arena_lcpu(&aps.arena, cpu)->lcpu;
-        assert_int_equal(account->cpu, cpu);
-        assert_int_equal(account->tries, cpu == DEAD || cpu == CPUS - 1 ? 2 : 1);
-        assert_int_equal(account->up, cpu != DEAD);
-        assert_int_equal(account->lost, cpu == DEAD);
+        const struct book *book = fake_book(&aps, cpu);
+        assert_int_equal(book->tries, cpu == DEAD || cpu == CPUS - 1 ? 2 : 1);
+        assert_int_equal(book->arrived, cpu != DEAD);
+        assert_int_equal(book->lost, cpu == DEAD);
         assert_int_equal(aps.aps[cpu].arrivals, cpu != DEAD);
-        assert_ptr_equal(aps.aps[cpu].lcpu, cpu == DEAD ? NULL : lcpu);
-        assert_int_equal(lcpu->apic_id, aps.aps[cpu].apic_id);
+        // Each found its own record, by the address that APs have.
+        assert_int_equal((uintptr_t)aps.aps[cpu].lcpu,
+                         cpu == DEAD ? 0 : arena_page_phys(&aps.smp->arena, cpu));
+        assert_int_equal(fake_lcpu(&aps, cpu)->cpu, cpu);
+        assert_int_equal(fake_lcpu(&aps, cpu)->apic_id, aps.aps[cpu].apic_id);
     }
-    (void)wake_greet(&aps.wake, 1000);
+    assert_int_equal(take_turns(1000), CPUS - 2);
     report();
     assert_int_equal(outcome.failed, 1);
 }
@@ -152,25 +130,9 @@ static void test_nobody_comes(void **state)
     for (uint32_t cpu = 1; cpu < CPUS; cpu++)
         aps.aps[cpu].to_protected_ticks = FAKE_NEVER;
     prepare();
-    wake_round(&aps.wake, &result);
+    smp_wake(aps.smp, &result);
     report();
     assert_int_equal(outcome.failed, CPUS - 1);
-}
-
-// IDs that are a multiple of the marks' number apart leave theirs in the same place; the BSP, of ID
-// 5 here, leaves none.
-static void test_who_shares_a_mark(void **state)
-{
-    (void)state;
-    fake_aps_open(&aps, 6);
-    const uint32_t ids[] = {5, 1024, 2048 + 7, 3, 1024 + 5, 7};
-    for (uint32_t cpu = 0; cpu < 6; cpu++) {
-        aps.aps[cpu].apic_id = ids[cpu];
-    }
-    fake_aps_prepare(&aps);
-    const uint32_t shared[] = {0, 0, 1, 0, 0, 1};
-    for (uint32_t cpu = 0; cpu < 6; cpu++)
-        assert_int_equal(arena_account(&aps.arena, cpu)->mark_shared, shared[cpu]);
 }
 
 int main(int argc, char **argv)
@@ -179,12 +141,11 @@ int main(int argc, char **argv)
         cmocka_set_test_filter(argv[1]);
 
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_nearly_all_come_by_parallel, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_nearly_all_come_by_one_by_one, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_nearly_all_come_by_broadcast, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_nobody_comes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_who_shares_a_mark, set_up, tear_down),
+        APS_TEST(test_nearly_all_come_by_parallel),
+        APS_TEST(test_nearly_all_come_by_one_by_one),
+        APS_TEST(test_nearly_all_come_by_broadcast),
+        APS_TEST(test_nobody_comes),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, aps_set_up, NULL);
 }

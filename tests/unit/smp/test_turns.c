@@ -176,6 +176,17 @@ static void test_one_faults_before_its_turn(void **state)
     assert_int_equal(atomic_load(&fake_rally(&aps)->turn), 0);
 }
 
+// A fault before the chain was made: it has no place in it, and nobody waits for it.
+static void test_who_has_met_a_fault_is_not_asked(void **state)
+{
+    (void)state;
+    fake_aps_open(&aps, 4);
+    wake_up();
+    atomic_store(&fake_lcpu(&aps, 2)->fault.valid, 1);
+    assert_int_equal(take_turns(TURN_US), 2);
+    assert_greeted(2, 1, 3);
+}
+
 // One that checks in just after the chain was made has no place in it: it is not asked, and has not
 // greeted.
 static void ready_with_the_first_turn(struct fake_aps *all, uint64_t now)
@@ -573,6 +584,58 @@ static void test_ap_main_that_oversleeps(void **state)
     assert_int_equal(ran.count, 1);
 }
 
+// In C, before it checks in: nobody counts it.
+static void test_ap_main_that_faults_in_c(void **state)
+{
+    (void)state;
+    stand_at_entry(1, 7);
+    fake_lcpu(&aps, 1)->defect = DEFECT_UD_C;
+    set_turn(1);
+    FAKE_UNTIL_HALT(run_ap());
+    assert_int_equal(atomic_load(&fake_lcpu(&aps, 1)->state), 7 << 8 | STAGE_C);
+    assert_int_equal(atomic_load(&fake_rally(&aps)->arrived), 0);
+    assert_int_equal(ran.count, 0);
+}
+
+static uint64_t released;
+
+static void release(void *context, uint64_t now)
+{
+    (void)context;
+    if (now < released)
+        return;
+    assert_int_equal(atomic_load(&fake_lcpu(&aps, 1)->state) & 0xff, STAGE_C);
+    fake_on_time(NULL, NULL);
+    fake_lcpu(&aps, 1)->defect = DEFECT_NONE;
+}
+
+static void test_ap_main_that_hangs_in_c(void **state)
+{
+    (void)state;
+    stand_at_entry(1, 7);
+    fake_lcpu(&aps, 1)->defect = DEFECT_HANG_C;
+    set_turn(1);
+    released = fake_now() + TICKS(5 * MS);
+    fake_on_time(release, NULL);
+    run_ap();
+    assert_true(fake_now() >= released);
+    assert_int_equal(ran.count, 1);
+}
+
+// Long after its turn, when the round is over for everybody.
+static void test_ap_main_that_faults_when_done(void **state)
+{
+    (void)state;
+    stand_at_entry(1, 7);
+    fake_lcpu(&aps, 1)->defect = DEFECT_UD_WHEN_DONE;
+    set_turn(1);
+    const uint64_t start = fake_now();
+    FAKE_UNTIL_HALT(run_ap());
+    assert_true(fake_now() - start >= TICKS(12 * MS));
+    assert_int_equal(atomic_load(&fake_lcpu(&aps, 1)->state), 7 << 8 | STAGE_DONE);
+    assert_int_equal(turn(), 2);
+}
+
 // ---- both sides ----
 
 static void test_both_sides(void **state)
@@ -646,9 +709,10 @@ static void test_a_visit(void **state)
     (void)state;
     open_visit();
     const uint64_t start = fake_now();
+    struct lcpu *lcpu = fake_lcpu(&aps, 2);
+    lcpu->tsc_real = lcpu->tsc_protected = lcpu->tsc_long = 7; // of a round by messages
     stand_as(9);
     smp_visit(aps.smp);
-    const struct lcpu *lcpu = fake_lcpu(&aps, 2);
     assert_int_equal(atomic_load(&lcpu->state), 1 << 8 | STAGE_READY);
     assert_true(lcpu->tsc_c > start);
     assert_int_equal(lcpu->tsc_real | lcpu->tsc_protected | lcpu->tsc_long, 0);
@@ -739,6 +803,21 @@ static void test_hold(void **state)
     }
 }
 
+// A message to all but self has woken more than are given, whatever was sent after it.
+static void test_hold_after_a_broadcast_and_its_retry(void **state)
+{
+    (void)state;
+    fake_aps_open(&aps, 3);
+    aps.hidden = 1;
+    aps.aps[3].apic_id = 9;
+    aps.options.wake = SMP_BROADCAST;
+    aps.aps[2].deaf_inits = 1;
+    wake_up();
+    assert_int_equal(result.retried, 1);
+    assert_int_equal(smp_hold(aps.smp), STATUS_OK);
+    assert_int_equal(aps.aps[3].state, FAKE_AP_WAITS);
+}
+
 // A message that does not go out is told.
 static void test_hold_by_a_stuck_xapic(void **state)
 {
@@ -785,6 +864,7 @@ int main(void)
         APS_TEST(test_one_greets_too_late),
         APS_TEST(test_just_in_time),
         APS_TEST(test_one_faults_before_its_turn),
+        APS_TEST(test_who_has_met_a_fault_is_not_asked),
         APS_TEST(test_one_is_ready_too_late),
         APS_TEST(test_closed),
         APS_TEST(test_one_greeting_in_all_rounds),
@@ -803,12 +883,16 @@ int main(void)
         APS_TEST(test_ap_main_that_has_no_turn),
         APS_TEST(test_ap_main_of_an_earlier_round),
         APS_TEST(test_ap_main_that_oversleeps),
+        APS_TEST(test_ap_main_that_faults_in_c),
+        APS_TEST(test_ap_main_that_hangs_in_c),
+        APS_TEST(test_ap_main_that_faults_when_done),
         APS_TEST(test_both_sides),
         APS_TEST(test_turns_cost_what_the_function_costs),
         APS_TEST(test_a_visit),
         APS_TEST(test_a_visit_finds_itself),
         APS_TEST(test_a_visit_of_a_stranger),
         APS_TEST(test_hold),
+        APS_TEST(test_hold_after_a_broadcast_and_its_retry),
         APS_TEST(test_hold_by_a_stuck_xapic),
         APS_TEST(test_seal),
     };

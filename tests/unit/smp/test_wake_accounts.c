@@ -328,6 +328,30 @@ static void test_late_ones_are_left_in_peace(void **state)
     }
 }
 
+// One by one, without a retry: its time-out has ended without it, and it comes while the next is
+// waited for. It is late, though it is there when the round ends.
+static void test_given_up_while_others_are_waited_for(void **state)
+{
+    (void)state;
+    open_aps(3, SMP_ONE_BY_ONE, 1);
+    aps.options.retries = 0;
+    aps.aps[1].to_c_ticks = TICKS(TIMEOUT_US + 1 * MS);
+    aps.aps[2].to_c_ticks = TICKS(3 * MS);
+    fake_aps_prepare(&aps);
+    smp_wake(aps.smp, &result);
+    assert_int_equal(aps.aps[1].arrivals, 1);
+    assert_int_equal(result.arrived, 1);
+    assert_account(1, 1, 0, 1);
+    assert_account(2, 1, 1, 0);
+    assert_int_equal(cause_of(1), SMP_CAUSE_LATE);
+    ASSERT_ABOUT(result.first_us, 2 * 10 + TIMEOUT_US + 3 * MS);
+    // In the next round it has all its time again.
+    aps.aps[1].to_c_ticks = 0;
+    smp_wake(aps.smp, &result);
+    assert_int_equal(result.arrived, 2);
+    assert_account(1, 1, 1, 1);
+}
+
 // ---- rounds ----
 
 static void test_rounds(void **state)
@@ -482,6 +506,22 @@ static void test_a_tsc_that_is_behind(void **state)
     assert_int_equal(fake_book(&aps, 1)->us, 0);
     assert_int_equal(result.first_us, 0);
     ASSERT_ABOUT(result.last_us, 110);
+}
+
+// A stamp that is an hour away is no number that wrapped either.
+static void test_a_tsc_that_is_far_ahead(void **state)
+{
+    const uint64_t hours_us = 5000000000;
+
+    (void)state;
+    open_aps(2, SMP_PARALLEL, 1);
+    fake_aps_prepare(&aps);
+    smp_wake(aps.smp, &result);
+    fake_lcpu(&aps, 1)->tsc_c = aps.smp->started + TICKS(hours_us);
+    result = (struct smp_round){0};
+    smp_end_round(aps.smp, aps.smp->started, &result);
+    assert_int_equal(result.last_us, UINT32_MAX);
+    assert_int_equal(fake_book(&aps, 1)->us, hours_us);
 }
 
 // Broadcast reaches a processor that no table names: it is counted by itself, and disturbs nobody.
@@ -653,6 +693,7 @@ int main(void)
         APS_TEST(test_come_while_init_is_on_its_way),
         APS_TEST(test_come_while_init_is_on_its_way_auto),
         APS_TEST(test_late_ones_are_left_in_peace),
+        APS_TEST(test_given_up_while_others_are_waited_for),
         APS_TEST(test_rounds),
         APS_TEST(test_a_stale_stage),
         APS_TEST(test_a_late_one_from_an_earlier_round),
@@ -660,6 +701,7 @@ int main(void)
         APS_TEST(test_us_is_of_the_last_round),
         APS_TEST(test_one_hangs_in_c),
         APS_TEST(test_a_tsc_that_is_behind),
+        APS_TEST(test_a_tsc_that_is_far_ahead),
         APS_TEST(test_a_hidden_processor),
         APS_TEST(test_an_ap_without_nx),
         APS_TEST(test_a_slow_xapic),

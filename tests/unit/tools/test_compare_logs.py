@@ -84,15 +84,28 @@ def test_what_others_say_is_left_out():
               "BS_Data    000000001E73E000-000000001E7FFFFF 00000000000000C2 000000000000000F",
               'REVEILLE ev=warning what=tsc-disagrees detail="by 3 parts in a thousand"']
     assert compare_logs.lines_of(raw(LOG[:5] + others + LOG[5:])) == compare_logs.lines_of(raw(LOG))
+    menu = ['BdsDxe: loading Boot0000 "UiApp" from Fv(1)/FvFile(2)', "^v=Move Highlight"]
+    assert compare_logs.lines_of(raw(LOG + menu + LOG + menu[:1])) == compare_logs.lines_of(raw(LOG + LOG))
 
 
 def test_rounds_count_unless_somebody_stopped_them():
     wakes = [f"REVEILLE ev=wake round={n} up=3" for n in range(1, 9)]
-    stopped = ['REVEILLE ev=warning what=stopped-by-key detail="after some rounds"']
-    assert compare_logs.lines_of(raw(wakes)) != compare_logs.lines_of(raw(wakes[:5]))
-    assert compare_logs.lines_of(raw(wakes + stopped)) == compare_logs.lines_of(raw(wakes[:5] + stopped))
+    key = ['REVEILLE ev=warning what=stopped-by-key detail="CTRL+C: 6 of 100 rounds were run"']
+    other = [key[0].replace("6 of", "7 of")]
     worse = [wakes[0], wakes[1].replace("up=3", "up=2")]
-    assert compare_logs.lines_of(raw(wakes + stopped)) != compare_logs.lines_of(raw(worse + stopped))
+    assert compare_logs.lines_of(raw(wakes)) != compare_logs.lines_of(raw(wakes[:5]))
+    assert compare_logs.lines_of(raw(wakes + key)) == compare_logs.lines_of(raw(wakes[:5] + other))
+    assert compare_logs.lines_of(raw(wakes + key)) != compare_logs.lines_of(raw(worse + key))
+
+
+def test_a_line_that_an_nmi_cut_and_what_nobody_read():
+    wakes = [f"REVEILLE ev=wake round={n} up=3" for n in range(1, 9)]
+    nmi = ["CPU 0 (APIC ID 0) stopped: vector 2 (NMI), error code 0x0, RIP 0x1de5446a", "REVEILLE ev=end ok=0"]
+    read_on = ["The end: press a key to restart"]
+    plain = compare_logs.lines_of(raw(wakes + nmi))
+    assert plain == compare_logs.lines_of(raw(wakes[:3] + ["REVEILLE ev=wa"] + nmi + read_on))
+    assert plain != compare_logs.lines_of(raw(wakes + [nmi[0], nmi[1].replace("ok=0", "ok=1")]))
+    assert compare_logs.lines_of(raw(wakes)) != compare_logs.lines_of(raw(wakes + read_on))
 
 
 def boot(name, machine, *lines):

@@ -476,8 +476,8 @@ static void test_marks(void **state)
         page[PAGE_MARKS + ids[i] % MARK_COUNT] = STAGE_PROTECTED;
         assert_int_equal(trampoline_mark(page, ids[i]), STAGE_PROTECTED);
         assert_int_equal(trampoline_mark(page, ids[i] ^ 1), STAGE_NONE);
-        trampoline_set_mark(page, ids[i] ^ 1, INJECT_UD_REAL);
-        assert_int_equal(page[PAGE_MARKS + (ids[i] ^ 1) % MARK_COUNT], INJECT_UD_REAL);
+        trampoline_set_mark(page, ids[i] ^ 1, DEFECT_UD_REAL);
+        assert_int_equal(page[PAGE_MARKS + (ids[i] ^ 1) % MARK_COUNT], DEFECT_UD_REAL);
         assert_int_equal(trampoline_mark(page, ids[i]), STAGE_PROTECTED);
     }
     free(page);

@@ -1,26 +1,16 @@
 // The null trampolines: what stands in the page, which messages go out, and what the counts and
 // stamps of APs become. The APs are the fake's; that the code runs is tried on QEMU
 // (tests/boot/test_bench.py).
-#include "fake_aps.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "aps_fixture.h"
 
 #include "null.h"
 #include "page.h"
 
-#define CPUS      4u
-#define TICKS(us) ((uint64_t)(us)*FAKE_TICKS_PER_US)
-#define ROUNDS    (1 + NULL_WARM_ROUNDS)
+#define CPUS   4u
+#define ROUNDS (1 + NULL_WARM_ROUNDS)
 
 extern const uint8_t null_real[], null_real_end[], null_long[], null_long_end[], null_long_target[];
 
-static struct fake_aps aps;
 static struct null_times times;
 static struct {
     uint64_t us[ROUNDS]; // how long the APs take, in each round
@@ -30,11 +20,6 @@ static struct {
     uint32_t round;
     uint64_t inits; // of the first AP
 } world;
-
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
 
 static struct null_parameters *shared(void)
 {
@@ -72,20 +57,12 @@ static int set_up(void **state)
 {
     (void)state;
     memset(&world, 0, sizeof world);
-    fake_on_failure(fail_test);
     fake_aps_open(&aps, CPUS);
     aps.options.timeout_us = 5000;
     aps.options.init_us = 300;
     for (uint32_t cpu = 1; cpu < CPUS; cpu++)
         aps.aps[cpu].to_protected_ticks = FAKE_NEVER;
     aps.watch = count_up;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    fake_aps_close(&aps);
     return 0;
 }
 
@@ -232,7 +209,7 @@ static void test_a_wake_afterwards(void **state)
     assert_int_equal(round.arrived, CPUS - 1);
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, aps_tear_down)
 
 int main(void)
 {
@@ -247,5 +224,5 @@ int main(void)
         TEST(test_a_wake_afterwards),
     };
 
-    return cmocka_run_group_tests_name("null", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("null", tests, aps_set_up, NULL);
 }

@@ -1,23 +1,37 @@
 // The arena: where everything lies, and what processors will read there. Descriptors are decoded as
 // the processor does it, from the bytes that LGDT and LIDT get, and the table of IDs is searched as
-// the trampoline does it. Surprise: an arena is real memory below 4 GiB, full of rubbish before
-// arena_prepare.
-#include "fake_machine.h"
+// the trampoline does it. Surprise: an arena is real memory at two addresses, full of rubbish
+// before arena_fill. All that a processor follows must be an address of the lower one.
+#define _GNU_SOURCE // fake_memory.h
 
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "fault.h"
+#include <cmocka.h>
+
+#include "arena.h"
+#include "engine.h"
+#include "fake_memory.h"
 
 #define PROCESSORS_MAX 4096u
+#define ENTRY          0xffff800012345678u // kept, and never called
+#define STUBS          0xffff9000000f0000u
+#define ENGINE_BYTES   sizeof(struct smp)
 
 static struct arena arena;
-static struct lcpu_plan plans[PROCESSORS_MAX];
+static struct smp_memory memory;
+static struct smp_cpu cpus[PROCESSORS_MAX];
+static const struct smp_host host = {.context = &memory};
 
 static int tear_down(void **state)
 {
     (void)state;
-    fake_unmap_arena(&arena);
+    fake_unmap_memory(&memory);
     return 0;
 }
 
@@ -32,39 +46,35 @@ static uint64_t random_below(uint64_t limit)
     return random_state % limit;
 }
 
-static void entry(struct lcpu *self)
+static void fill(size_t count)
 {
-    (void)self;
-}
-
-// The console's address is kept and never followed.
-static struct console *const console = (struct console *)(uintptr_t)0xc0150100u;
-
-static void prepare(size_t count)
-{
-    fake_unmap_arena(&arena);
-    arena_plan(count, 3, &arena);
-    fake_map_arena(&arena, 0);
-    arena_prepare(&arena, plans, entry, console);
+    fake_unmap_memory(&memory);
+    arena_plan(ENGINE_BYTES, count, 3, &arena);
+    memory = fake_map_memory(arena.bytes, 0, UINT64_MAX);
+    arena.phys = memory.phys;
+    arena.view = memory.view;
+    arena_fill(&arena, cpus, ENTRY, STUBS, &host);
 }
 
 // Processors with IDs `gap` apart in random order.
-static void plan_processors(size_t count, uint32_t gap)
+static void list_processors(size_t count, uint32_t gap)
 {
     random_state = 0x6c637075u + count;
     for (size_t i = 0; i < count; i++)
-        plans[i] = (struct lcpu_plan){.cpu = (uint32_t)i, .apic_id = (uint32_t)i * gap};
+        cpus[i] = (struct smp_cpu){.cpu = (uint32_t)i, .apic_id = (uint32_t)i * gap};
     for (size_t i = count; i-- > 1;) {
         const size_t other = random_below(i + 1);
-        const uint32_t moved = plans[i].apic_id;
-        plans[i].apic_id = plans[other].apic_id;
-        plans[other].apic_id = moved;
+        const uint32_t moved = cpus[i].apic_id;
+        cpus[i].apic_id = cpus[other].apic_id;
+        cpus[other].apic_id = moved;
     }
 }
 
+// As a processor reads it: by its physical address.
 static uint64_t load(uint64_t at, size_t bytes)
 {
     uint64_t value = 0;
+    assert_true(at >= memory.phys && at + bytes <= memory.phys + memory.bytes);
     memcpy(&value, (const void *)(uintptr_t)at, bytes);
     return value;
 }
@@ -88,13 +98,15 @@ static void test_parts_are_disjoint(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         const size_t count = counts[i], tables = 1 + 37 * i;
-        arena_plan(count, tables, &arena);
+        arena_plan(ENGINE_BYTES, count, tables, &arena);
         struct part parts[] = {
-            {arena.rally_offset, sizeof(struct rally)},
+            {0, ENGINE_BYTES},
+            {arena.rally_offset, sizeof(struct rally) + 2 * VECTORS * 16},
             {arena.table_offset, arena.table_entries * LCPU_ID_BYTES},
             {arena.pages_offset, count * sizeof(struct lcpu_page)},
-            {arena.stacks_offset, count * (GUARD_BYTES + STACK_BYTES)},
-            {arena.accounts_offset, count * sizeof(struct account)},
+            {arena.stacks_offset, count * (GUARD_BYTES + SMP_STACK_BYTES)},
+            {arena.books_offset, count * sizeof(struct book)},
+            {arena.lists_offset, 2 * count * sizeof(uint32_t)},
             {arena.window_offset, PAGE_BYTES},
             {arena.tables_offset, tables * PAGE_BYTES},
         };
@@ -102,7 +114,9 @@ static void test_parts_are_disjoint(void **state)
         qsort(parts, parts_count, sizeof parts[0], by_offset);
         for (size_t part = 0; part < parts_count; part++) {
             const size_t end = part + 1 < parts_count ? parts[part + 1].offset : arena.bytes;
-            assert_int_equal(parts[part].offset % PAGE_BYTES, 0);
+            assert_int_equal(parts[part].offset %
+                                 (parts[part].offset == arena.lists_offset ? 8 : PAGE_BYTES),
+                             0);
             assert_true(parts[part].offset + parts[part].bytes <= end);
         }
         assert_int_equal(arena.bytes % PAGE_BYTES, 0);
@@ -122,10 +136,10 @@ static void test_bytes_for_each(void **state)
     struct arena more;
 
     (void)state;
-    assert_int_equal(sizeof(struct lcpu_page) + GUARD_BYTES + STACK_BYTES, 24 * 1024);
+    assert_int_equal(sizeof(struct lcpu_page) + GUARD_BYTES + SMP_STACK_BYTES, 24 * 1024);
     for (size_t count = 1; count < 3000; count++) {
-        arena_plan(count, 1, &arena);
-        arena_plan(count + 1, 1, &more);
+        arena_plan(ENGINE_BYTES, count, 1, &arena);
+        arena_plan(ENGINE_BYTES, count + 1, 1, &more);
         const size_t table = (more.table_entries - arena.table_entries) * LCPU_ID_BYTES;
         assert_in_range(more.bytes - arena.bytes, 24 * 1024, 24 * 1024 + 2 * PAGE_BYTES + table);
         assert_int_equal(more.stacks_offset - more.pages_offset, (count + 1) * PAGE_BYTES);
@@ -137,17 +151,17 @@ static void test_bytes_for_each(void **state)
 static void test_stacks(void **state)
 {
     (void)state;
-    plan_processors(64, 1);
-    prepare(64);
+    list_processors(64, 1);
+    fill(64);
     for (size_t slot = 0; slot < 64; slot++) {
-        const uint64_t stack = arena_stack(&arena, slot);
-        const uint64_t end = slot < 63 ? arena_stack(&arena, slot + 1) - GUARD_BYTES
-                                       : arena.phys + arena.accounts_offset;
+        const uint64_t stack = arena_stack_phys(&arena, slot);
+        const uint64_t end = slot < 63 ? arena_stack_phys(&arena, slot + 1) - GUARD_BYTES
+                                       : arena.phys + arena.books_offset;
         assert_int_equal(stack % PAGE_BYTES, 0);
         assert_true(stack - GUARD_BYTES >= arena.phys + arena.stacks_offset);
-        assert_true(stack + STACK_BYTES <= end);
-        assert_int_equal(arena_lcpu(&arena, slot)->lcpu.stack, stack + STACK_BYTES);
-        assert_int_equal(arena_lcpu(&arena, slot)->lcpu.stack % 16, 0);
+        assert_true(stack + SMP_STACK_BYTES <= end);
+        assert_int_equal(arena_lcpu(&arena, slot)->stack, stack + SMP_STACK_BYTES);
+        assert_int_equal(arena_lcpu(&arena, slot)->stack % 16, 0);
     }
 }
 
@@ -156,37 +170,40 @@ static void test_stacks(void **state)
 static void test_records(void **state)
 {
     (void)state;
-    plan_processors(300, 7);
+    list_processors(300, 7);
     for (size_t slot = 0; slot < 300; slot++)
-        plans[slot].cpu = (uint32_t)(1000 + 3 * slot);
-    prepare(300);
+        cpus[slot].cpu = (uint32_t)(1000 + 3 * slot);
+    fill(300);
     const struct rally *rally = arena_rally(&arena);
 
     for (size_t slot = 0; slot < 300; slot++) {
-        const struct lcpu *lcpu = &arena_lcpu(&arena, slot)->lcpu;
-        const struct account *account = arena_account(&arena, slot);
-        const struct account empty = {.cpu = plans[slot].cpu};
+        const struct lcpu *lcpu = arena_lcpu(&arena, slot);
+        const struct book *book = arena_book(&arena, slot);
+        const struct book empty = {.mark_shared = book->mark_shared};
 
-        assert_int_equal((uintptr_t)lcpu % PAGE_BYTES, 0);
-        assert_int_equal(lcpu->index, plans[slot].cpu);
-        assert_int_equal(lcpu->apic_id, plans[slot].apic_id);
-        assert_int_equal(lcpu->entry, (uintptr_t)entry);
-        assert_ptr_equal(lcpu->rally, rally);
+        assert_int_equal(arena_page_phys(&arena, slot) % PAGE_BYTES, 0);
+        assert_int_equal(lcpu->slot, slot);
+        assert_int_equal(lcpu->cpu, cpus[slot].cpu);
+        assert_int_equal(lcpu->apic_id, cpus[slot].apic_id);
+        assert_int_equal(lcpu->entry, ENTRY);
+        // What an AP follows; the view is nobody's but the caller's.
+        assert_int_equal((uintptr_t)lcpu->rally, memory.phys + arena.rally_offset);
         assert_int_equal(atomic_load(&lcpu->state), STAGE_NONE);
         assert_int_equal(atomic_load(&lcpu->fault.valid), 0);
-        assert_int_equal(lcpu->greet, 0);
-        assert_int_equal(account->cpu, empty.cpu);
-        assert_int_equal(account->tries | account->lost | account->up | account->greeted, 0);
-        assert_int_equal(account->us, 0);
+        assert_int_equal(lcpu->has_turn | lcpu->next_turn | lcpu->cr3_error | lcpu->defect, 0);
+        assert_memory_equal(book, &empty, sizeof empty);
+        assert_int_equal(arena_find(&arena, cpus[slot].apic_id), slot);
+        assert_int_equal(arena_find(&arena, cpus[slot].apic_id + 1), UINT32_MAX);
     }
-    assert_ptr_equal(rally->console, console);
+    assert_int_equal(arena_find(&arena, SMP_NO_ID), UINT32_MAX);
+    assert_memory_equal(&rally->host, &host, sizeof host);
     assert_int_equal(atomic_load(&rally->generation), 0);
     assert_int_equal(atomic_load(&rally->arrived), 0);
     assert_int_equal(atomic_load(&rally->turn), 0);
     assert_int_equal(atomic_load(&rally->unlisted_count), 0);
-    for (uint32_t place = 0; place <= RALLY_UNLISTED_MAX; place++)
-        assert_int_equal(rally_unlisted_id(rally, place), RALLY_NO_ID);
-    assert_null(rally->bsp_stopped);
+    for (uint32_t place = 0; place < SMP_UNLISTED_MAX; place++)
+        assert_int_equal(atomic_load(&rally->unlisted_ids[place]), SMP_NO_ID);
+    assert_int_equal(rally->park | rally->faults_of_bsp, 0);
 }
 
 // Firmware's rubbish is gone from everything that a processor may read, and the page tables' pool,
@@ -194,14 +211,14 @@ static void test_records(void **state)
 static void test_clears_its_own(void **state)
 {
     (void)state;
-    plan_processors(5, 1);
-    prepare(5);
+    list_processors(5, 1);
+    fill(5);
     const uint8_t *pool = (const uint8_t *)(uintptr_t)(arena.phys + arena.tables_offset);
     for (size_t i = 0; i < arena.tables_pages * PAGE_BYTES; i++)
         assert_int_equal(pool[i], 0xa5);
     for (size_t slot = 0; slot < 5; slot++) {
-        const uint8_t *stack = (const uint8_t *)(uintptr_t)arena_stack(&arena, slot);
-        for (size_t i = 0; i < STACK_BYTES; i++)
+        const uint8_t *stack = (const uint8_t *)(uintptr_t)arena_stack_phys(&arena, slot);
+        for (size_t i = 0; i < SMP_STACK_BYTES; i++)
             assert_int_equal(stack[i], 0);
     }
 }
@@ -212,9 +229,9 @@ struct pseudo {
     uint64_t limit, base;
 };
 
-static struct pseudo pseudo_at(const struct lcpu *lcpu, size_t offset)
+static struct pseudo pseudo_at(size_t slot, size_t offset)
 {
-    const uint64_t at = (uintptr_t)lcpu + offset;
+    const uint64_t at = arena_page_phys(&arena, slot) + offset;
     return (struct pseudo){load(at, 2), load(at + 2, 8)};
 }
 
@@ -253,20 +270,20 @@ static struct segment segment_at(struct pseudo gdt, unsigned selector)
 static void test_gdt(void **state)
 {
     (void)state;
-    plan_processors(64, 3);
-    prepare(64);
+    list_processors(64, 3);
+    fill(64);
     for (size_t slot = 0; slot < 64; slot++) {
-        const struct lcpu_page *page = arena_lcpu(&arena, slot);
-        const struct pseudo gdt = pseudo_at(&page->lcpu, LCPU_GDTR);
+        const uint64_t page = arena_page_phys(&arena, slot);
+        const struct pseudo gdt = pseudo_at(slot, LCPU_GDTR);
         const struct segment code32 = segment_at(gdt, SELECTOR_CODE32);
         const struct segment data = segment_at(gdt, SELECTOR_DATA);
         const struct segment code64 = segment_at(gdt, SELECTOR_CODE64);
         const struct segment task = segment_at(gdt, SELECTOR_TSS);
 
         // A fault handler finds its own record from here.
-        assert_int_equal(gdt.base & ~(uint64_t)(PAGE_BYTES - 1), (uintptr_t)page);
-        assert_true(gdt.base + gdt.limit < (uintptr_t)page + PAGE_BYTES);
-        assert_true(gdt.base >= (uintptr_t)page + sizeof page->lcpu);
+        assert_int_equal(gdt.base & ~(uint64_t)(PAGE_BYTES - 1), page);
+        assert_true(gdt.base + gdt.limit < page + PAGE_BYTES);
+        assert_true(gdt.base >= page + sizeof(struct lcpu));
         assert_int_equal(gdt.base % 8, 0);
         assert_int_equal(gdt.limit % 8, 7);
         assert_int_equal(load(gdt.base, 8), 0); // null
@@ -285,11 +302,11 @@ static void test_gdt(void **state)
         // A 64-bit TSS, available, of this processor alone.
         assert_true(task.present && !task.code_or_data);
         assert_int_equal(task.type, 0x9);
-        assert_int_equal(task.base, (uintptr_t)&page->task);
+        assert_int_equal(task.base, page + offsetof(struct lcpu_page, task));
         assert_int_equal(task.limit, 103);
         assert_int_equal(code32.dpl | data.dpl | code64.dpl | task.dpl, 0);
         // The byte that the trampoline clears the busy bit in.
-        assert_int_equal(load((uintptr_t)page + LCPU_TSS_TYPE, 1) & 0xf, 0x9);
+        assert_int_equal(load(page + LCPU_TSS_TYPE, 1) & 0xf, 0x9);
     }
 }
 
@@ -320,13 +337,13 @@ static void assert_idt(struct pseudo idt, const bool own_stacks)
 {
     assert_int_equal(idt.limit, 32 * 16 - 1);
     assert_int_equal(idt.base % 8, 0);
-    assert_true(idt.base >= (uintptr_t)(arena_rally(&arena) + 1));
+    assert_true(idt.base >= arena.phys + arena.rally_offset + sizeof(struct rally));
     assert_true(idt.base + idt.limit < arena.phys + arena.rally_offset + PAGE_BYTES);
     for (unsigned vector = 0; vector < 32; vector++) {
         const struct handler handler = handler_at(idt, vector);
         const unsigned stack = vector == 2 ? 2 : vector == 18 ? 3 : 1;
         assert_true(handler.present);
-        assert_int_equal(handler.address, fault_stub(vector));
+        assert_int_equal(handler.address, STUBS + vector * FAULT_STUB_BYTES);
         assert_int_equal(handler.selector, SELECTOR_CODE64);
         assert_int_equal(handler.type, 0xe);
         assert_int_equal(handler.dpl, 0);
@@ -337,12 +354,11 @@ static void assert_idt(struct pseudo idt, const bool own_stacks)
 static void test_idt(void **state)
 {
     (void)state;
-    plan_processors(3, 1);
-    prepare(3);
+    list_processors(3, 1);
+    fill(3);
     for (size_t slot = 0; slot < 3; slot++) {
-        const struct lcpu *lcpu = &arena_lcpu(&arena, slot)->lcpu;
-        assert_idt(pseudo_at(lcpu, LCPU_IDTR), true);
-        assert_idt(pseudo_at(lcpu, LCPU_EARLY_IDTR), false);
+        assert_idt(pseudo_at(slot, LCPU_IDTR), true);
+        assert_idt(pseudo_at(slot, LCPU_EARLY_IDTR), false);
     }
 }
 
@@ -351,24 +367,24 @@ static void test_idt(void **state)
 static void test_interrupt_stacks(void **state)
 {
     (void)state;
-    plan_processors(64, 1);
-    prepare(64);
+    list_processors(64, 1);
+    fill(64);
     for (size_t slot = 0; slot < 64; slot++) {
-        const struct lcpu_page *page = arena_lcpu(&arena, slot);
-        const uint64_t first_free = (uintptr_t)page->line + sizeof page->line;
-        const uint64_t stack = arena_stack(&arena, slot);
+        const struct lcpu_page *page = arena_page(&arena, slot);
+        const uint64_t phys = arena_page_phys(&arena, slot);
+        const uint64_t first_free = phys + offsetof(struct lcpu_page, line) + FAULT_LINE_BYTES;
+        const uint64_t stack = arena_stack_phys(&arena, slot);
 
         for (size_t i = 0; i < INTERRUPT_STACKS; i++) {
             const uint64_t top = page->task.ist[i];
-            const bool in_page =
-                top - INTERRUPT_BYTES >= first_free && top <= (uintptr_t)page + sizeof *page;
-            const bool in_stack = top - INTERRUPT_BYTES >= stack && top <= stack + STACK_BYTES;
+            const bool in_page = top - INTERRUPT_BYTES >= first_free && top <= phys + sizeof *page;
+            const bool in_stack = top - INTERRUPT_BYTES >= stack && top <= stack + SMP_STACK_BYTES;
             assert_int_equal(top % 16, 0);
             assert_true(slot == 0 ? in_stack : in_page);
             for (size_t other = 0; other < i; other++) {
                 const uint64_t distance = top > page->task.ist[other] ? top - page->task.ist[other]
                                                                       : page->task.ist[other] - top;
-                assert_true(distance >= (slot == 0 ? STACK_BYTES / 4 : INTERRUPT_BYTES));
+                assert_true(distance >= (slot == 0 ? SMP_STACK_BYTES / 4 : INTERRUPT_BYTES));
             }
         }
         // The others are never asked for, and there is no I/O map.
@@ -384,7 +400,7 @@ static void test_interrupt_stacks(void **state)
 // record, 0 for `unlisted`.
 static uint32_t search(uint32_t apic_id, size_t *steps)
 {
-    uint64_t at = (uintptr_t)arena_table(&arena);
+    uint64_t at = arena.phys + arena.table_offset;
     const uint64_t end = at + arena.table_entries * LCPU_ID_BYTES;
 
     *steps = 0;
@@ -416,7 +432,7 @@ static void assert_table(size_t count)
     while ((size_t)1 << bound < arena.table_entries)
         bound++;
     for (size_t i = 0; i < count; i++)
-        sorted[i] = plans[i].apic_id;
+        sorted[i] = cpus[i].apic_id;
     qsort(sorted, count, sizeof sorted[0], by_value);
     for (size_t i = 0; i < arena.table_entries; i++) {
         assert_int_equal(table[i].apic_id, i < count ? sorted[i] : UINT32_MAX);
@@ -424,10 +440,10 @@ static void assert_table(size_t count)
             assert_int_equal(table[i].lcpu, 0);
     }
     for (size_t slot = 0; slot < count; slot++) {
-        assert_int_equal(search(plans[slot].apic_id, &steps), (uintptr_t)arena_lcpu(&arena, slot));
+        assert_int_equal(search(cpus[slot].apic_id, &steps), arena_page_phys(&arena, slot));
         assert_true(steps <= bound);
         for (uint32_t step = 0; step < 2; step++) {
-            const uint32_t other = plans[slot].apic_id + (step == 0 ? 1 : UINT32_MAX);
+            const uint32_t other = cpus[slot].apic_id + (step == 0 ? 1 : UINT32_MAX);
             if (!bsearch(&other, sorted, count, sizeof sorted[0], by_value))
                 assert_int_equal(search(other, &steps), 0);
         }
@@ -450,8 +466,8 @@ static void test_table(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        plan_processors(cases[i].count, cases[i].gap);
-        prepare(cases[i].count);
+        list_processors(cases[i].count, cases[i].gap);
+        fill(cases[i].count);
         assert_table(cases[i].count);
     }
 }
@@ -465,8 +481,8 @@ static void test_table_edges(void **state)
     (void)state;
     for (size_t count = 1; count <= sizeof ids / sizeof ids[0]; count++) {
         for (size_t i = 0; i < count; i++)
-            plans[i] = (struct lcpu_plan){.cpu = (uint32_t)i, .apic_id = ids[i]};
-        prepare(count);
+            cpus[i] = (struct smp_cpu){.cpu = (uint32_t)i, .apic_id = ids[i]};
+        fill(count);
         assert_table(count);
     }
 }
@@ -477,14 +493,43 @@ static void test_table_orders(void **state)
     (void)state;
     for (unsigned order = 0; order < 3; order++) {
         for (uint32_t i = 0; i < 100; i++)
-            plans[i] = (struct lcpu_plan){.cpu = i,
-                                          .apic_id = order == 0   ? i
-                                                     : order == 1 ? 99 - i
-                                                     : i % 2      ? 50 + i / 2
-                                                                  : i / 2};
-        prepare(100);
+            cpus[i] = (struct smp_cpu){.cpu = i,
+                                       .apic_id = order == 0   ? i
+                                                  : order == 1 ? 99 - i
+                                                  : i % 2      ? 50 + i / 2
+                                                               : i / 2};
+        fill(100);
         assert_table(100);
     }
+}
+
+// IDs that are a multiple of the marks' number apart leave theirs in the same place; slot 0, of ID
+// 5 here, leaves none.
+static void test_who_shares_a_mark(void **state)
+{
+    static const uint32_t ids[] = {5, 1024, 2048 + 7, 3, 1024 + 5, 7, 4096 + 7};
+    static const uint32_t shared[] = {0, 0, 1, 0, 0, 1, 1};
+
+    (void)state;
+    for (size_t slot = 0; slot < 7; slot++)
+        cpus[slot] = (struct smp_cpu){(uint32_t)slot, ids[slot]};
+    fill(7);
+    for (size_t slot = 0; slot < 7; slot++)
+        assert_int_equal(arena_book(&arena, slot)->mark_shared, shared[slot]);
+}
+
+// An ID made false is found by nobody, and everybody else still is.
+static void test_a_false_id(void **state)
+{
+    size_t steps;
+
+    (void)state;
+    list_processors(64, 3);
+    fill(64);
+    arena_falsify_id(&arena, cpus[9].apic_id);
+    for (size_t slot = 0; slot < 64; slot++)
+        assert_int_equal(search(cpus[slot].apic_id, &steps),
+                         slot == 9 ? 0 : arena_page_phys(&arena, slot));
 }
 
 #define TEST(name) cmocka_unit_test_teardown(name, tear_down)
@@ -503,6 +548,8 @@ int main(void)
         TEST(test_table),
         TEST(test_table_edges),
         TEST(test_table_orders),
+        TEST(test_who_shares_a_mark),
+        TEST(test_a_false_id),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

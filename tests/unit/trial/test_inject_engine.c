@@ -1,26 +1,17 @@
 // Faults on purpose, on an engine: what each becomes in the records, which messages go out, and
 // whose evidence is waited for. That each is found out is tried on QEMU
 // (tests/boot/test_matrix.py).
-#include "fake_aps.h"
+#include "aps_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "inject.h"
 #include "lapic.h"
 #include "told.h"
 
-#define CPUS      4u
-#define TICKS(us) ((uint64_t)(us)*FAKE_TICKS_PER_US)
-#define ICR_MSR   0x830u
+#define CPUS    4u
+#define ICR_MSR 0x830u
 
-static struct fake_aps aps;
 static struct injector injector;
 static struct smp_round round_;
 static struct {
@@ -29,11 +20,6 @@ static struct {
     uint32_t faulting; // the AP that meets a fault ...
     uint64_t fault_at; // ... at this time
 } world;
-
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
 
 static void meet_fault(struct fake_aps *machine, uint64_t now)
 {
@@ -45,17 +31,9 @@ static int set_up(void **state)
 {
     (void)state;
     memset(&world, 0, sizeof world);
-    fake_on_failure(fail_test);
     fake_aps_open(&aps, CPUS);
     aps.options.timeout_us = 1000;
     aps.watch = meet_fault;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    fake_aps_close(&aps);
     return 0;
 }
 
@@ -256,7 +234,7 @@ static void test_idle_faults(void **state)
     assert_true(fake_now() - start < TICKS(1));
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, aps_tear_down)
 
 int main(void)
 {
@@ -268,5 +246,5 @@ int main(void)
         TEST(test_idle_faults),
     };
 
-    return cmocka_run_group_tests_name("faults", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("inject_engine", tests, aps_set_up, NULL);
 }
