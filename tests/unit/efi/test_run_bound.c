@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "aps_fixture.h"
+#include "fake_bsp.h"
 
 #include "bound.h"
 #include "departure.h"
@@ -159,19 +160,11 @@ static void open_voice(uint16_t divisor)
     voice.console.sinks[SINK_JOURNAL] = (struct console_sink){.write_line = hear};
 }
 
-// Firmware's own state, that window and departure leave behind.
 static void open_firmware(void)
 {
-    static const struct hw_tables tables = {.gdt = {0x47, 0x1000}, .idt = {0xfff, 0x2000}};
-
     firmware = fake_firmware_start(sizeof(EFI_MEMORY_DESCRIPTOR));
     fake_firmware.boot.SetWatchdogTimer = set_watchdog;
-    fake_set_interrupts(true);
-    fake_set_tables(&tables);
-    fake_set_cr(FAKE_CR0, 0x80000033);
-    fake_set_cr(FAKE_CR3, 0x1000);
-    fake_set_cr(FAKE_CR4, 0x668);
-    fake_set_cell(FAKE_MSR, 0xc0000080, 0x500);
+    fake_bsp_start(&fake_firmware.boot);
 }
 
 // As prepare.c leaves it: a page that is filled and proved, and memory for all that is written.
