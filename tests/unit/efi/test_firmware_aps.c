@@ -1,18 +1,14 @@
-// MP Services as firmware might have them: absent, deaf, slow, with a processor disabled, with a
-// park that no INIT reaches; and what is believed of each. Surprise: the fake's processors run a
-// procedure one after another on the test's own, with a CR2 and an APIC ID of their own.
+// MP Services as firmware might have them, and what is believed of each.
 
 #include "fake_firmware.h"
 
 #include "aps_fixture.h"
+#include "fake_mp.h"
 
 #include "firmware_aps.h"
-#include "hw.h"
-#include "mp_services.h"
 #include "told.h"
 
 #define CPUS     4u
-#define APIC_MSR 0x802u
 #define LOW_PAGE 0x9e000u
 
 static struct firmware firmware;
@@ -21,62 +17,6 @@ static struct plan plan;
 static struct told told;
 static struct problems problems;
 static uint32_t greeted[CPUS], greeted_count;
-
-static struct {
-    struct mp_services services;
-    bool absent, refuses, parks_by_memory, times_out;
-    uint32_t count;
-    bool lies; // tells these instead of the truth
-    UINTN told_count, told_enabled;
-    bool disabled[CPUS], lost[CPUS];
-    uint64_t cr2[CPUS];
-    uint32_t calls;
-} mp;
-
-static EFI_STATUS EFIAPI locate(EFI_GUID *guid, VOID *registration, VOID **interface)
-{
-    (void)guid, (void)registration;
-    if (mp.absent)
-        return EFI_NOT_FOUND;
-    *interface = &mp.services;
-    return EFI_SUCCESS;
-}
-
-static EFI_STATUS EFIAPI numbers(struct mp_services *self, UINTN *count, UINTN *enabled)
-{
-    (void)self;
-    *count = mp.count;
-    *enabled = 0;
-    for (uint32_t i = 0; i < mp.count; i++)
-        *enabled += !mp.disabled[i];
-    if (mp.lies) {
-        *count = mp.told_count;
-        *enabled = mp.told_enabled;
-    }
-    return EFI_SUCCESS;
-}
-
-static EFI_STATUS EFIAPI startup(struct mp_services *self, void(EFIAPI *procedure)(void *),
-                                 BOOLEAN one_by_one, EFI_EVENT event, UINTN timeout_us,
-                                 void *argument, UINTN **failed)
-{
-    (void)self, (void)failed;
-    assert_false(one_by_one);
-    assert_null(event);
-    assert_int_not_equal(timeout_us, 0); // firmware is never asked to wait for ever
-    mp.calls++;
-    if (mp.refuses)
-        return EFI_DEVICE_ERROR;
-    for (uint32_t i = 1; i < mp.count; i++) {
-        if (mp.disabled[i] || mp.lost[i])
-            continue;
-        fake_set_cr(FAKE_CR2, mp.parks_by_memory ? mp.cr2[i] : 0);
-        fake_set_cell(FAKE_MSR, APIC_MSR, i);
-        procedure(argument);
-        mp.cr2[i] = hw_read_cr2();
-    }
-    return mp.times_out ? EFI_TIMEOUT : EFI_SUCCESS;
-}
 
 static bool greet(void *context, const struct smp_self *self)
 {
@@ -90,12 +30,8 @@ static bool greet(void *context, const struct smp_self *self)
 static int set_up(void **state)
 {
     (void)state;
-    memset(&mp, 0, sizeof mp);
-    mp.count = CPUS;
-    mp.services.get_number_of_processors = numbers;
-    mp.services.startup_all_aps = startup;
     firmware = fake_firmware_start(48);
-    fake_firmware.boot.LocateProtocol = locate;
+    fake_mp_start(CPUS);
     problems = told_listen(&told);
     greeted_count = 0;
     fake_aps_open(&aps, CPUS);
@@ -106,7 +42,7 @@ static int set_up(void **state)
     fake_rally(&aps)->turn_wait_ticks = 1000;
     options = aps.options;
     plan = aps.plan;
-    fake_set_cell(FAKE_MSR, APIC_MSR, 0);
+    fake_set_cell(FAKE_MSR, FAKE_MP_APIC, 0);
     fake_set_cr(FAKE_CR0, 1);
     fake_set_cr(FAKE_CR2, 0);
     fake_set_cr(FAKE_CR4, 1);

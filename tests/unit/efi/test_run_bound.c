@@ -1,6 +1,6 @@
 // ev=bound against machines where everything goes wrong in the slowest way that is not yet an
-// error: the run's own code after the exit, round by round, up to the last record. Nobody comes, or
-// everybody at the last moment and then keeps silent; the local APIC is busy; the serial port
+// error: the run's own code after the exit, round by round, up to the last record. Nobody arrives,
+// or everybody at the last moment and then keeps silent; the local APIC is busy; the serial port
 // crawls just within its time-out; and whoever is awake dies with the console in its hands. By the
 // fake's clock, which no host makes slower. Surprise: the bound is also held against being far too
 // large, since one that no run comes near proves nothing.
@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "aps_fixture.h"
+#include "fake_bsp.h"
 
 #include "bound.h"
 #include "departure.h"
@@ -159,19 +160,11 @@ static void open_voice(uint16_t divisor)
     voice.console.sinks[SINK_JOURNAL] = (struct console_sink){.write_line = hear};
 }
 
-// Firmware's own state, that window and departure leave behind.
 static void open_firmware(void)
 {
-    static const struct hw_tables tables = {.gdt = {0x47, 0x1000}, .idt = {0xfff, 0x2000}};
-
     firmware = fake_firmware_start(sizeof(EFI_MEMORY_DESCRIPTOR));
     fake_firmware.boot.SetWatchdogTimer = set_watchdog;
-    fake_set_interrupts(true);
-    fake_set_tables(&tables);
-    fake_set_cr(FAKE_CR0, 0x80000033);
-    fake_set_cr(FAKE_CR3, 0x1000);
-    fake_set_cr(FAKE_CR4, 0x668);
-    fake_set_cell(FAKE_MSR, 0xc0000080, 0x500);
+    fake_bsp_start(&fake_firmware.boot);
 }
 
 // As prepare.c leaves it: a page that is filled and proved, and memory for all that is written.
@@ -286,14 +279,14 @@ static void run_all(uint16_t divisor, uint32_t least)
     assert_in_range(took_us, world.seconds * 10000 / 2 * least, world.seconds * 1000000 / 2);
 }
 
-static void nobody_comes(void)
+static void nobody_arrives(void)
 {
     for (uint32_t cpu = 1; cpu < aps.count; cpu++)
         aps.aps[cpu].to_protected_ticks = FAKE_NEVER;
 }
 
 // In the last try, just before its end, and then without a word.
-static void all_come_late_and_keep_silent(void)
+static void all_arrive_late_and_keep_silent(void)
 {
     for (uint32_t cpu = 1; cpu < aps.count; cpu++) {
         aps.aps[cpu].deaf_inits = aps.options.retries;
@@ -302,12 +295,12 @@ static void all_come_late_and_keep_silent(void)
     }
 }
 
-static void test_nobody_comes(void **state)
+static void test_nobody_arrives(void **state)
 {
     (void)state;
     for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
         open_machine(8, wake);
-        nobody_comes();
+        nobody_arrives();
         run_all(1, 75);
         fake_aps_close(&aps);
     }
@@ -318,7 +311,7 @@ static void test_all_keep_silent(void **state)
     (void)state;
     for (enum smp_strategy wake = SMP_PARALLEL; wake <= SMP_BROADCAST; wake++) {
         open_machine(8, wake);
-        all_come_late_and_keep_silent();
+        all_arrive_late_and_keep_silent();
         run_all(1, 75);
         fake_aps_close(&aps);
     }
@@ -331,7 +324,7 @@ static void test_a_busy_apic(void **state)
     aps.options.apic = APIC_XAPIC;
     aps.options.retries = 3;
     aps.options.sipis = 4;
-    nobody_comes();
+    nobody_arrives();
     aps.busy_from = 1;
     aps.busy_ticks = TICKS(SMP_APIC_IDLE_US - 2 * STEP_US);
     run_all(1, 75);
@@ -346,7 +339,7 @@ static void test_a_slow_port(void **state)
     for (size_t i = 0; i < sizeof divisors / sizeof divisors[0]; i++) {
         open_machine(8, SMP_PARALLEL);
         aps.options.log = LOG_DEBUG;
-        all_come_late_and_keep_silent();
+        all_arrive_late_and_keep_silent();
         run_all(divisors[i], least[i]);
         fake_aps_close(&aps);
     }
@@ -358,20 +351,20 @@ static void test_a_port_that_crawls_to_the_end(void **state)
 {
     (void)state;
     open_machine(64, SMP_PARALLEL);
-    nobody_comes();
+    nobody_arrives();
     run_all(1, 75);
     assert_false(voice.console.uart.present);
 }
 
-// Nobody comes, and who is late is awaited for as long once more.
-static void test_nobody_comes_late(void **state)
+// Nobody arrives, and who is late is awaited for as long once more.
+static void test_nobody_arrives_late(void **state)
 {
     (void)state;
     open_machine(8, SMP_PARALLEL);
     aps.options.sipis = 1;
     aps.options.retries = 0;
     aps.options.timeout_us = 60000000;
-    nobody_comes();
+    nobody_arrives();
     run_all(1, 75);
 }
 
@@ -383,7 +376,7 @@ static void test_a_sweep(void **state)
     aps.options.sweep =
         (struct sweep){.key = SWEEP_INIT_US, .count = 3, .values = {10, 10000000, 5000000}};
     aps.options.retries = 0;
-    all_come_late_and_keep_silent();
+    all_arrive_late_and_keep_silent();
     run_all(1, 60);
 }
 
@@ -413,7 +406,7 @@ static void test_slow_null_trampolines(void **state)
     aps.options.bench = BENCH_NULL;
     aps.options.timeout_us = 60000000;
     aps.options.retries = 0;
-    nobody_comes();
+    nobody_arrives();
     aps.watch = count_late;
     run_all(1, 75);
 }
@@ -444,12 +437,12 @@ int main(int argc, char **argv)
 
     const struct CMUnitTest tests[] = {
         APS_TEST(test_a_fault_in_the_account),
-        APS_TEST(test_nobody_comes),
+        APS_TEST(test_nobody_arrives),
         APS_TEST(test_all_keep_silent),
         APS_TEST(test_a_busy_apic),
         APS_TEST(test_a_slow_port),
         APS_TEST(test_a_port_that_crawls_to_the_end),
-        APS_TEST(test_nobody_comes_late),
+        APS_TEST(test_nobody_arrives_late),
         APS_TEST(test_a_sweep),
         APS_TEST(test_slow_null_trampolines),
     };
