@@ -292,6 +292,8 @@ class Qemu:
                                                     for text in processors)):
                 self._asleep = True
                 return was_asleep  # twice, since QEMU that is about to power off answers once more
+            if not self.machine.reset_ends:  # it may be firmware's next start that says nothing
+                return False
             for _ in range(LOOKS):
                 now = self.monitor("info registers")
                 self._moves += now != self._seen
