@@ -15,22 +15,27 @@
 
 #define ACCOUNTS_MOST 2u
 
+// For what is drawn and kept: before the first round nobody was woken.
 static const struct evidence *evidence_of(const struct ending *ending)
 {
-    return ending->examined ? ending->evidence : NULL;
+    return ending->evidence->rounds > 0 ? ending->evidence : NULL;
 }
 
 void ending_examine(struct ending *ending)
 {
     evidence_take(ending->smp, ending->evidence);
-    ending->examined = true;
     ending->outcome = outcome_of(ending->evidence);
+}
+
+static void give_account(struct ending *ending)
+{
+    report_cpus(&ending->voice->console, &ending->machine->inventory, ending->evidence);
 }
 
 void ending_account(struct ending *ending)
 {
     ending->accounts++;
-    report_cpus(&ending->voice->console, &ending->machine->inventory, ending->evidence);
+    give_account(ending);
 }
 
 static void drop_note(struct ending *ending)
@@ -91,10 +96,10 @@ _Noreturn void ending_run(struct ending *ending)
 
 _Noreturn void ending_after_fault(struct ending *ending)
 {
-    if (ending->accounts < ACCOUNTS_MOST) {
+    if (ending->accounts++ < ACCOUNTS_MOST) {
         ending_examine(ending);
-        ending_account(ending);
+        give_account(ending);
     }
-    ending->outcome = outcome_cut_short(evidence_of(ending));
+    ending->outcome = outcome_cut_short(ending->outcome);
     ending_run(ending);
 }

@@ -31,7 +31,6 @@ struct ending {
 
     // How far it is.
     struct outcome outcome;
-    bool examined;     // the evidence was taken
     uint32_t accounts; // of every processor, begun: one more after a fault in the first
     size_t step;       // steps of the end that were begun
     bool told;         // the last record

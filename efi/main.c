@@ -34,8 +34,10 @@ static struct ending g_ending;
 
 // What the steps make.
 static struct firmware g_firmware;
-static struct typed g_typed; // outlives a start
-static struct options g_options;
+static struct typed g_typed;     // outlives a start
+static struct options g_asked;   // written by configure() alone
+static struct configured g_read; // whether they could be read
+static struct options g_settled; // what is done of them: prepare_plan()
 static struct machine g_machine;
 static struct past g_past;
 static struct stick g_stick;
@@ -59,7 +61,8 @@ static void give_back(enum keep keep)
 }
 
 // The end while firmware lives: the last record, and the files on the volume with it in them,
-// unless save=none. What cannot be saved is told before the last record.
+// unless save=none, or nobody could read whether it is. What cannot be saved is told before the
+// last record.
 static void tell_end(const struct outcome *outcome, enum stick_end end)
 {
     const struct problems nobody = {problems_ignore, NULL};
@@ -68,7 +71,7 @@ static void tell_end(const struct outcome *outcome, enum stick_end end)
     voice_tell_left_out(&g_voice);
     // Twice: what the volume says of the first belongs in the journal, and so does the last record.
     const bool saved =
-        g_options.save != SAVE_NONE &&
+        g_asked.save != SAVE_NONE && !g_read.unread &&
         harvest_own(&g_voice.journal, name, end, &g_stick, &g_past, &g_voice.problems);
     report_end(&g_voice.console, outcome);
     if (saved)
@@ -77,7 +80,7 @@ static void tell_end(const struct outcome *outcome, enum stick_end end)
 
 static enum stick_end end_of_files(void)
 {
-    return g_options.check == ANSWER_NO && g_options.exit == ANSWER_NO ? STICK_CUT : STICK_BLANK;
+    return g_asked.check == ANSWER_NO && g_asked.exit == ANSWER_NO ? STICK_CUT : STICK_BLANK;
 }
 
 static EFI_STATUS efi_status_of(enum status status)
@@ -111,10 +114,10 @@ static EFI_STATUS refuse(enum status status)
     else
         tell_end(&outcome, end_of_files());
     give_back(KEEP_NOTHING);
-    if (g_options.exit == ANSWER_NO || g_options.check == ANSWER_YES)
-        end_inside(&g_options, EXIT_REFUSED);
+    if (g_asked.exit == ANSWER_NO || g_asked.check == ANSWER_YES)
+        end_inside(&g_asked, EXIT_REFUSED);
     else
-        end_refused(&g_machine, &g_options);
+        end_refused(&g_machine, &g_asked);
     return efi_status_of(status);
 }
 
@@ -125,7 +128,7 @@ static EFI_STATUS fetched(void)
 
     report_end(&g_voice.console, &outcome);
     give_back(KEEP_NOTHING);
-    end_fetched(&g_firmware, &g_machine, &g_options, outcome.ok ? EXIT_OK : EXIT_FAILED);
+    end_fetched(&g_firmware, &g_machine, &g_asked, outcome.ok ? EXIT_OK : EXIT_FAILED);
     return EFI_SUCCESS;
 }
 
@@ -139,7 +142,7 @@ static EFI_STATUS checked(void)
     note_drop(g_pieces.note);
     tell_end(&outcome, end_of_files());
     give_back(KEEP_NOTHING);
-    end_inside(&g_options, EXIT_OK);
+    end_inside(&g_asked, EXIT_OK);
     return EFI_SUCCESS;
 }
 
@@ -174,7 +177,7 @@ static EFI_STATUS return_inside(enum parking parking, const struct rounds_done *
 
     tell_end(&g_ending.outcome, end_of_files());
     give_back(back.keep);
-    end_inside(&g_options, good ? EXIT_OK : EXIT_FAILED);
+    end_inside(&g_asked, good ? EXIT_OK : EXIT_FAILED);
     if (!back.good)
         return EFI_DEVICE_ERROR;
     return done->stopped ? EFI_ABORTED : good ? EFI_SUCCESS : EFI_DEVICE_ERROR;
@@ -192,8 +195,8 @@ static EFI_STATUS open(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
     if (EFI_ERROR(status))
         return status;
     gather_identity(&g_firmware, &g_machine);
-    (void)configure(&g_firmware, &g_typed, &nobody, &g_options);
-    voice_open(&g_voice, &g_firmware, &g_options, g_machine.under_qemu);
+    (void)configure(&g_firmware, &g_typed, &nobody, &g_asked);
+    voice_open(&g_voice, &g_firmware, &g_asked, g_machine.under_qemu);
     const struct uart *uart = &g_voice.console.uart;
     g_machine.serial_mmio = uart->present ? uart->mmio : 0;
     g_stick = (struct stick){.firmware = &g_firmware, .console = &g_voice.console};
@@ -203,21 +206,9 @@ static EFI_STATUS open(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
     return EFI_SUCCESS;
 }
 
-// Once more, to tell what is wrong with them. What nobody could read may ask for anything: then
-// nothing is written.
-static enum status read_options(void)
-{
-    const struct configured configured =
-        configure(&g_firmware, &g_typed, &g_voice.problems, &g_options);
-
-    if (configured.unread)
-        g_options.save = SAVE_NONE;
-    return configured.status;
-}
-
 static void get_ready(uint64_t pat)
 {
-    const bool inside = g_options.exit == ANSWER_NO;
+    const bool inside = g_asked.exit == ANSWER_NO;
 
     window_start(&g_window, inside ? WINDOW_BY_ROUND : WINDOW_ONCE, &g_firmware,
                  &g_machine.processor, &g_voice, g_smp, pat);
@@ -225,7 +216,7 @@ static void get_ready(uint64_t pat)
     g_ending = (struct ending){
         .firmware = &g_firmware,
         .machine = &g_machine,
-        .options = &g_options,
+        .options = &g_settled,
         .window = &g_window,
         .smp = g_smp,
         .voice = &g_voice,
@@ -239,7 +230,7 @@ static struct rounds_done wake(const struct firmware_times *times)
     const struct rounds_setup setup = {
         .firmware = &g_firmware,
         .machine = &g_machine,
-        .options = &g_options,
+        .options = &g_settled,
         .injector = &g_host.injector,
         .firmware_times = times,
         .plan = &g_plan,
@@ -258,7 +249,7 @@ static void report(const struct rounds_done *done, struct run_times *times)
     struct console *console = &g_voice.console;
     const struct clock *clock = &g_machine.clock;
 
-    if (g_options.sweep.count == 0 && done->rounds > 1) {
+    if (g_asked.sweep.count == 0 && done->rounds > 1) {
         const struct spread warm = spread_of(g_pieces.lasts_us + 1, done->rounds - 1);
         report_rounds(console, done->rounds, g_pieces.lasts_us[0], &warm);
     }
@@ -291,39 +282,40 @@ static EFI_STATUS start(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system, enum after 
     report_start(&g_voice.console, &g_machine, VERSION, &g_voice.serial);
 
     // gather
-    enum status status = read_options();
-    if (g_options.help)
+    g_read = configure(&g_firmware, &g_typed, &g_voice.problems, &g_asked); // this time it tells
+    enum status status = g_read.status;
+    if (g_asked.help)
         return help();
     if (status == STATUS_OK)
-        status = prepare_facts(&g_firmware, &g_options, &g_voice, &g_stick, &g_machine, &g_past);
+        status = prepare_facts(&g_firmware, &g_asked, &g_voice, &g_stick, &g_machine, &g_past);
     if (status != STATUS_OK)
         return refuse(status);
     if (g_past.fetched)
         return fetched();
 
     // plan
-    status = prepare_plan(&g_firmware, &g_past, &g_options, &g_voice, &g_machine, &g_pieces,
-                          &g_host.injector, &g_plan);
+    status = prepare_plan(&g_firmware, &g_past, &g_asked, &g_voice, &g_machine, &g_pieces,
+                          &g_host.injector, &g_settled, &g_plan);
     if (status != STATUS_OK)
         return refuse(status);
-    prepare_report(&g_firmware, &g_options, &g_machine, &g_plan, &g_voice, &firmware_times);
+    prepare_report(&g_firmware, &g_asked, &g_machine, &g_plan, &g_voice, &firmware_times);
     status = prepare_engine(&g_firmware, &g_machine, &g_plan, &g_host, &g_voice, &g_pieces, &pat,
                             &g_smp);
     times.prepared = hw_tsc();
-    if (status == STATUS_OK && g_options.exit == ANSWER_NO) {
+    if (status == STATUS_OK && g_asked.exit == ANSWER_NO) {
         parking = firmware_parking(&g_firmware);
-        status = firmware_check_return(parking, &g_plan, g_pieces.low_page, &g_options,
-                                       &g_voice.problems);
+        status =
+            firmware_check_return(parking, &g_plan, g_pieces.low_page, &g_asked, &g_voice.problems);
     }
     if (status != STATUS_OK)
         return refuse(status);
-    if (g_options.check == ANSWER_YES)
+    if (g_asked.check == ANSWER_YES)
         return checked();
 
     // leave
-    const bool inside = g_options.exit == ANSWER_NO;
+    const bool inside = g_asked.exit == ANSWER_NO;
     const enum wait_end end = inside ? WAIT_OVER
-                                     : wait_for_objection(&g_firmware, &g_options, &g_voice.console,
+                                     : wait_for_objection(&g_firmware, &g_asked, &g_voice.console,
                                                           &g_voice.problems, &g_typed);
     if (end != WAIT_OVER) {
         *after = end == WAIT_STOP ? AFTER_STOP : AFTER_EDIT;
@@ -337,7 +329,7 @@ static EFI_STATUS start(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system, enum after 
     if (inside) {
         firmware_stop_watchdog(&g_firmware);
         hello_locate(g_machine.bsp_apic_id, &g_pieces.hellos[0]);
-    } else if (departure(&g_firmware, &g_machine, &g_options, &g_plan, g_host.injector.count, g_smp,
+    } else if (departure(&g_firmware, &g_machine, &g_settled, &g_plan, g_host.injector.count, g_smp,
                          g_pieces.note, &g_past, &g_stick, &g_voice, &g_ending.next) != STATUS_OK) {
         ending_run(&g_ending);
     }
@@ -366,7 +358,7 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
     while (after == AFTER_EDIT);
     // What was said stays where the end waits for a person at all. A start that fetched says
     // nothing new.
-    if (after == AFTER_END && !g_past.fetched && end_waits(&g_machine, &g_options))
+    if (after == AFTER_END && !g_past.fetched && end_waits(&g_machine, &g_asked))
         wait_for_reader(&g_firmware, &g_voice.console);
     serial_close(&g_voice.port); // last: nothing can be said there any more
     return status;

@@ -64,12 +64,11 @@ enum status prepare_facts(struct firmware *firmware, const struct options *asked
 // ---- the plan ----
 
 // A machine that keeps resetting must come to rest, and a fault on purpose is not committed twice.
-static enum status look_back(const struct past *past, const struct options *options,
-                             const struct voice *voice, struct injector *injector)
+static enum status look_back(const struct past *past, const struct voice *voice,
+                             struct options *settled)
 {
-    *injector = (struct injector){options->inject, options->inject_count, NULL, 0};
-    if (past->resets > 0 && injector->count > 0) {
-        injector->count = 0;
+    if (past->resets > 0 && settled->inject_count > 0) {
+        settled->inject_count = 0;
         tell(voice, SEVERITY_WARNING, "inject",
              "the previous run did not survive: this one injects nothing");
     }
@@ -96,33 +95,35 @@ static void warn_of_null(const struct options *options, const struct voice *voic
 #define OWN_MOST 7u
 
 enum status prepare_plan(struct firmware *firmware, const struct past *past,
-                         struct options *options, struct voice *voice, struct machine *machine,
-                         struct pieces *pieces, struct injector *injector, struct plan *plan)
+                         const struct options *asked, struct voice *voice, struct machine *machine,
+                         struct pieces *pieces, struct injector *injector, struct options *settled,
+                         struct plan *plan)
 {
     const struct problems *problems = &voice->problems;
     enum status status;
 
-    if ((status = look_back(past, options, voice, injector)) != STATUS_OK)
+    *settled = *asked;
+    if ((status = look_back(past, voice, settled)) != STATUS_OK)
         return status;
-    if (options->screen != SCREEN_OFF)
-        graphics_gather(firmware, options, &voice->console, problems, machine);
+    if (settled->screen != SCREEN_OFF)
+        graphics_gather(firmware, settled, &voice->console, problems, machine);
     // Before the plan, which keeps firmware's APIC mode for save=nvram.
-    if (options->save == SAVE_NVRAM && !nvram_has_room(firmware, problems))
-        options->save = SAVE_RAM;
+    if (settled->save == SAVE_NVRAM && !nvram_has_room(firmware, problems))
+        settled->save = SAVE_RAM;
     if ((status = pieces_take_lists(firmware, machine->inventory.enabled,
-                                    map_regions_most(machine, OWN_MOST), options->rounds, problems,
+                                    map_regions_most(machine, OWN_MOST), settled->rounds, problems,
                                     pieces)) != STATUS_OK)
         return status;
-    warn_of_null(options, voice);
-    if ((status = plan_make(machine, options, problems, pieces->cpus, plan)) != STATUS_OK)
+    warn_of_null(settled, voice);
+    if ((status = plan_make(machine, settled, problems, pieces->cpus, plan)) != STATUS_OK)
         return status;
-    injector->plan = plan;
+    *injector = (struct injector){settled->inject, settled->inject_count, plan, 0};
     if ((status = inject_check(injector, problems)) != STATUS_OK)
         return status;
-    voice_add_display(voice, firmware, machine, options);
-    const size_t settings = options->sweep.count > 0 ? options->sweep.count : 1;
-    voice_grow(voice, firmware, machine->inventory.count, options->rounds * settings,
-               options->save);
+    voice_add_display(voice, firmware, machine, settled);
+    const size_t settings = settled->sweep.count > 0 ? settled->sweep.count : 1;
+    voice_grow(voice, firmware, machine->inventory.count, settled->rounds * settings,
+               settled->save);
     return STATUS_OK;
 }
 

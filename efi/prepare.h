@@ -20,12 +20,14 @@ enum status prepare_facts(struct firmware *firmware, const struct options *asked
                           struct voice *voice, struct stick *stick, struct machine *machine,
                           struct past *past);
 
-// What is really done of what was asked, given the past and the machine; and the plan. `options` is
-// asked for, and changed where it cannot be; the injector gets its faults, and the voice its screen
-// and its room.
+// What is done of what was asked, given the past and the machine; and the plan of it. `settled` is
+// `asked`, but without inject= where the previous run did not survive, and with save=ram in place
+// of save=nvram where NVRAM has no room; each is told. The injector gets its faults, and the voice
+// its screen and its room.
 enum status prepare_plan(struct firmware *firmware, const struct past *past,
-                         struct options *options, struct voice *voice, struct machine *machine,
-                         struct pieces *pieces, struct injector *injector, struct plan *plan);
+                         const struct options *asked, struct voice *voice, struct machine *machine,
+                         struct pieces *pieces, struct injector *injector, struct options *settled,
+                         struct plan *plan);
 
 // For compare=firmware: how long firmware's own wake takes; and what stands in the records of
 // before.

@@ -54,7 +54,7 @@ void window_open(struct window *window)
 
 void window_close(struct window *window)
 {
-    if (!window->firmware_lives)
+    if (!window->firmware_lives || !window->is_open)
         return;
     bsp_hand_back(window->firmware, &window->before, window->tpl);
     window->is_open = false;

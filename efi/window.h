@@ -34,7 +34,7 @@ void window_start(struct window *window, enum window_kind kind, const struct fir
 // open.
 void window_open(struct window *window);
 
-// Back to firmware, if it lives.
+// Back to firmware, if it lives. Does nothing if the window is closed.
 void window_close(struct window *window);
 
 // What the page is written through while the window is open.

@@ -26,4 +26,4 @@ void outcome_add(struct outcome *outcome, const struct smp_account *account);
 struct outcome outcome_of(const struct evidence *evidence);
 
 // The same after a fault of the BSP's own: not ok, whatever the APs did.
-struct outcome outcome_cut_short(const struct evidence *evidence);
+struct outcome outcome_cut_short(struct outcome outcome);

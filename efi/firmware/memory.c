@@ -348,10 +348,20 @@ static void tell_low_memory(const struct firmware *firmware, const struct proble
     }
 }
 
+static enum status read_map_again(struct firmware *firmware, const struct problems *problems)
+{
+    const enum status status = memory_read_map(firmware);
+
+    if (status != STATUS_OK)
+        problems->tell(problems->context, SEVERITY_ERROR, "no-memory-map",
+                       "the memory map could not be read again, for a page below 1 MiB");
+    return status;
+}
+
 enum status memory_find_late_page(struct firmware *firmware, const struct problems *problems,
                                   uint32_t *page)
 {
-    const enum status status = memory_read_map(firmware);
+    const enum status status = read_map_again(firmware, problems);
     if (status != STATUS_OK)
         return status;
     if ((*page = find_page(firmware, EfiBootServicesData, false)) != 0 ||
@@ -367,7 +377,7 @@ enum status memory_take_low_page(struct firmware *firmware, const struct problem
     *after_exit = 0;
     if ((*page = take_any_page(firmware)) != 0)
         return STATUS_OK;
-    const enum status status = memory_read_map(firmware);
+    const enum status status = read_map_again(firmware, problems);
     if (status != STATUS_OK)
         return status;
     if ((*page = find_page(firmware, EfiConventionalMemory, true)) != 0)

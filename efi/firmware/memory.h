@@ -27,13 +27,13 @@ bool memory_is_ram(const struct firmware *firmware, uint64_t address);
 uint32_t memory_count_free(const struct firmware *firmware, uint64_t limit);
 
 // The page for the trampoline. Returns STATUS_OK with *page set, or with *page = 0 and *after_exit
-// set to a boot-services page that is ours after the exit; STATUS_NOT_FOUND after telling every
-// descriptor below 1 MiB.
+// set to a boot-services page that is ours after the exit. STATUS_NOT_FOUND after telling every
+// descriptor below 1 MiB; or, told as well, what memory_read_map returns.
 enum status memory_take_low_page(struct firmware *firmware, const struct problems *problems,
                                  uint32_t *page, uint32_t *after_exit);
 
 // A boot-services page below 0xa0000 that will be ours after the exit, and holds nothing vital
-// until then.
+// until then. Tells and returns as memory_take_low_page.
 enum status memory_find_late_page(struct firmware *firmware, const struct problems *problems,
                                   uint32_t *page);
 

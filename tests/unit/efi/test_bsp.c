@@ -1,6 +1,5 @@
 // The BSP between firmware and us: what is taken is given back, in the order that UEFI wants, and a
-// difference in any field has its name. Surprise: RestoreTPL switches interrupts on, as EDK II's
-// does, and the log shows where it stood among the instructions.
+// difference in any field has its name.
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,86 +11,44 @@
 
 #include "bsp.h"
 #include "control.h"
-#include "fake_hw.h"
-#include "fake_machine.h"
+#include "fake_bsp.h"
+#include "smp.h"
 
-#define RAISED   1u // notes in the log
-#define RESTORED 2u
+// Where we move to.
+#define GDT  0x5100u
+#define IDT  0x5200u
+#define IDT0 0x5300u // on the current stack
+#define CODE 0x08u
+#define DATA 0x10u
+#define TASK 0x28u
 
-static struct fake_machine machine;
 static struct firmware firmware;
 static struct processor processor;
 static struct bsp_home home;
 static struct bsp_state found;
 static EFI_BOOT_SERVICES boot;
-static EFI_TPL tpl;
-
-static EFI_TPL EFIAPI raise(EFI_TPL wanted)
-{
-    const EFI_TPL before = tpl;
-    assert_true(wanted >= tpl);
-    tpl = wanted;
-    hw_disable_interrupts();
-    fake_note(RAISED, wanted);
-    return before;
-}
-
-static void EFIAPI restore(EFI_TPL wanted)
-{
-    assert_true(wanted <= tpl);
-    tpl = wanted;
-    fake_note(RESTORED, wanted);
-    hw_enable_interrupts();
-}
 
 static void fail_test(const char *message)
 {
     fail_msg("%s", message);
 }
 
-static const struct hw_tables firmwares = {
-    .gdt = {0x47, 0x1000},
-    .idt = {0xfff, 0x2000},
-    .segments = {.cs = 0x38, .ss = 0x30, .ds = 0x20, .es = 0x28},
-    .task = 0x60,
-};
-
 static int set_up(void **state)
 {
     (void)state;
     fake_reset();
     fake_on_failure(fail_test);
-    fake_machine_start(&machine, 2, 0, NULL);
-    boot.RaiseTPL = raise;
-    boot.RestoreTPL = restore;
-    tpl = TPL_APPLICATION;
+    fake_bsp_start(&boot);
+    fake_set_cell(FAKE_MSR, 0x1b, 0xfee00d00);
     firmware = (struct firmware){.boot = &boot, .cr4 = 0x6a8};
     processor = (struct processor){.no_execute = true, .pat = true, .mtrr = true};
-    const struct lcpu *self = &arena_lcpu(&machine.arena, 0)->lcpu;
     home = (struct bsp_home){.cr3 = 0x5000,
                              .no_execute = true,
-                             .gdt = self->gdtr,
-                             .early_idt = self->early_idtr,
-                             .idt = self->idtr};
-    fake_set_interrupts(true);
-    fake_set_cr(FAKE_CR0, 0x80000033);
-    fake_set_cr(FAKE_CR3, 0x4000);
-    fake_set_cr(FAKE_CR4, 0x6a8);
-    fake_set_cell(FAKE_MSR, 0x1b, 0xfee00d00);
-    fake_set_cell(FAKE_MSR, 0xc0000080, 0x500);
-    fake_set_cell(FAKE_MSR, 0x277, 0x0007040600070406);
-    fake_set_cell(FAKE_MSR, 0x2ff, 0xc06);
-    fake_set_tables(&firmwares);
-    fake_set_cell(FAKE_MSR, 0x803, 0x50014);
-    for (uint32_t msr = 0x808; msr <= 0x837; msr++)
-        fake_set_cell(FAKE_MSR, msr, msr);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    fake_machine_stop(&machine);
+                             .gdt = {0x37, GDT},
+                             .early_idt = {0x1ff, IDT0},
+                             .idt = {0x1ff, IDT},
+                             .segments = {CODE, DATA, DATA, DATA},
+                             .task = TASK};
     return 0;
 }
 
@@ -108,14 +65,17 @@ static void test_what_is_taken_is_given_back(void **state)
     bsp_read(&firmware, &processor, &found);
     assert_null(difference());
     const EFI_TPL back = bsp_borrow(&firmware, &home);
-    assert_int_equal(tpl, TPL_HIGH_LEVEL);
+    assert_int_equal(fake_tpl, TPL_HIGH_LEVEL);
     assert_false(hw_interrupts_are_on());
     assert_int_equal(hw_read_cr3(), 0x5000);
-    assert_int_equal(hw_read_tables().segments.ds, SELECTOR_DATA);
-    assert_int_equal(hw_read_tables().segments.es, SELECTOR_DATA);
+    assert_int_equal(hw_read_tables().segments.cs, CODE);
+    assert_int_equal(hw_read_tables().segments.ss, DATA);
+    assert_int_equal(hw_read_tables().segments.ds, DATA);
+    assert_int_equal(hw_read_tables().segments.es, DATA);
+    assert_int_equal(hw_read_tables().task, fake_bsp_tables.task); // none of ours
     bsp_hand_back(&firmware, &found, back);
     assert_null(difference());
-    assert_int_equal(tpl, TPL_APPLICATION);
+    assert_int_equal(fake_tpl, TPL_APPLICATION);
 }
 
 // UEFI forbids interrupts at TPL_HIGH_LEVEL: they come after RestoreTPL, and as they were.
@@ -126,20 +86,18 @@ static void test_the_order(void **state)
     fake_log_reset();
     const EFI_TPL back = bsp_borrow(&firmware, &home);
     // Our tables before our CR3: our handlers run in both address spaces.
-    const uint64_t gdt = arena_lcpu(&machine.arena, 0)->lcpu.gdtr.base;
-    const uint64_t idt = arena_lcpu(&machine.arena, 0)->lcpu.early_idtr.base;
     FAKE_EXPECT_LOG({FAKE_DISABLE_INTERRUPTS, 0, 0, 0, 0},
-                    {FAKE_NOTE, RAISED, TPL_HIGH_LEVEL, 0, 0},
+                    {FAKE_NOTE, FAKE_RAISED, TPL_HIGH_LEVEL, 0, 0},
                     {FAKE_DISABLE_INTERRUPTS, 0, 0, 0, 0}, {FAKE_WRITE_CR4, 4, 0x628, 0, 0},
                     {FAKE_WRITE_CR0, 0, 0x80010033, 0, 0}, {FAKE_WRMSR, 0xc0000080, 0xd00, 0, 0},
-                    {FAKE_WRITE_TABLES, gdt, idt, 0, 0}, {FAKE_WRITE_CR3, 3, 0x5000, 0, 0});
+                    {FAKE_WRITE_TABLES, GDT, IDT0, 0, 0}, {FAKE_WRITE_CR3, 3, 0x5000, 0, 0});
     fake_log_reset();
     bsp_hand_back(&firmware, &found, back);
     FAKE_EXPECT_LOG({FAKE_WRMSR, 0x277, 0x0007040600070406, 0, 0},
                     {FAKE_WRITE_CR3, 3, 0x4000, 0, 0}, {FAKE_WRITE_CR4, 4, 0x6a8, 0, 0},
                     {FAKE_WRITE_CR0, 0, 0x80000033, 0, 0}, {FAKE_WRMSR, 0xc0000080, 0x500, 0, 0},
                     {FAKE_WRITE_TABLES, 0x1000, 0x2000, 0, 0},
-                    {FAKE_NOTE, RESTORED, TPL_APPLICATION, 0, 0},
+                    {FAKE_NOTE, FAKE_RESTORED, TPL_APPLICATION, 0, 0},
                     {FAKE_ENABLE_INTERRUPTS, 0, 0, 0, 0}, {FAKE_ENABLE_INTERRUPTS, 0, 0, 0, 0});
 }
 
@@ -154,7 +112,7 @@ static void test_a_shadow_stack_is_switched_off(void **state)
     firmware.cr3 = 0x4000;
     firmware.cr4 = 0x8006a8;
     firmware.efer = 0x500;
-    firmware.tables = firmwares;
+    firmware.tables = fake_bsp_tables;
     fake_set_cr(FAKE_CR4, firmware.cr4);
     fake_log_reset();
     bsp_take_over(&firmware, &home);
@@ -174,10 +132,11 @@ static void test_a_visit_to_firmware(void **state)
     firmware.cr3 = 0x4000;
     firmware.efer = 0x500;
     firmware.pat = 0x0007040600070406;
-    firmware.tables = firmwares;
-    home.pat = PAT_WITH_COMBINING;
+    firmware.tables = fake_bsp_tables;
+    home.pat = SMP_PAT_WITH_COMBINING;
     bsp_take_over(&firmware, &home);
-    assert_int_equal(hw_read_tables().task, SELECTOR_TSS);
+    assert_int_equal(hw_read_tables().task, TASK);
+    assert_int_equal(hw_read_tables().idt.base, IDT);
     bsp_visit_firmware(&firmware, &ours);
     assert_int_equal(ours.tables.task, 0); // loaded, and busy: never a second time
     assert_int_equal(hw_read_cr0(), 0x80000033);
@@ -185,7 +144,7 @@ static void test_a_visit_to_firmware(void **state)
     assert_int_equal(hw_read_cr4(), 0x6a8);
     assert_int_equal(fake_cell(FAKE_MSR, 0xc0000080), 0x500);
     assert_int_equal(fake_cell(FAKE_MSR, 0x277), 0x0007040600070406);
-    assert_int_equal(hw_read_tables().gdt.base, firmwares.gdt.base);
+    assert_int_equal(hw_read_tables().gdt.base, fake_bsp_tables.gdt.base);
     fake_set_interrupts(true); // whatever firmware did
     bsp_return(&ours);
     assert_false(hw_interrupts_are_on());
@@ -193,8 +152,8 @@ static void test_a_visit_to_firmware(void **state)
     assert_int_equal(hw_read_cr3(), 0x5000);
     assert_int_equal(hw_read_cr4(), 0x628);
     assert_int_equal(fake_cell(FAKE_MSR, 0xc0000080), 0xd00);
-    assert_int_equal(fake_cell(FAKE_MSR, 0x277), PAT_WITH_COMBINING);
-    assert_int_equal(hw_read_tables().gdt.base, arena_lcpu(&machine.arena, 0)->lcpu.gdtr.base);
+    assert_int_equal(fake_cell(FAKE_MSR, 0x277), SMP_PAT_WITH_COMBINING);
+    assert_int_equal(hw_read_tables().gdt.base, GDT);
 }
 
 // Firmware that runs us with interrupts off finds them off, although RestoreTPL switches them on.
@@ -243,7 +202,7 @@ static void test_each_register(void **state)
     bsp_read(&firmware, &processor, &found);
     fake_set_interrupts(false);
     assert_named("RFLAGS.IF");
-    tpl = TPL_CALLBACK;
+    fake_tpl = TPL_CALLBACK;
     assert_named("TPL");
     fake_set_cr(FAKE_CR0, 0x80010033);
     assert_named("CR0");
@@ -306,7 +265,7 @@ static void test_nothing_is_read_that_is_not_there(void **state)
         fake_set_cr(cr, 1);
     fake_set_cell(FAKE_MSR, 0xc0000080, 0x500);
     fake_set_cell(FAKE_MSR, 0x1b, 0xfee00100); // the APIC is off
-    fake_set_tables(&firmwares);
+    fake_set_tables(&fake_bsp_tables);
     processor = (struct processor){.pat = false};
     bsp_read(&firmware, &processor, &found);
     assert_null(difference());
@@ -324,7 +283,7 @@ static void test_nothing_is_read_that_is_not_there(void **state)
     assert_named("APIC TPR");
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+#define TEST(function) cmocka_unit_test_setup(function, set_up)
 
 int main(void)
 {

@@ -1,131 +1,64 @@
-// MP Services as firmware might have them: absent, deaf, slow, with a processor disabled, with a
-// park that no INIT reaches; and what is believed of each. Surprise: the fake's processors run a
-// procedure one after another on the test's own, with a CR2 and an APIC ID of their own.
+// MP Services as firmware might have them, and what is believed of each.
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "fake_firmware.h"
 
-#include <cmocka.h>
+#include "aps_fixture.h"
+#include "fake_mp.h"
 
-#include "fake_hw.h"
-#include "fake_machine.h"
 #include "firmware_aps.h"
-#include "mp_services.h"
+#include "told.h"
 
 #define CPUS     4u
-#define APIC_MSR 0x802u
+#define LOW_PAGE 0x9e000u
 
-static struct fake_machine machine;
-static struct reveille run;
-static EFI_BOOT_SERVICES boot;
+static struct firmware firmware;
+static struct options options;
+static struct plan plan;
+static struct told told;
+static struct problems problems;
+static uint32_t greeted[CPUS], greeted_count;
 
-static struct {
-    struct mp_services services;
-    bool absent, refuses, parks_by_memory, times_out;
-    uint32_t count;
-    bool lies; // tells these instead of the truth
-    UINTN told_count, told_enabled;
-    bool disabled[CPUS], lost[CPUS];
-    uint64_t cr2[CPUS];
-    uint32_t calls;
-} mp;
-
-static EFI_STATUS EFIAPI locate(EFI_GUID *guid, VOID *registration, VOID **interface)
-{
-    (void)guid, (void)registration;
-    if (mp.absent)
-        return EFI_NOT_FOUND;
-    *interface = &mp.services;
-    return EFI_SUCCESS;
-}
-
-static EFI_STATUS EFIAPI numbers(struct mp_services *self, UINTN *count, UINTN *enabled)
-{
-    (void)self;
-    *count = mp.count;
-    *enabled = 0;
-    for (uint32_t i = 0; i < mp.count; i++)
-        *enabled += !mp.disabled[i];
-    if (mp.lies) {
-        *count = mp.told_count;
-        *enabled = mp.told_enabled;
-    }
-    return EFI_SUCCESS;
-}
-
-static EFI_STATUS EFIAPI startup(struct mp_services *self, void(EFIAPI *procedure)(void *),
-                                 BOOLEAN one_by_one, EFI_EVENT event, UINTN timeout_us,
-                                 void *argument, UINTN **failed)
-{
-    (void)self, (void)failed;
-    assert_false(one_by_one);
-    assert_null(event);
-    assert_int_not_equal(timeout_us, 0); // firmware is never asked to wait for ever
-    mp.calls++;
-    if (mp.refuses)
-        return EFI_DEVICE_ERROR;
-    for (uint32_t i = 1; i < mp.count; i++) {
-        if (mp.disabled[i] || mp.lost[i])
-            continue;
-        fake_set_cr(FAKE_CR2, mp.parks_by_memory ? mp.cr2[i] : 0);
-        fake_set_cell(FAKE_MSR, APIC_MSR, i);
-        procedure(argument);
-        mp.cr2[i] = hw_read_cr2();
-    }
-    return mp.times_out ? EFI_TIMEOUT : EFI_SUCCESS;
-}
-
-// What was told, line by line.
-static char heard[4096];
-
-static void hear(void *context, const char *line)
+static bool greet(void *context, const struct smp_self *self)
 {
     (void)context;
-    assert_true(strlen(heard) + strlen(line) + 2 < sizeof heard);
-    strcat(strcat(heard, line), "\n");
+    assert_true(greeted_count < CPUS);
+    greeted[greeted_count++] = self->cpu;
+    return true;
 }
 
+// The engine's processors are the fake's, but it is firmware that runs them.
 static int set_up(void **state)
 {
     (void)state;
-    fake_reset();
-    fake_machine_start(&machine, CPUS, 0, NULL);
-    memset(&run, 0, sizeof run);
-    memset(&mp, 0, sizeof mp);
-    mp.count = CPUS;
-    mp.services.get_number_of_processors = numbers;
-    mp.services.startup_all_aps = startup;
-    boot.LocateProtocol = locate;
-    run.firmware.boot = &boot;
-    run.machine.apic_base = 0xfee00d00;
-    run.machine.low_page = FAKE_LOW_PAGE;
-    run.machine.mp_services = run.machine.mp_services_enabled = CPUS;
-    run.voice.log.console = &run.voice.console;
-    run.voice.problems = (struct problems){report_problem, &run.voice.log};
-    console_start(&run.voice.console, LOG_NORMAL, 1);
-    run.voice.console.sinks[SINK_JOURNAL] = (struct console_sink){.write_line = hear};
-    heard[0] = '\0';
-    run.arena = machine.arena;
-    run.plan.want = CPUS - 1;
-    fake_set_cell(FAKE_MSR, MSR_IA32_APIC_BASE, 0xfee00d00);
-    fake_set_cell(FAKE_MSR, APIC_MSR, 0);
+    firmware = fake_firmware_start(48);
+    fake_mp_start(CPUS);
+    problems = told_listen(&told);
+    greeted_count = 0;
+    fake_aps_open(&aps, CPUS);
+    aps.machine.apic_base = 0xfee00d00;
+    aps.machine.mp_services = aps.machine.mp_services_enabled = CPUS;
+    aps.host = (struct smp_host){.run = greet, .problems = problems};
+    fake_aps_prepare(&aps);
+    fake_rally(&aps)->turn_wait_ticks = 1000;
+    options = aps.options;
+    plan = aps.plan;
+    fake_set_cell(FAKE_MSR, FAKE_MP_APIC, 0);
+    fake_set_cr(FAKE_CR0, 1);
     fake_set_cr(FAKE_CR2, 0);
+    fake_set_cr(FAKE_CR4, 1);
+    fake_set_cell(FAKE_MSR, 0xc0000080, 0x500);
     return 0;
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
-    fake_machine_stop(&machine);
-    return 0;
+    fake_firmware_clear();
+    return aps_tear_down(state);
 }
 
 static enum parking parking(void)
 {
-    return firmware_parking(&run.firmware, &run.firmware_aps);
+    return firmware_parking(&firmware);
 }
 
 // ---- how they wait ----
@@ -151,8 +84,9 @@ static void test_absent(void **state)
     (void)state;
     mp.absent = true;
     assert_int_equal(parking(), PARKING_UNKNOWN);
-    assert_int_equal(firmware_takes_back(&run).ran, 0);
-    assert_false(firmware_takes_back(&run).answered);
+    const struct taken_back taken = firmware_takes_back(&firmware, aps.smp, &aps.machine);
+    assert_int_equal(taken.ran, 0);
+    assert_false(taken.answered || taken.counts || taken.everybody);
 }
 
 static void test_refused_or_slow(void **state)
@@ -216,44 +150,55 @@ static void test_counts_of_another_machine(void **state)
 
 // ---- who is refused ----
 
-static void expect_return(enum status status, const char *text)
+static void expect_return(uint32_t low_page, enum status status, enum severity severity,
+                          const char *what, const char *text)
 {
-    heard[0] = '\0';
-    assert_int_equal(run_check_return(&run), status);
-    if (text)
-        assert_non_null(strstr(heard, text));
-    else
-        assert_string_equal(heard, "");
+    const struct problems listener = told_listen(&told);
+
+    assert_int_equal(firmware_check_return(parking(), &plan, low_page, &options, &listener),
+                     status);
+    assert_int_equal(told.count, 1);
+    assert_int_equal(told.lines[0].severity, severity);
+    assert_int_equal(told_times(&told, what, text), 1);
+}
+
+static void expect_no_refusal(void)
+{
+    const struct problems listener = told_listen(&told);
+
+    assert_int_equal(firmware_check_return(parking(), &plan, LOW_PAGE, &options, &listener),
+                     STATUS_OK);
+    assert_int_equal(told.count, 0);
 }
 
 static void test_init_is_not_refused(void **state)
 {
     (void)state;
-    expect_return(STATUS_OK, NULL);
-    assert_int_equal(run.parking, PARKING_INIT);
-    mp.count = 1;
-    expect_return(STATUS_OK, NULL);
+    expect_no_refusal();
+    mp.count = 1; // there is nobody
+    expect_no_refusal();
 }
 
 static void test_other_parking_is_refused(void **state)
 {
+    static const char text[] = "wait for a word in memory";
+
     (void)state;
     mp.parks_by_memory = true;
-    expect_return(STATUS_UNSUPPORTED, "ev=error what=parking");
-    assert_non_null(strstr(heard, "wait for a word in memory"));
-    run.options.force = ANSWER_YES;
-    expect_return(STATUS_OK, "ev=warning what=parking");
-    assert_int_equal(run.parking, PARKING_OTHER);
+    expect_return(LOW_PAGE, STATUS_UNSUPPORTED, SEVERITY_ERROR, "parking", text);
+    options.force = ANSWER_YES;
+    expect_return(LOW_PAGE, STATUS_OK, SEVERITY_WARNING, "parking", text);
 }
 
 static void test_unknown_parking_is_refused(void **state)
 {
+    static const char text[] = "it cannot be found out";
+
     (void)state;
     mp.absent = true;
-    expect_return(STATUS_UNSUPPORTED, "ev=error what=parking");
-    assert_non_null(strstr(heard, "it cannot be found out"));
-    run.options.force = ANSWER_YES;
-    expect_return(STATUS_OK, "ev=warning what=parking");
+    expect_return(LOW_PAGE, STATUS_UNSUPPORTED, SEVERITY_ERROR, "parking", text);
+    options.force = ANSWER_YES;
+    expect_return(LOW_PAGE, STATUS_OK, SEVERITY_WARNING, "parking", text);
 }
 
 // Firmware's own wake takes nobody away, however they wait.
@@ -261,53 +206,48 @@ static void test_firmwares_wake_is_not_refused(void **state)
 {
     (void)state;
     mp.parks_by_memory = true;
-    run.plan.wake = WAKE_FIRMWARE;
-    expect_return(STATUS_OK, NULL);
+    plan.messages.strategy = SMP_FIRMWARE;
+    expect_no_refusal();
 }
 
 static void test_a_late_page_is_refused(void **state)
 {
     (void)state;
-    run.machine.low_page = 0;
-    run.options.force = ANSWER_YES;
-    expect_return(STATUS_NOT_FOUND, "ev=error what=no-low-page");
+    options.force = ANSWER_YES;
+    expect_return(0, STATUS_NOT_FOUND, SEVERITY_ERROR, "no-low-page", "try exit=yes");
 }
 
 // ---- one round by firmware ----
 
-static uint32_t missing[CPUS], values[CPUS];
-static uint8_t page[PAGE_BYTES];
-
-static struct wake_result round_by_firmware(void)
+static struct smp_round round_by_firmware(void)
 {
-    struct wake_result result;
+    struct smp_round round;
 
-    run.wake.plan = &run.plan;
-    run.wake.arena = &run.arena;
-    run.wake.missing = missing;
-    run.wake.values = values;
-    run.wake.page_view = page;
-    run.wake.clock.tsc_hz = 1000000000;
-    run.plan.wake = WAKE_FIRMWARE;
-    arena_rally(&run.arena)->console = &run.voice.console;
-    arena_rally(&run.arena)->turn_wait_ticks = 1000;
-    fake_start_clock(1, 10);
-    fake_set_cr(FAKE_CR0, 1);
-    fake_set_cr(FAKE_CR4, 1);
-    fake_set_cell(FAKE_MSR, 0xc0000080, 0x500);
-    for (uint32_t leaf = 0; leaf < 0x20; leaf++)
-        fake_set_cpuid(leaf, FAKE_ANY_SUBLEAF, (struct cpuid){0});
-    fake_set_cpuid(0x80000000, FAKE_ANY_SUBLEAF, (struct cpuid){0});
-    firmware_wake_round(&run, 100, &result);
-    return result;
+    plan.messages.strategy = SMP_FIRMWARE;
+    plan.messages.turn_us = 100;
+    smp_start(aps.smp, &plan.messages);
+    fake_rally(&aps)->turn_wait_ticks = 1000;
+    firmware_wake_round(&firmware, aps.smp, &problems, &round);
+    assert_int_equal(round.round, 1);
+    return round;
 }
 
 static void test_a_round(void **state)
 {
     (void)state;
-    assert_int_equal(round_by_firmware().up, CPUS - 1);
-    assert_string_equal(heard, "Hello from CPU 1! APIC ID: 1\nHello from CPU 2! APIC ID: 2\n"
-                               "Hello from CPU 3! APIC ID: 3\n");
+    const struct smp_round round = round_by_firmware();
+    assert_int_equal(round.arrived, CPUS - 1);
+    assert_int_equal(round.icr_writes, 0);
+    assert_int_equal(aps.messages, 0);
+    assert_int_equal(greeted_count, CPUS - 1);
+    for (uint32_t slot = 1; slot < CPUS; slot++) {
+        const struct smp_account account = smp_examine(aps.smp, slot);
+        assert_int_equal(greeted[slot - 1], slot);
+        assert_int_equal(account.tries, 1);
+        assert_true(account.by_firmware);
+        assert_int_equal(smp_verdict(&account), SMP_CAUSE_NONE);
+    }
+    assert_int_equal(told.count, 0);
 }
 
 // Who did run has come, all the same; nobody is asked a second time.
@@ -315,58 +255,62 @@ static void test_a_round_that_times_out(void **state)
 {
     (void)state;
     mp.times_out = mp.lost[2] = true;
-    assert_int_equal(round_by_firmware().up, CPUS - 2);
-    assert_int_equal(arena_account(&run.arena, 2)->lost, 1);
-    assert_non_null(strstr(heard, "ev=error what=mp-services"));
+    assert_int_equal(round_by_firmware().arrived, CPUS - 2);
+    assert_int_equal(smp_examine(aps.smp, 2).lost, 1);
+    assert_int_equal(told_times(&told, "mp-services", "ran out of time"), 1);
     assert_int_equal(mp.calls, 1);
+    assert_int_equal(greeted_count, 0);
 }
 
 static void test_a_round_without_mp_services(void **state)
 {
     (void)state;
     mp.absent = true;
-    assert_int_equal(round_by_firmware().up, 0);
-    assert_non_null(strstr(heard, "ev=error what=mp-services"));
+    assert_int_equal(round_by_firmware().arrived, 0);
+    assert_int_equal(told_times(&told, "mp-services", "absent"), 1);
 }
 
 static void test_a_round_with_a_disabled_one(void **state)
 {
     (void)state;
     mp.disabled[1] = true;
-    assert_int_equal(round_by_firmware().up, CPUS - 2);
+    assert_int_equal(round_by_firmware().arrived, CPUS - 2);
+    assert_int_equal(greeted_count, CPUS - 2);
+    const struct smp_account account = smp_examine(aps.smp, 1);
+    assert_int_equal(smp_verdict(&account), SMP_CAUSE_NOT_RUN_BY_FIRMWARE);
 }
 
 // ---- whether they are back ----
 
-static bool all_are_back(void)
+static struct taken_back take_back(void)
 {
-    const struct taken_back taken = firmware_takes_back(&run);
-    return everybody_is_back(&run, &taken);
+    return firmware_takes_back(&firmware, aps.smp, &aps.machine);
+}
+
+// The list of those who came: given back once nobody can come any more, and kept else.
+static void assert_list_is_kept(bool kept)
+{
+    assert_int_equal(fake_firmware.owned_count, kept);
 }
 
 static void test_all_back(void **state)
 {
-    const struct taken_back nothing = {0}, claimed = {.answered = true, .counts = true};
-
     (void)state;
-    assert_false(everybody_is_back(&run, &nothing));
-    assert_false(everybody_is_back(&run, &claimed)); // nobody has said so itself
-    const struct taken_back taken = firmware_takes_back(&run);
+    const struct taken_back taken = take_back();
     assert_int_equal(taken.ran, CPUS - 1);
-    assert_true(taken.answered && taken.counts);
-    assert_true(everybody_is_back(&run, &taken));
-    assert_false(everybody_is_back(&run, &nothing));
+    assert_true(taken.answered && taken.counts && taken.everybody);
+    assert_list_is_kept(false);
 }
 
 static void test_one_is_not(void **state)
 {
     (void)state;
     mp.lost[3] = true;
-    const struct taken_back taken = firmware_takes_back(&run);
+    const struct taken_back taken = take_back();
     assert_int_equal(taken.ran, CPUS - 2);
     assert_true(taken.answered);
-    assert_false(taken.counts);
-    assert_false(everybody_is_back(&run, &taken));
+    assert_false(taken.counts || taken.everybody);
+    assert_list_is_kept(true);
 }
 
 // All ran, and still it did not end well.
@@ -374,13 +318,22 @@ static void test_a_time_out_is_kept(void **state)
 {
     (void)state;
     mp.times_out = true;
-    const struct taken_back taken = firmware_takes_back(&run);
+    const struct taken_back taken = take_back();
     assert_int_equal(taken.ran, CPUS - 1);
     assert_false(taken.answered);
     assert_true(taken.counts);
-    assert_false(everybody_is_back(&run, &taken));
+    assert_false(taken.everybody);
+    assert_list_is_kept(true);
     mp.refuses = true;
-    assert_false(all_are_back());
+    assert_false(take_back().everybody);
+}
+
+static void test_no_memory_for_the_list(void **state)
+{
+    (void)state;
+    fake_firmware.refuse_high_from = 1;
+    assert_false(take_back().answered);
+    assert_int_equal(mp.calls, 0); // who would come has nowhere to write
 }
 
 static void test_counts_that_changed(void **state)
@@ -392,12 +345,12 @@ static void test_counts_that_changed(void **state)
     for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
         mp.told_count = lies[i][0];
         mp.told_enabled = lies[i][1];
-        assert_false(all_are_back());
+        assert_false(take_back().everybody);
     }
     mp.lies = false;
-    assert_true(all_are_back());
-    run.machine.mp_services = CPUS + 1; // it counted one more before
-    assert_false(all_are_back());
+    assert_true(take_back().everybody);
+    aps.machine.mp_services = CPUS + 1; // it counted one more before
+    assert_false(take_back().everybody);
 }
 
 // We woke whom firmware had disabled, and it does not take that one back.
@@ -405,30 +358,36 @@ static void test_the_disabled_one_is_not(void **state)
 {
     (void)state;
     mp.disabled[1] = true;
-    run.machine.mp_services_enabled = CPUS - 1;
-    const struct taken_back taken = firmware_takes_back(&run);
+    aps.machine.mp_services_enabled = CPUS - 1;
+    const struct taken_back taken = take_back();
     assert_true(taken.answered && taken.counts);
-    assert_false(everybody_is_back(&run, &taken));
+    assert_false(taken.everybody);
 }
 
 // Who came unasked has to come back as well, record or none.
 static void test_unlisted(void **state)
 {
-    struct rally *rally = arena_rally(&run.arena);
+    struct rally *rally = fake_rally(&aps);
 
     (void)state;
-    atomic_store(&arena_lcpu(&run.arena, 0)->lcpu.back, 1); // somebody whose ID is 0
-    atomic_store(&rally->unlisted_count, 1);                // and it has not said yet which it is
-    assert_false(all_are_back());
+    atomic_store(&rally->unlisted_count, 1); // it has not said yet which it is
+    assert_false(take_back().everybody);
     rally->unlisted_ids[0] = 77;
-    assert_false(all_are_back());
+    assert_false(take_back().everybody);
     rally->unlisted_ids[0] = 2;
-    assert_true(all_are_back());
-    arena_falsify_id(&run.arena, 2); // its record has gone, as with inject=wrong-id
-    atomic_store(&arena_lcpu(&run.arena, 2)->lcpu.back, 0);
-    assert_true(all_are_back());
-    atomic_store(&rally->unlisted_count, RALLY_UNLISTED_MAX + 1);
-    assert_false(all_are_back()); // more than were written down
+    assert_true(take_back().everybody);
+    arena_falsify_id(&aps.smp->arena, 2); // its record has gone, as with inject=wrong-id
+    assert_true(take_back().everybody);
+    mp.disabled[2] = true; // and it does not come
+    aps.machine.mp_services_enabled = CPUS - 1;
+    const struct taken_back taken = take_back();
+    assert_true(taken.answered && taken.counts);
+    assert_false(taken.everybody);
+    mp.disabled[2] = false;
+    aps.machine.mp_services_enabled = CPUS;
+    assert_true(take_back().everybody);
+    atomic_store(&rally->unlisted_count, SMP_UNLISTED_MAX + 1);
+    assert_false(take_back().everybody); // more than were written down
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -457,9 +416,10 @@ int main(void)
         TEST(test_all_back),
         TEST(test_one_is_not),
         TEST(test_a_time_out_is_kept),
+        TEST(test_no_memory_for_the_list),
         TEST(test_counts_that_changed),
         TEST(test_the_disabled_one_is_not),
         TEST(test_unlisted),
     };
-    return cmocka_run_group_tests_name("firmware_aps", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("firmware_aps", tests, aps_set_up, NULL);
 }

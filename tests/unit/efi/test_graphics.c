@@ -170,8 +170,7 @@ static int set_up(void **state)
 
 static void gather(void)
 {
-    struct problem_log log = {.console = &console};
-    const struct problems problems = {report_problem, &log};
+    const struct problems problems = {report_problem, &console};
 
     graphics_gather(&firmware, &options, &console, &problems, &machine);
 }

@@ -24,8 +24,7 @@ static struct past past;
 static struct firmware firmware;
 static struct console console;
 static struct stick stick = {.firmware = &firmware, .console = &console};
-static struct problem_log problem_log = {.console = &console};
-static const struct problems problems = {report_problem, &problem_log};
+static const struct problems problems = {report_problem, &console};
 static struct {
     bool journal, again; // in memory, and what its seal says
     bool summary;        // in a variable

@@ -3,6 +3,7 @@
 // memory_take_low_page writes to the page it is given, so low memory is mapped for real
 // (fake_map_low), and a page that the code must not touch is simply not there.
 #include "fake_firmware.h"
+#include "failing.h"
 #include "fake_hw.h"
 #include "told.h"
 
@@ -12,16 +13,11 @@
 
 static struct told told;
 
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
-
 static int set_up(void **state)
 {
     (void)state;
     fake_reset();
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     return 0;
 }
 
@@ -687,6 +683,8 @@ static void test_low_without_map(void **state)
     assert_int_equal(taken.status, STATUS_INVALID);
     assert_int_equal(taken.page, 0);
     assert_int_equal(taken.after_exit, 0);
+    assert_int_equal(told.count, 1);
+    assert_int_equal(told_times(&told, "no-memory-map", "could not be read"), 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

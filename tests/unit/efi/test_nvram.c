@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "control.h"
+#include "failing.h"
 #include "fake_hw.h"
 #include "msr.h"
 #include "nvram.h"
@@ -31,8 +32,7 @@
 
 static struct firmware firmware;
 static struct console console;
-static const struct problems problems = {report_problem,
-                                         &(struct problem_log){.console = &console}};
+static const struct problems problems = {report_problem, &console};
 static EFI_SYSTEM_TABLE table;
 static EFI_RUNTIME_SERVICES runtime;
 static struct {
@@ -43,11 +43,6 @@ static struct {
     uint32_t sets, deletions;
 } store;
 static char heard[8192];
-
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
 
 static void hear(void *context, const char *text)
 {
@@ -114,7 +109,7 @@ static int set_up(void **state)
 {
     (void)state;
     fake_reset();
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     fake_start_clock(0, 1);
     memset(&firmware, 0, sizeof firmware);
     memset(&store, 0, sizeof store);

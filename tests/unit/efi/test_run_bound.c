@@ -4,29 +4,31 @@
 // crawls just within its time-out; and whoever is awake dies with the console in its hands. By the
 // fake's clock, which no host makes slower. Surprise: the bound is also held against being far too
 // large, since one that no run comes near proves nothing.
-#include "aps_fixture.h"
+#include "fake_firmware.h"
 
 #include <stdio.h>
+
+#include "aps_fixture.h"
+#include "fake_bsp.h"
 
 #include "bound.h"
 #include "departure.h"
 #include "end.h"
 #include "ending.h"
-#include "graphics.h"
-#include "hello.h"
 #include "host.h"
-#include "leave.h"
+#include "null.h"
 #include "nvram.h"
-#include "page.h"
+#include "report.h"
 #include "report_cpus.h"
+#include "report_rounds.h"
 #include "rounds.h"
+#include "stages.h"
 
 #define PORT     0x3f8u
 #define STEP_US  100u // a look; a run takes minutes
 #define CPUS_MAX 64u
-#define ROUNDS   64u
 
-// The run, as main.c has it.
+// What main.c owns.
 static struct firmware firmware;
 static struct voice voice;
 static struct host host;
@@ -49,11 +51,13 @@ static struct {
 
 // ---- what stands around the run after the exit ----
 
-_Noreturn void end_run(const struct firmware *of, const struct machine *machine,
+_Noreturn void end_run(const struct firmware *self, const struct machine *machine,
                        const struct options *options, enum next_start next, struct journal *journal,
                        struct console *console, enum exit_code code)
 {
-    (void)of, (void)machine, (void)options, (void)next, (void)journal, (void)console, (void)code;
+    (void)self, (void)machine, (void)options, (void)journal, (void)console;
+    assert_int_equal(next, NEXT_BY_HAND);
+    assert_int_equal(code, ending.outcome.ok ? EXIT_OK : EXIT_FAILED);
     longjmp(ended, 1);
 }
 
@@ -63,68 +67,42 @@ bool end_resets_itself(const struct machine *machine, const struct options *opti
     return false;
 }
 
-bool harvest_own(const struct journal *journal, const CHAR16 *name, enum stick_end end,
-                 struct stick *to, struct past *of, const struct problems *problems)
+void nvram_save(const struct firmware *self, const struct line *summary, struct console *console)
 {
-    (void)journal, (void)name, (void)end, (void)to, (void)of, (void)problems;
+    (void)self, (void)summary, (void)console;
+    fake_fail("nobody asked for save=nvram");
+}
+
+void firmware_wake_round(const struct firmware *self, struct smp *smp,
+                         const struct problems *problems, struct smp_round *round)
+{
+    (void)self, (void)smp, (void)problems, (void)round;
+    fake_fail("no firmware any more");
+}
+
+bool harvest_own(const struct journal *journal, const CHAR16 *name, enum stick_end end,
+                 struct stick *self, struct past *known, const struct problems *problems)
+{
+    (void)journal, (void)name, (void)end, (void)self, (void)known, (void)problems;
     return true;
 }
 
-void nvram_save(const struct firmware *of, const struct line *summary, struct console *console)
+static EFI_STATUS EFIAPI set_watchdog(UINTN seconds, UINT64 code, UINTN bytes, CHAR16 *data)
 {
-    (void)of, (void)summary, (void)console;
-}
-
-void bsp_take_over(const struct firmware *of, const struct bsp_home *home)
-{
-    (void)of, (void)home;
-}
-
-EFI_TPL bsp_borrow(const struct firmware *of, const struct bsp_home *home)
-{
-    (void)of, (void)home;
-    fake_fail("no firmware any more");
-}
-
-void bsp_hand_back(const struct firmware *of, const struct bsp_state *state, EFI_TPL tpl)
-{
-    (void)of, (void)state, (void)tpl;
-}
-
-void bsp_read(const struct firmware *of, const struct processor *processor, struct bsp_state *state)
-{
-    (void)of, (void)processor, (void)state;
-}
-
-void firmware_stop_watchdog(const struct firmware *of)
-{
-    (void)of;
-}
-
-void firmware_wake_round(const struct firmware *of, struct smp *smp,
-                         const struct problems *problems, struct smp_round *round)
-{
-    (void)of, (void)smp, (void)problems, (void)round;
-    fake_fail("no firmware any more");
-}
-
-// No memory is of interest any more.
-static EFI_STATUS EFIAPI get_memory_map(UINTN *bytes, EFI_MEMORY_DESCRIPTOR *map, UINTN *key,
-                                        UINTN *descriptor_bytes, UINT32 *version)
-{
-    (void)map;
-    *bytes = *key = *version = 0;
-    *descriptor_bytes = sizeof(EFI_MEMORY_DESCRIPTOR);
+    (void)seconds, (void)code, (void)bytes, (void)data;
     return EFI_SUCCESS;
 }
 
-enum status leave_firmware(struct firmware *of)
-{
-    (void)of;
-    return STATUS_OK;
-}
-
 // ---- the machine ----
+
+// An exception of CPU 0's in the middle of a line.
+static void meet_fault(void)
+{
+    const struct smp_fault_report report = {.text = "CPU 0 stopped"};
+
+    world.fault_at = NULL;
+    aps.host.fault(aps.host.context, &report);
+}
 
 static void hear(void *context, const char *text)
 {
@@ -137,11 +115,8 @@ static void hear(void *context, const char *text)
         world.seconds = seconds;
         world.bounds++;
     }
-    if (world.fault_at != NULL && strstr(text, world.fault_at) != NULL) {
-        world.fault_at = NULL;
-        console_let_go(&voice.console, 0);
-        aps.host.fault(aps.host.context, &(struct smp_fault_report){.text = "CPU 0 stopped"});
-    }
+    if (world.fault_at != NULL && strstr(text, world.fault_at) != NULL)
+        meet_fault();
     // Somebody takes the console over from us, and dies.
     if (world.dead > 0)
         atomic_store(&voice.console.owner, 1000000 + (uint32_t)world.dead--);
@@ -159,57 +134,48 @@ static void write_data(void *context, uint64_t address, uint64_t value)
     world.ready = fake_now() + TICKS(world.load_us);
 }
 
-static void open_machine(size_t count, enum smp_strategy wake)
+static void open_machine(size_t count, enum smp_strategy strategy)
 {
     memset(&world, 0, sizeof world);
     fake_aps_open(&aps, count);
-    aps.options.wake = wake;
+    aps.options.wake = strategy;
 }
 
 static void plug_in(uint16_t divisor)
 {
-    struct uart *uart = &voice.console.uart;
-
     fake_hook(FAKE_PORT8, PORT + 5, PORT + 5, read_line_status, NULL, NULL);
     fake_hook(FAKE_PORT8, PORT, PORT, NULL, write_data, NULL);
-    *uart = (struct uart){.port = PORT, .present = true, .divisor = divisor, .fifo_bytes = 16};
+    voice.console.uart =
+        (struct uart){.port = PORT, .present = true, .divisor = divisor, .fifo_bytes = 16};
     console_set_rate(&voice.console, FAKE_TICKS_PER_US);
-    world.load_us = uart->timeout_ticks / FAKE_TICKS_PER_US - 2ull * STEP_US;
+    world.load_us = voice.console.uart.timeout_ticks / FAKE_TICKS_PER_US - 2ull * STEP_US;
 }
 
 static void open_voice(uint16_t divisor)
 {
-    memset(&voice, 0, sizeof voice);
-    voice.problems = (struct problems){report_problem, &voice.console};
+    voice = (struct voice){.problems = {report_problem, &voice.console}};
     console_start(&voice.console, aps.options.log, FAKE_TICKS_PER_US);
     if (divisor != 0)
         plug_in(divisor);
     voice.console.sinks[SINK_JOURNAL] = (struct console_sink){.write_line = hear};
 }
 
-// With this divisor of the serial port's; 0: there is none.
-static void build_run(uint16_t divisor)
+static void open_firmware(void)
 {
+    firmware = fake_firmware_start(sizeof(EFI_MEMORY_DESCRIPTOR));
+    fake_firmware.boot.SetWatchdogTimer = set_watchdog;
+    fake_bsp_start(&fake_firmware.boot);
+}
+
+// As prepare.c leaves it: a page that is filled and proved, and memory for all that is written.
+static void open_pieces(void)
+{
+    static uint32_t lasts_us[CPUS_MAX], medians_us[CPUS_MAX], scratch[CPUS_MAX];
     static struct smp_account accounts[CPUS_MAX];
-    static uint32_t lasts_us[ROUNDS], medians_us[ROUNDS], scratch[CPUS_MAX];
     static struct hello hellos[CPUS_MAX];
     static struct note note;
-    static uint8_t map[16 * PAGE_BYTES];
-    static EFI_BOOT_SERVICES boot = {.GetMemoryMap = get_memory_map};
 
-    firmware = (struct firmware){.boot = &boot, .map = map, .map_capacity = sizeof map};
-    host = (struct host){
-        .console = &voice.console,
-        .ending = &ending,
-        .injector = {.faults = aps.options.inject, .count = aps.options.inject_count},
-    };
-    aps.host = host_callbacks(&host, &voice.problems);
-    fake_aps_prepare(&aps);
-    host.injector.plan = &aps.plan;
-    fake_log_kinds(0);
-    fake_start_clock(fake_now(), TICKS(STEP_US));
-    fake_set_interrupts(true);
-    open_voice(divisor);
+    memset(hellos, 0, sizeof hellos);
     pieces = (struct pieces){
         .accounts = accounts,
         .cpus = aps.plan.cpus,
@@ -220,10 +186,23 @@ static void build_run(uint16_t divisor)
         .note = &note,
         .low_page = FAKE_PAGE,
     };
-    past = (struct past){0};
+    // Our own address space is the fake's: what APs have at the window lies there.
+    memcpy((void *)(uintptr_t)smp_layout(aps.smp).page_window, aps.page, PAGE_BYTES);
+}
+
+static void build_run(uint16_t divisor)
+{
+    open_voice(divisor);
+    host = (struct host){.console = &voice.console, .ending = &ending};
+    aps.host = host_callbacks(&host, &voice.problems);
+    fake_aps_prepare(&aps);
+    host.injector.plan = &aps.plan;
+    open_firmware();
+    open_pieces();
+    fake_log_kinds(0);
+    fake_start_clock(fake_now(), TICKS(STEP_US));
     window_start(&window, WINDOW_ONCE, &firmware, &aps.machine.processor, &voice, aps.smp, 0);
-    memcpy(window_page_view(&window), smp_layout(aps.smp).page_view, PAGE_BYTES);
-    evidence = (struct evidence){.accounts = accounts, .hellos = hellos};
+    evidence = (struct evidence){.accounts = pieces.accounts, .hellos = pieces.hellos};
     ending = (struct ending){
         .firmware = &firmware,
         .machine = &aps.machine,
@@ -231,63 +210,46 @@ static void build_run(uint16_t divisor)
         .window = &window,
         .smp = aps.smp,
         .voice = &voice,
-        .note = &note,
+        .note = pieces.note,
         .evidence = &evidence,
     };
 }
 
 static void leave(void)
 {
-    assert_int_equal(departure(&firmware, &aps.machine, &aps.options, &aps.plan,
-                               host.injector.count, aps.smp, pieces.note, &past, &stick, &voice,
-                               &ending.next),
-                     STATUS_OK);
+    if (departure(&firmware, &aps.machine, &aps.options, &aps.plan, 0, aps.smp, pieces.note, &past,
+                  &stick, &voice, &ending.next) != STATUS_OK)
+        fake_fail("firmware was not left");
 }
 
-static struct rounds_done wake_all(void)
+// All that main.c does behind the exit.
+_Noreturn static void run_to_the_end(void)
 {
-    static const struct firmware_times times;
-    const struct rounds_setup setup = {
+    static const struct firmware_times never_timed;
+    struct run_times times = {.start = 0};
+    struct rounds_setup setup = {
         .firmware = &firmware,
         .machine = &aps.machine,
         .options = &aps.options,
         .injector = &host.injector,
-        .firmware_times = &times,
+        .firmware_times = &never_timed,
         .plan = &aps.plan,
         .pieces = &pieces,
         .voice = &voice,
         .window = &window,
         .smp = aps.smp,
     };
-    return rounds_run(&setup);
-}
 
-// As main.c's report.
-static void report(const struct rounds_done *done)
-{
-    struct console *console = &voice.console;
-    const struct clock *clock = &aps.machine.clock;
-    const struct run_times times = {0};
-
-    if (aps.options.sweep.count == 0 && done->rounds > 1) {
-        const struct spread warm = spread_of(pieces.lasts_us + 1, done->rounds - 1);
-        report_rounds(console, done->rounds, pieces.lasts_us[0], &warm);
-    }
+    const struct rounds_done done = rounds_run(&setup);
+    if (done.status != STATUS_OK)
+        fake_fail("there was a page");
     ending_examine(&ending);
-    const struct stages stages = stages_of(&evidence, clock, pieces.scratch);
-    report_stages(console, &stages);
-    report_aswoken(console, &evidence, clock);
+    const struct stages stages = stages_of(&evidence, &aps.machine.clock, pieces.scratch);
+    report_stages(&voice.console, &stages);
+    report_aswoken(&voice.console, &evidence, &aps.machine.clock);
     report_flags(&evidence, &voice.problems);
     ending_account(&ending);
-    report_times(console, clock, &times);
-}
-
-static void run_to_its_end(void)
-{
-    const struct rounds_done done = wake_all();
-
-    assert_int_equal(done.status, STATUS_OK);
-    report(&done);
+    report_times(&voice.console, &aps.machine.clock, &times);
     ending_run(&ending);
 }
 
@@ -297,18 +259,20 @@ static void run_to_its_end(void)
 static void run_all(uint16_t divisor, uint32_t least)
 {
     build_run(divisor);
-    const size_t settings = aps.options.sweep.count > 0 ? aps.options.sweep.count : 1;
-    const size_t tries = aps.plan.want * (aps.plan.messages.retries + 1);
+    const struct sweep *sweep = &aps.options.sweep;
+    const size_t settings = sweep->count > 0 ? sweep->count : 1;
+    const size_t tries = aps.plan.messages.retries + 1;
     volatile uint64_t left = 0;
     if (setjmp(ended) == 0) {
         leave();
-        world.dead = tries * aps.plan.rounds * settings;
+        world.dead = aps.plan.want * tries * aps.plan.rounds * settings;
         left = fake_now();
-        run_to_its_end();
+        run_to_the_end();
     }
     assert_int_equal(world.end_records, 1);
     assert_int_equal(world.cpu_records, aps.count);
     assert_int_equal(world.bounds, 1);
+    assert_int_equal(smp_rounds(aps.smp), aps.plan.rounds * settings);
     const uint64_t took_us = clock_us(&aps.machine.clock, fake_now() - left);
     print_message("%zu processors: %llu s of %llu\n", aps.count,
                   (unsigned long long)took_us / 1000000, (unsigned long long)world.seconds);
@@ -422,7 +386,7 @@ static void count_late(struct fake_aps *machine, uint64_t now)
     struct null_parameters *shared =
         (struct null_parameters *)(void *)(smp_layout(aps.smp).page_view + NULL_PARAMETERS);
 
-    if (smp_rounds(machine->smp) > 0)
+    if (smp_rounds(aps.smp) > 0)
         return;
     for (size_t cpu = 1; cpu < machine->count; cpu++) {
         struct fake_ap *ap = &machine->aps[cpu];
@@ -457,16 +421,20 @@ static void test_a_fault_in_the_account(void **state)
     world.fault_at = "REVEILLE ev=cpu cpu=2 ";
     if (setjmp(ended) == 0) {
         leave();
-        run_to_its_end();
+        run_to_the_end();
     }
     assert_int_equal(world.cpu_records, 3 + 4); // CPUs 0 to 2, and all of them
     assert_int_equal(world.end_records, 1);
     assert_false(ending.outcome.ok);
     assert_int_equal(ending.outcome.want, 3);
+    assert_int_equal(ending.outcome.up, 3);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+
     const struct CMUnitTest tests[] = {
         APS_TEST(test_a_fault_in_the_account),
         APS_TEST(test_nobody_arrives),
@@ -479,5 +447,5 @@ int main(void)
         APS_TEST(test_slow_null_trampolines),
     };
 
-    return cmocka_run_group_tests_name("run_bound", tests, aps_set_up, NULL);
+    return cmocka_run_group_tests_name("run bound", tests, aps_set_up, NULL);
 }
