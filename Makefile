@@ -339,8 +339,8 @@ $(B)/host/render: $(B)/host/tools/render.o $(HOST_LIB)
 
 # The fuzzers: the same sources once more, by clang, with the counters that libFuzzer looks at.
 FUZZ_CFLAGS := -g -O1 -std=gnu17 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
-               $(INCLUDES) -Itests/fake -DVERSION='"$(VERSION)"'
-FUZZ_OBJ    := $(patsubst %.c,$(B)/fuzz-objects/%.o,$(PURE_C) $(FAKE_C)) $(B)/fuzz-objects/font_data.o
+               $(INCLUDES) -Iefi/keep -Itests/fake -DVERSION='"$(VERSION)"'
+FUZZ_OBJ    := $(patsubst %.c,$(B)/fuzz-objects/%.o,$(PURE_C) $(FAKE_C) efi/keep/note.c) $(B)/fuzz-objects/font_data.o
 
 $(B)/fuzz-objects/font_data.o: $(B)/font_data.c
 	@mkdir -p $(@D)

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "gate.h"
 #include "msr.h"
 
 struct cpuid {
@@ -78,12 +79,6 @@ void hw_write_cr4(uint64_t value);
 bool hw_interrupts_are_on(void);
 void hw_disable_interrupts(void);
 void hw_enable_interrupts(void);
-
-// As LGDT and LIDT read it.
-struct __attribute__((packed)) pseudo_descriptor {
-    uint16_t limit;
-    uint64_t base;
-};
 
 // The descriptor tables and selectors a processor runs on.
 struct hw_tables {

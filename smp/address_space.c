@@ -7,7 +7,8 @@
 #include "control.h"
 #include "line.h"
 
-#define MIB (1024u * 1024u)
+#define MIB           (1024u * 1024u)
+#define MAPPED_RIGHTS (SMP_WRITE | SMP_EXECUTE | SMP_UNCACHED | SMP_COMBINING)
 
 static void tell(const struct smp *smp, const char *what, const struct line *line)
 {
@@ -85,25 +86,15 @@ static enum status check(const struct smp *smp, enum status status, const char *
     return status;
 }
 
-static enum page_rights rights_of(const struct smp_region *region)
-{
-    return (region->rights & SMP_WRITE ? PAGE_WRITE : 0) |
-           (region->rights & SMP_EXECUTE ? PAGE_EXEC : 0) |
-           (region->rights & SMP_UNCACHED ? PAGE_UNCACHED : 0) |
-           (region->rights & SMP_COMBINING ? PAGE_COMBINING : 0);
-}
+// Does the walk lead to `phys`, in the way of these rights? HOLE: it leads nowhere.
+#define HOLE UINT32_MAX
 
-// One claim about all pages of a piece of the address space: they lead to a piece of physical
-// memory, in this way; or to none.
-enum claim_kind { CLAIM_UNMAPPED, CLAIM_MAPPED };
-
-static bool holds(const struct smp *smp, const struct page_walk *walk, enum claim_kind kind,
-                  const struct smp_region *region, uint64_t phys)
+static bool holds(const struct smp *smp, const struct page_walk *walk, uint32_t rights,
+                  uint64_t phys)
 {
     const bool executes = walk->executable && smp->tables.no_execute; // without NX everything does
-    const uint32_t rights = region->rights;
 
-    if (kind == CLAIM_UNMAPPED)
+    if (rights == HOLE)
         return !walk->mapped;
     if (!walk->mapped || walk->phys != phys || walk->uncached != !!(rights & SMP_UNCACHED) ||
         walk->combining != !!(rights & SMP_COMBINING) || walk->writable != !!(rights & SMP_WRITE))
@@ -116,13 +107,15 @@ static enum status fill(struct smp *smp, const struct smp_region *region)
 {
     for (uint64_t at = 0; at < region->bytes; at += PAGE_BYTES) {
         const struct page_walk walk = page_tables_walk(&smp->tables, region->virt + at);
-        if (holds(smp, &walk, CLAIM_MAPPED, region, region->phys + at))
+        if (holds(smp, &walk, region->rights, region->phys + at))
             continue;
         const struct smp_region page = {region->name, region->virt + at, region->phys + at,
                                         PAGE_BYTES, region->rights};
-        const enum status status = check(
-            smp, page_tables_map(&smp->tables, page.virt, page.phys, PAGE_BYTES, rights_of(&page)),
-            "map", &page);
+        const enum status status =
+            check(smp,
+                  page_tables_map(&smp->tables, page.virt, page.phys, PAGE_BYTES,
+                                  region->rights & MAPPED_RIGHTS),
+                  "map", &page);
         if (status != STATUS_OK)
             return status;
     }
@@ -135,10 +128,10 @@ static enum status map(struct smp *smp, const struct smp_region *region)
         return STATUS_OK;
     if (region->rights & SMP_FILL)
         return fill(smp, region);
-    return check(
-        smp,
-        page_tables_map(&smp->tables, region->virt, region->phys, region->bytes, rights_of(region)),
-        "map", region);
+    return check(smp,
+                 page_tables_map(&smp->tables, region->virt, region->phys, region->bytes,
+                                 region->rights & MAPPED_RIGHTS),
+                 "map", region);
 }
 
 static enum status unmap(struct smp *smp, const char *name, uint64_t virt, uint64_t bytes)
@@ -221,9 +214,9 @@ enum status address_space_place(struct smp *smp, uint32_t page_phys)
 
 // ---- the proof ----
 
-static const char *wanted(enum claim_kind kind, uint32_t rights)
+static const char *wanted(uint32_t rights)
 {
-    return kind == CLAIM_UNMAPPED   ? "unmapped"
+    return rights == HOLE           ? "unmapped"
            : rights & SMP_UNCACHED  ? "uncached"
            : rights & SMP_COMBINING ? "write-combining"
            : rights & SMP_EXECUTE   ? "executable"
@@ -231,20 +224,20 @@ static const char *wanted(enum claim_kind kind, uint32_t rights)
                                     : "read only";
 }
 
-static enum status prove(const struct smp *smp, enum claim_kind kind,
-                         const struct smp_region *region)
+// All pages of a region, in the way that it asks for.
+static enum status prove(const struct smp *smp, const struct smp_region *region)
 {
     char buffer[LINE_BYTES];
     struct line line;
 
     for (uint64_t at = 0; at < region->bytes; at += PAGE_BYTES) {
         const struct page_walk walk = page_tables_walk(&smp->tables, region->virt + at);
-        if (holds(smp, &walk, kind, region, region->phys + at))
+        if (holds(smp, &walk, region->rights, region->phys + at))
             continue;
         line_start(&line, buffer, sizeof buffer);
         line_add_format(&line,
                         "%s at %x is to be %s, but the walk ended at level %u: ", region->name,
-                        region->virt + at, wanted(kind, region->rights), (uint64_t)walk.level);
+                        region->virt + at, wanted(region->rights), (uint64_t)walk.level);
         if (walk.mapped)
             line_add_format(
                 &line, "mapped to %x%s%s%s", walk.phys, walk.writable ? ", writable" : "",
@@ -261,7 +254,7 @@ static enum status prove_all(const struct smp *smp, const struct smp_region *reg
 {
     enum status status = STATUS_OK;
     for (size_t i = 0; i < count; i++) {
-        if (prove(smp, CLAIM_MAPPED, &regions[i]) != STATUS_OK)
+        if (prove(smp, &regions[i]) != STATUS_OK)
             status = STATUS_INVALID;
     }
     return status;
@@ -269,8 +262,8 @@ static enum status prove_all(const struct smp *smp, const struct smp_region *reg
 
 static enum status prove_hole(const struct smp *smp, const char *name, uint64_t virt)
 {
-    const struct smp_region hole = {name, virt, 0, PAGE_BYTES, SMP_READ};
-    return prove(smp, CLAIM_UNMAPPED, &hole);
+    const struct smp_region hole = {name, virt, 0, PAGE_BYTES, HOLE};
+    return prove(smp, &hole);
 }
 
 static struct smp_region own(const char *name, uint64_t phys, uint64_t bytes)
@@ -325,8 +318,7 @@ enum status address_space_prove(const struct smp *smp)
     if (prove_hole(smp, "the null page", 0) != STATUS_OK)
         status = STATUS_INVALID;
     for (size_t i = 0; i < smp->region_count; i++) {
-        if (smp->regions[i].rights & SMP_NEEDED &&
-            prove(smp, CLAIM_MAPPED, &smp->regions[i]) != STATUS_OK)
+        if (smp->regions[i].rights & SMP_NEEDED && prove(smp, &smp->regions[i]) != STATUS_OK)
             status = STATUS_INVALID;
     }
     for (size_t slot = 0; slot < arena->count; slot++) {

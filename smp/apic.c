@@ -43,11 +43,6 @@ static enum status xapic_send(struct apic *apic, uint32_t destination, uint32_t 
     return STATUS_OK;
 }
 
-static bool xapic_can_address(uint32_t apic_id)
-{
-    return apic_id < 0xff;
-}
-
 // EN first: the two bits in one write are #GP (SDM vol. 3A, "x2APIC State Transitions").
 static void x2apic_enable(void)
 {
@@ -71,33 +66,25 @@ static enum status x2apic_send(struct apic *apic, uint32_t destination, uint32_t
     return STATUS_OK; // there is no delivery status to wait for
 }
 
-static bool x2apic_can_address(uint32_t apic_id)
-{
-    return apic_id != UINT32_MAX;
-}
-
 const struct apic_operations apic_xapic = {
-    .name = "xapic",
     .enable = xapic_enable,
     .read_id = xapic_read_id,
     .send = xapic_send,
-    .can_address = xapic_can_address,
 };
 
 const struct apic_operations apic_x2apic = {
-    .name = "x2apic",
     .enable = x2apic_enable,
     .read_id = x2apic_read_id,
     .send = x2apic_send,
-    .can_address = x2apic_can_address,
 };
 
 bool smp_can_address(enum smp_apic_mode mode, uint32_t apic_id)
 {
-    return apic_operations_of(mode)->can_address(apic_id);
+    // A broadcast ID would hit the sender too.
+    return mode == SMP_X2APIC ? apic_id != UINT32_MAX : apic_id < 0xff;
 }
 
 const char *smp_apic_word(enum smp_apic_mode mode)
 {
-    return apic_operations_of(mode)->name;
+    return mode == SMP_X2APIC ? "x2apic" : "xapic";
 }

@@ -1,5 +1,5 @@
-// The local APIC of the processor that runs: xAPIC by memory and x2APIC by MSR behind the same four
-// operations. (SDM vol. 3A, "Advanced Programmable Interrupt Controller".)
+// The local APIC of the processor that runs: xAPIC by memory and x2APIC by MSR behind the same
+// three operations. (SDM vol. 3A, "Advanced Programmable Interrupt Controller".)
 #pragma once
 
 #include <stdbool.h>
@@ -12,7 +12,6 @@
 struct apic;
 
 struct apic_operations {
-    const char *name; // "xapic" or "x2apic"
     // Turns the local APIC on in this mode. EXTD is never cleared.
     void (*enable)(void);
     uint32_t (*read_id)(uint64_t view);
@@ -20,8 +19,6 @@ struct apic_operations {
     // shorthand. STATUS_TIMEOUT: the message before was still pending after idle_ticks; this one
     // was not sent.
     enum status (*send)(struct apic *apic, uint32_t destination, uint32_t command);
-    // Can this ID be named as a destination? A broadcast ID cannot: it would hit the sender too.
-    bool (*can_address)(uint32_t apic_id);
 };
 
 extern const struct apic_operations apic_xapic, apic_x2apic;

@@ -22,35 +22,38 @@
 // one.
 #define STATE_STAGE_BITS 8
 
-// struct lcpu_id
-#define LCPU_ID_BYTES   8
-#define LCPU_ID_APIC_ID 0
-#define LCPU_ID_LCPU    4
-
-// struct lcpu: one processor's record, whole cache lines of 64 bytes.
-#define LCPU_CPU           0
-#define LCPU_APIC_ID       4
-#define LCPU_ENTRY         8
-#define LCPU_STACK         16
-#define LCPU_GDTR          24 // three pseudo-descriptors of 10 bytes; 32-bit code reads the first 6
-#define LCPU_IDTR          34
-#define LCPU_EARLY_IDTR    44
-#define LCPU_DEFECT        54
-#define LCPU_STATE         64
-#define LCPU_TSC_REAL      72
-#define LCPU_TSC_PROTECTED 80
-#define LCPU_TSC_LONG      88
-#define LCPU_BIST          128
-#define LCPU_SIGNATURE     132
-#define LCPU_CR0           136
-#define LCPU_CR4           140
-#define LCPU_EFER          144
-#define LCPU_APIC_BASE     152
-#define LCPU_NO_NX         160
-#define LCPU_CR3_ERROR     264
-#define LCPU_TRAP_TOP      384
-#define LCPU_BYTES         384
-#define LCPU_TSS_TYPE      421 // behind the record: the type byte of its TSS descriptor (arena.h)
+// Where the assembler finds its fields: one list, of which it makes its constants, and C the same
+// ones, each asserted against its struct below.
+// clang-format off
+#define HANDOFF_OFFSETS(offset)                                   \
+    offset(LCPU_ID_APIC_ID, lcpu_id, apic_id, 0)                  \
+    offset(LCPU_ID_LCPU, lcpu_id, lcpu, 4)                        \
+    offset(LCPU_ENTRY, lcpu, entry, 8)                            \
+    offset(LCPU_STACK, lcpu, stack, 16)                           \
+    offset(LCPU_GDTR, lcpu, gdtr, 24)                             \
+    offset(LCPU_IDTR, lcpu, idtr, 34)                             \
+    offset(LCPU_EARLY_IDTR, lcpu, early_idtr, 44)                 \
+    offset(LCPU_DEFECT, lcpu, defect, 54)                         \
+    offset(LCPU_STATE, lcpu, state, 64)                           \
+    offset(LCPU_TSC_REAL, lcpu, tsc_real, 72)                     \
+    offset(LCPU_TSC_PROTECTED, lcpu, tsc_protected, 80)           \
+    offset(LCPU_TSC_LONG, lcpu, tsc_long, 88)                     \
+    offset(LCPU_BIST, lcpu, bist, 128)                            \
+    offset(LCPU_SIGNATURE, lcpu, signature, 132)                  \
+    offset(LCPU_CR0, lcpu, cr0, 136)                              \
+    offset(LCPU_CR4, lcpu, cr4, 140)                              \
+    offset(LCPU_EFER, lcpu, efer, 144)                            \
+    offset(LCPU_APIC_BASE, lcpu, apic_base, 152)                  \
+    offset(LCPU_NO_NX, lcpu, no_nx, 160)                          \
+    offset(LCPU_CR3_ERROR, lcpu, cr3_error, 264)                  \
+    offset(RALLY_GENERATION, rally, generation, 0)                \
+    offset(RALLY_UNLISTED_COUNT, rally, unlisted_count, 192)      \
+    offset(RALLY_UNLISTED_IDS, rally, unlisted_ids, 196)
+// clang-format on
+#define LCPU_ID_BYTES 8
+#define LCPU_BYTES    384
+#define LCPU_TRAP_TOP LCPU_BYTES // the record's last line is the stack of a trap
+#define LCPU_TSS_TYPE 421        // behind the record: the type byte of its TSS descriptor (arena.h)
 
 // Where a processor fails by itself because it was told to (smp_break): in lcpu.defect, and the two
 // of real mode, where no record is in reach, in the processor's mark.
@@ -70,12 +73,7 @@
 #define TRAP_MAGIC_REAL      0x7254
 #define TRAP_MAGIC_PROTECTED 0x50617254
 
-// struct rally: what all processors of one wake share. The fields that are written inside the timed
-// wake have lines of their own; `turn` is not, and shares one with what is only read.
-#define RALLY_GENERATION     0
-#define RALLY_UNLISTED_COUNT 192
-#define RALLY_UNLISTED_IDS   196
-#define RALLY_UNLISTED_MAX   63
+#define RALLY_UNLISTED_MAX 63 // IDs that there is room for
 
 // Selectors, the same in the trampoline's GDT and in every processor's own.
 #define SELECTOR_CODE32 0x08
@@ -86,8 +84,14 @@
 // The entry stubs of exceptions, 32 of them, one behind the other (fault_entry.S).
 #define FAULT_STUB_BYTES 16
 
-#ifndef __ASSEMBLER__
+#ifdef __ASSEMBLER__
 
+#define SET_OFFSET(name, type, field, value) .set name, value;
+HANDOFF_OFFSETS(SET_OFFSET)
+
+#else
+
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -127,93 +131,61 @@ struct lcpu {
     struct pseudo_descriptor idtr; // each vector on an interrupt stack of this processor's TSS
     struct pseudo_descriptor early_idtr; // the same on the current stack, until the TSS is loaded
     uint8_t defect;                      // DEFECT_
-    uint8_t line0_pad;
     struct rally *rally;
     // Line 1: written by the AP as it moves; `state` with release, read by the BSP with acquire.
-    _Atomic uint32_t state;
-    uint32_t state_pad;
+    alignas(64) _Atomic uint32_t state;
     uint64_t tsc_real; // the low 32 bits were taken in real mode
     uint64_t tsc_protected;
     uint64_t tsc_long;
     uint64_t tsc_c;
-    uint8_t line1_pad[24];
     // Line 2: as woken, before the AP changed anything. Written by the AP once a wake.
-    uint32_t bist;      // EAX at reset: 0 is a passed self-test
-    uint32_t signature; // EDX at reset: CPUID signature
+    alignas(64) uint32_t bist; // EAX at reset: 0 is a passed self-test
+    uint32_t signature;        // EDX at reset: CPUID signature
     uint32_t cr0;
     uint32_t cr4;
     uint64_t efer;
     uint64_t apic_base;
     uint8_t no_nx; // 1: stopped before long mode, without the NX that the page tables use
-    uint8_t line2_pad[31];
     // Line 3: a fault of this processor in long mode.
-    struct lcpu_fault fault;
-    uint8_t line3_pad[24];
+    alignas(64) struct lcpu_fault fault;
     // Line 4: its turn; written by the BSP before it opens the turns, read by the AP.
-    uint32_t has_turn;  // 1: it is given a turn, when rally.turn names its slot
-    uint32_t next_turn; // whose turn it is then; 0: nobody's
-    uint32_t cr3_error; // added to CR3; 0 but for SMP_BAD_CR3
-    uint32_t slot;      // the same number by which C knows it
-    uint8_t line4_pad[48];
+    alignas(64) uint32_t has_turn; // 1: it is given a turn, when rally.turn names its slot
+    uint32_t next_turn;            // whose turn it is then; 0: nobody's
+    uint32_t cr3_error;            // added to CR3; 0 but for SMP_BAD_CR3
+    uint32_t slot;                 // the same number by which C knows it
     // Line 5: the stack of a trap in protected mode, from its end downwards. Cleared before each
     // round and each further try.
-    uint8_t trap[64];
+    alignas(64) uint8_t trap[64];
 };
 
-#define ASSERT_OFFSET(type, field, offset) \
-    _Static_assert(offsetof(type, field) == (offset), #type "." #field " moved")
-ASSERT_OFFSET(struct lcpu_id, apic_id, LCPU_ID_APIC_ID);
-ASSERT_OFFSET(struct lcpu_id, lcpu, LCPU_ID_LCPU);
-_Static_assert(sizeof(struct lcpu_id) == LCPU_ID_BYTES, "lcpu_id grew");
-ASSERT_OFFSET(struct lcpu, cpu, LCPU_CPU);
-ASSERT_OFFSET(struct lcpu, apic_id, LCPU_APIC_ID);
-ASSERT_OFFSET(struct lcpu, entry, LCPU_ENTRY);
-ASSERT_OFFSET(struct lcpu, stack, LCPU_STACK);
-ASSERT_OFFSET(struct lcpu, gdtr, LCPU_GDTR);
-ASSERT_OFFSET(struct lcpu, idtr, LCPU_IDTR);
-ASSERT_OFFSET(struct lcpu, early_idtr, LCPU_EARLY_IDTR);
-ASSERT_OFFSET(struct lcpu, defect, LCPU_DEFECT);
-ASSERT_OFFSET(struct lcpu, state, LCPU_STATE);
-ASSERT_OFFSET(struct lcpu, tsc_real, LCPU_TSC_REAL);
-ASSERT_OFFSET(struct lcpu, tsc_protected, LCPU_TSC_PROTECTED);
-ASSERT_OFFSET(struct lcpu, tsc_long, LCPU_TSC_LONG);
-ASSERT_OFFSET(struct lcpu, bist, LCPU_BIST);
-ASSERT_OFFSET(struct lcpu, signature, LCPU_SIGNATURE);
-ASSERT_OFFSET(struct lcpu, cr0, LCPU_CR0);
-ASSERT_OFFSET(struct lcpu, cr4, LCPU_CR4);
-ASSERT_OFFSET(struct lcpu, efer, LCPU_EFER);
-ASSERT_OFFSET(struct lcpu, apic_base, LCPU_APIC_BASE);
-ASSERT_OFFSET(struct lcpu, no_nx, LCPU_NO_NX);
-ASSERT_OFFSET(struct lcpu, fault, 192);
-ASSERT_OFFSET(struct lcpu, has_turn, 256);
-ASSERT_OFFSET(struct lcpu, cr3_error, LCPU_CR3_ERROR);
-_Static_assert(offsetof(struct lcpu, trap) + 64 == LCPU_TRAP_TOP, "struct lcpu.trap moved");
-_Static_assert(sizeof(struct lcpu) == LCPU_BYTES, "lcpu is not whole cache lines");
-
-// What all processors of a wake share. Who writes what stands beside each line.
+// What all processors of a wake share. Who writes what stands beside each line. The fields that are
+// written inside the timed wake have cache lines of their own; `turn` is not, and shares one with
+// what is only read.
 struct rally {
     _Atomic uint32_t generation; // BSP, before each round; 1..2^24-1
-    uint32_t line0_pad[15];
-    _Atomic uint32_t arrived; // APs, once each on reaching C; the BSP sets it to 0 before a round
-    uint32_t line1_pad[15];
-    _Atomic uint32_t turn;    // the slot whose turn it is; 0: nobody's yet. BSP and APs, by CAS
+    alignas(64) _Atomic uint32_t
+        arrived; // APs, once each on reaching C; the BSP sets it to 0 before a round
+    alignas(64) _Atomic uint32_t
+        turn;                 // the slot whose turn it is; 0: nobody's yet. BSP and APs, by CAS
     uint32_t late_us;         // BSP: the time-out that an AP with DEFECT_LATE oversleeps
     uint64_t ticks_per_us;    // BSP: the TSC's rate
     uint64_t turn_wait_ticks; // BSP: how long an AP waits for its turn at most
     uint64_t pat;             // BSP: IA32_PAT of every processor; 0: as it is
     uint64_t park; // BSP: the loop in the page where a processor ends; 0: there is none yet
-    uint8_t line2_pad[24];
-    _Atomic uint32_t unlisted_count; // processors that found no record, counted by themselves
+    alignas(64) _Atomic uint32_t
+        unlisted_count; // processors that found no record, counted by themselves
     _Atomic uint32_t unlisted_ids[SMP_UNLISTED_MAX]; // SMP_NO_ID until its processor wrote it
     struct smp_host host;                            // BSP: whom the processors call
     uint32_t faults_of_bsp;                          // BSP: of its own, so far
 };
 
-ASSERT_OFFSET(struct rally, generation, RALLY_GENERATION);
-ASSERT_OFFSET(struct rally, arrived, 64);
-ASSERT_OFFSET(struct rally, turn, 128);
-ASSERT_OFFSET(struct rally, unlisted_count, RALLY_UNLISTED_COUNT);
-ASSERT_OFFSET(struct rally, unlisted_ids, RALLY_UNLISTED_IDS);
+#define ASSERT_OFFSET(name, type, field, value) \
+    enum { name = value };                      \
+    _Static_assert(offsetof(struct type, field) == name, #type "." #field " moved");
+HANDOFF_OFFSETS(ASSERT_OFFSET)
+_Static_assert(sizeof(struct lcpu_id) == LCPU_ID_BYTES, "lcpu_id grew");
+_Static_assert(sizeof(struct lcpu) == LCPU_BYTES, "lcpu is not whole cache lines");
+_Static_assert(offsetof(struct lcpu, trap) + 64 == LCPU_TRAP_TOP, "struct lcpu.trap moved");
 _Static_assert(RALLY_UNLISTED_MAX == SMP_UNLISTED_MAX, "the assembler's room for unlisted IDs");
 _Static_assert(STAGE_NONE == SMP_STAGE_NONE && STAGE_REAL == SMP_STAGE_REAL &&
                    STAGE_PROTECTED == SMP_STAGE_PROTECTED && STAGE_LONG == SMP_STAGE_LONG &&

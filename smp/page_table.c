@@ -93,9 +93,8 @@ static size_t tables_needed(const struct page_tables *tables, uint64_t virt, uin
         uint64_t end_whole = last + ((virt + bytes) % span == 0);
 
         count += last - first + 1;
-        if (level <= largest_page && end_whole > first_whole) {
+        if (level <= largest_page && end_whole > first_whole)
             count -= end_whole - first_whole;
-        }
     }
     return (size_t)count;
 }
@@ -104,16 +103,14 @@ static size_t tables_needed(const struct page_tables *tables, uint64_t virt, uin
 // the pool is the root, so no other table is ever there.
 static uint64_t take_table(struct page_tables *tables, uint64_t first, uint64_t step)
 {
-    if (tables->pages_used >= tables->pool_pages) {
+    if (tables->pages_used >= tables->pool_pages)
         return 0;
-    }
     uint64_t phys = tables->pool_phys + (uint64_t)tables->pages_used * PAGE_BYTES;
     uint64_t *table = table_at(tables, phys);
 
     tables->pages_used++;
-    for (uint32_t i = 0; i < ENTRIES_PER_TABLE; i++) {
+    for (uint32_t i = 0; i < ENTRIES_PER_TABLE; i++)
         table[i] = first + i * step;
-    }
     return phys;
 }
 
@@ -129,9 +126,8 @@ static bool grow_table(struct page_tables *tables, uint64_t *entry, uint32_t lev
     }
     uint64_t phys = take_table(tables, first, step);
 
-    if (phys == 0) {
+    if (phys == 0)
         return false;
-    }
     *entry = phys | ENTRY_TABLE;
     return true;
 }
@@ -149,12 +145,10 @@ static enum status set_page(struct page_tables *tables, uint64_t virt, uint32_t 
             *entry = value;
             return STATUS_OK;
         }
-        if (!present && value == 0) {
+        if (!present && value == 0)
             return STATUS_OK;
-        }
-        if ((!present || is_page(*entry, level)) && !grow_table(tables, entry, level)) {
+        if ((!present || is_page(*entry, level)) && !grow_table(tables, entry, level))
             return STATUS_NO_SPACE;
-        }
         table_phys = *entry & ENTRY_ADDRESS_MASK;
     }
 }
@@ -172,31 +166,26 @@ static uint32_t fitting_level(uint64_t addresses, uint64_t bytes, uint32_t limit
     return level;
 }
 
-static uint64_t page_flags(const struct page_tables *tables, enum page_rights rights)
+static uint64_t page_flags(const struct page_tables *tables, uint32_t rights)
 {
     // Accessed and dirty from the start: the processor has no reason to write to a table.
     uint64_t flags = ENTRY_PRESENT | ENTRY_USER | ENTRY_ACCESSED | ENTRY_DIRTY;
 
-    if ((rights & PAGE_WRITE) != 0) {
+    if ((rights & SMP_WRITE) != 0)
         flags |= ENTRY_WRITABLE;
-    }
-    if ((rights & PAGE_EXEC) == 0 && tables->no_execute) {
+    if ((rights & SMP_EXECUTE) == 0 && tables->no_execute)
         flags |= ENTRY_NO_EXECUTE;
-    }
-    if ((rights & PAGE_UNCACHED) != 0) {
+    if ((rights & SMP_UNCACHED) != 0)
         flags |= ENTRY_NO_CACHE | ENTRY_WRITE_THRU;
-    }
-    if ((rights & PAGE_COMBINING) != 0) {
+    if ((rights & SMP_COMBINING) != 0)
         flags |= ENTRY_WRITE_THRU;
-    }
     return flags;
 }
 
 size_t page_tables_bound(const struct page_tables *tables, uint64_t phys, uint64_t bytes)
 {
-    if (!virt_range_valid(tables, phys, bytes) || !phys_range_valid(tables, phys, bytes)) {
+    if (!virt_range_valid(tables, phys, bytes) || !phys_range_valid(tables, phys, bytes))
         return 0;
-    }
     return tables_needed(tables, phys, bytes, largest_page_level(tables));
 }
 
@@ -215,17 +204,16 @@ enum status page_tables_start(struct page_tables *tables)
         return STATUS_INVALID;
     }
     tables->pages_used = 0;
-    if (tables->pool_pages == 0) {
+    if (tables->pool_pages == 0)
         return STATUS_NO_SPACE;
-    }
     take_table(tables, 0, 0);
     return STATUS_OK;
 }
 
 enum status page_tables_map(struct page_tables *tables, uint64_t virt, uint64_t phys,
-                            uint64_t bytes, enum page_rights rights)
+                            uint64_t bytes, uint32_t rights)
 {
-    uint32_t write_exec = PAGE_WRITE | PAGE_EXEC, types = PAGE_UNCACHED | PAGE_COMBINING;
+    uint32_t write_exec = SMP_WRITE | SMP_EXECUTE, types = SMP_UNCACHED | SMP_COMBINING;
 
     if (!virt_range_valid(tables, virt, bytes) || !phys_range_valid(tables, phys, bytes) ||
         (rights & write_exec) == write_exec || (rights & types) == types ||
@@ -240,9 +228,8 @@ enum status page_tables_map(struct page_tables *tables, uint64_t virt, uint64_t 
         uint64_t value = (phys + done) | flags | (level > 1 ? ENTRY_LARGE : 0);
         enum status status = set_page(tables, virt + done, level, value);
 
-        if (status != STATUS_OK) {
+        if (status != STATUS_OK)
             return status;
-        }
         done += level_bytes(level);
     }
     return STATUS_OK;
@@ -250,16 +237,14 @@ enum status page_tables_map(struct page_tables *tables, uint64_t virt, uint64_t 
 
 enum status page_tables_unmap(struct page_tables *tables, uint64_t virt, uint64_t bytes)
 {
-    if (!virt_range_valid(tables, virt, bytes)) {
+    if (!virt_range_valid(tables, virt, bytes))
         return STATUS_INVALID;
-    }
     for (uint64_t done = 0; done < bytes;) {
         uint32_t level = fitting_level(virt + done, bytes - done, tables->levels);
         enum status status = set_page(tables, virt + done, level, 0);
 
-        if (status != STATUS_OK) {
+        if (status != STATUS_OK)
             return status;
-        }
         done += level_bytes(level);
     }
     return STATUS_OK;
@@ -273,16 +258,14 @@ struct page_walk page_tables_walk(const struct page_tables *tables, uint64_t vir
     while (virt_range_valid(tables, virt - virt % PAGE_BYTES, PAGE_BYTES)) {
         uint64_t entry = *entry_for(tables, table_phys, walk.level, virt);
 
-        if ((entry & ENTRY_PRESENT) == 0) {
+        if ((entry & ENTRY_PRESENT) == 0)
             break;
-        }
         walk.writable = walk.writable && (entry & ENTRY_WRITABLE) != 0;
         walk.executable = walk.executable && (entry & ENTRY_NO_EXECUTE) == 0;
         table_phys = entry & ENTRY_ADDRESS_MASK;
         if (is_page(entry, walk.level)) {
-            if (table_phys % level_bytes(walk.level) != 0) {
+            if (table_phys % level_bytes(walk.level) != 0)
                 break; // reserved bits: a page fault
-            }
             walk.mapped = true;
             walk.phys = table_phys + virt % level_bytes(walk.level);
             walk.uncached = (entry & ENTRY_NO_CACHE) != 0 && (entry & ENTRY_WRITE_THRU) != 0;

@@ -8,19 +8,8 @@
 #include <stdint.h>
 
 #include "page.h"
+#include "smp.h"
 #include "status.h"
-
-enum page_rights {
-    PAGE_READ = 0,           // read only, not executable
-    PAGE_WRITE = 1 << 0,     // writable, not executable
-    PAGE_EXEC = 1 << 1,      // executable, read only; never together with PAGE_WRITE
-    PAGE_UNCACHED = 1 << 2,  // PCD and PWT: device memory
-    PAGE_COMBINING = 1 << 3, // PWT alone: PAT entry 1, which is to hold PAT_WITH_COMBINING
-};
-
-// IA32_PAT as after reset, but for entry 1, which is write-combining instead of write-through. To
-// be the same on every processor that uses the tables. (SDM vol. 3A, "Page Attribute Table".)
-#define PAT_WITH_COMBINING 0x0007040600070106ull
 
 // Where tables are built. The pool is page-aligned and belongs to the caller; pool_phys is its
 // physical address (the same number on the target, anything below 4 GiB in tests).
@@ -31,7 +20,7 @@ struct page_tables {
     size_t pages_used;  // the root is page 0 of the pool
     uint32_t levels;    // 4 or 5
     bool gib_pages;     // CPUID 0x80000001 EDX[26]
-    bool no_execute;    // CPUID 0x80000001 EDX[20]; without it PAGE_EXEC maps like read
+    bool no_execute;    // CPUID 0x80000001 EDX[20]; without it all can be executed
     uint32_t phys_bits; // MAXPHYADDR, 32..52
 };
 
@@ -49,13 +38,14 @@ size_t page_tables_bound_by_page(const struct page_tables *tables, uint64_t virt
 // root is not below 4 GiB), STATUS_NO_SPACE (an empty pool).
 enum status page_tables_start(struct page_tables *tables);
 
-// Maps [virt, virt + bytes) to phys with the given rights; all three page-aligned, bytes not 0.
+// Maps [virt, virt + bytes) to phys with the given rights (enum smp_rights, how it is mapped and no
+// more); all three page-aligned, bytes not 0.
 // Overrides what was mapped there before; a large page in the way is split. The last call wins, so
 // a wide range is mapped first and holes are cut into it later. Returns STATUS_OK, STATUS_INVALID
-// (alignment, WRITE with EXEC, two memory types, beyond phys_bits, not canonical), STATUS_NO_SPACE
-// (then each page of the range is as before or as asked, and no other is touched).
+// (alignment, written and executed, two memory types, beyond phys_bits, not canonical),
+// STATUS_NO_SPACE (then each page of the range is as before or as asked, and no other is touched).
 enum status page_tables_map(struct page_tables *tables, uint64_t virt, uint64_t phys,
-                            uint64_t bytes, enum page_rights rights);
+                            uint64_t bytes, uint32_t rights);
 
 // Unmaps [virt, virt + bytes): a guard page, the null page. Takes pool pages only to split large
 // ones. Returns as page_tables_map does.

@@ -14,6 +14,9 @@ struct group {
     enum { SEQUENCE_EACH, SEQUENCE_ALL } address;
 };
 
+// One try for everyone who is missing, by the plan's strategy: the sequences that it consists of.
+void strategy_pass(struct smp *smp, uint32_t try, uint64_t *last_sent);
+
 // Runs the sequence, the `try`th of this round; until the group has arrived, or its time-out is
 // over. `expected`: of all APs, how many will have arrived when this group has; 0 where that is not
 // known. `last_sent` is set to the TSC behind its last message.

@@ -3,8 +3,6 @@
 // new one is a row of the table here, its pass, and its name in enum smp_strategy: options, records
 // and bounds are made of this table.
 
-#include "strategy.h"
-
 #include "sequence.h"
 
 static void pass_parallel(struct smp *smp, uint32_t try, uint64_t *last_sent)

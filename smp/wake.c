@@ -5,7 +5,6 @@
 #include "engine.h"
 #include "sequence.h"
 #include "sort.h"
-#include "strategy.h"
 #include "watch.h"
 
 void smp_start(struct smp *smp, const struct smp_plan *plan)

@@ -3,10 +3,10 @@
 Why it boots twice: the image is loaded anywhere and the trampoline's page is found at run time, yet
 there is no moment between the records that tell both and the first STARTUP when a debugger could
 step in without a race. OVMF puts both at the same place in an identical boot. So the first boot
-runs to its end and tells where, and the second starts stopped, with a break point at wake_round.
+runs to its end and tells where, and the second starts stopped, with a break point at smp_wake.
 GDB_ARGS goes to GDB: `make debug GDB_ARGS="-batch -ex continue -ex bt"` for a script.
 
-Surprise: the three stages get their break points only at wake_round, since firmware starts its own
+Surprise: the three stages get their break points only at smp_wake, since firmware starts its own
 processors in low memory too, maybe in the same page; and as hardware break points, since a software
 one would be copied away, or found by the trampoline's own read-back.
 """
@@ -22,7 +22,7 @@ import qemu
 import records
 
 STAGES = ("x86_start16_begin", "lcpu_start32", "lcpu_start64")
-WAKE, AP_ENTRY = "wake_round", "ap_main"
+WAKE, AP_ENTRY = "smp_wake", "ap_main"
 
 # In real mode GDB takes IP for an address. QEMU stops at the linear one, and again and again, since
 # GDB does not know it for its break point and never steps over it: so the stage's break point goes

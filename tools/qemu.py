@@ -35,6 +35,8 @@ EXIT_OK, EXIT_NOT_ALL, EXIT_REFUSED = 33, 35, 37
 # A machine that has written `ev=end` and still runs was told to halt; so long it may take to power
 # off, unless it is seen to rest.
 GRACE_S = 10
+# And one that starts anew when it resets, until firmware has started us again.
+RESTART_S = 60
 
 # OVMF draws by terminal sequences. Moving the cursor or clearing starts a new line for us, all
 # others go.
@@ -292,7 +294,7 @@ class Qemu:
                                                     for text in processors)):
                 self._asleep = True
                 return was_asleep  # twice, since QEMU that is about to power off answers once more
-            for _ in range(LOOKS):
+            for _ in range(LOOKS if self.machine.reset_ends else 0):  # else it may be firmware, starting again
                 now = self.monitor("info registers")
                 self._moves += now != self._seen
                 self._seen = now
@@ -328,7 +330,8 @@ class Qemu:
                 del pending[: at + 1]
                 self._in_menu = self._in_menu or b'"UiApp"' in line
                 if line.startswith(b"REVEILLE ev=end ") and not self.machine.goes_on:
-                    until = min(self.deadline, time.monotonic() + GRACE_S)
+                    grace = GRACE_S if self.machine.reset_ends else RESTART_S
+                    until = min(self.deadline, time.monotonic() + grace)
                 yield from clean_line(line)
         if pending:
             yield from clean_line(bytes(pending))

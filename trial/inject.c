@@ -75,7 +75,7 @@ static bool add_verdict(struct line *line, const struct injector *injector,
     if (smp_strategy_reaches_all(strategy) && is_of_messages(fault->kind)) {
         line_add_format(line,
                         " cannot be injected with wake=%s: one message reaches everybody; use "
-                        "parallel",
+                        "wake=parallel",
                         smp_strategy_word(strategy));
         return false;
     }

@@ -88,7 +88,7 @@ static enum status choose_apic(const struct machine *machine, const struct optio
             return STATUS_OK;
         line_add_format(&line,
                         "apic=xapic, but firmware left the x2APIC on (IA32_APIC_BASE %x), and it "
-                        "cannot safely be left; use apic=auto",
+                        "cannot safely be switched off; use apic=auto",
                         machine->apic_base);
         break;
     }
@@ -251,11 +251,10 @@ static enum status check_firmware_wake(const struct options *options,
     if (options->wake != SMP_FIRMWARE || (options->exit == ANSWER_NO && !ours))
         return STATUS_OK;
     line_start(&line, buffer, sizeof buffer);
-    line_add_text(
-        &line,
-        options->exit != ANSWER_NO
-            ? "wake=firmware works while firmware lives: add exit=no"
-            : "wake=firmware sends no message of ours: leave out inject=, bench= and sweep=");
+    line_add_text(&line, options->exit != ANSWER_NO
+                             ? "wake=firmware works only while firmware lives: add exit=no"
+                             : "with wake=firmware Reveille sends no message itself: leave out "
+                               "inject=, bench= and sweep=");
     tell(problems, SEVERITY_ERROR, "firmware-wake", &line);
     return STATUS_INVALID;
 }

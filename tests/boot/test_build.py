@@ -67,9 +67,9 @@ def test_gdb_takes_a_path_of_any_name(tmp_path):
     symbols.parent.mkdir(parents=True)
     shutil.copyfile(qemu.BUILD / "BOOTX64.debug", symbols)
     script = tmp_path / "script"
-    script.write_text(f"file {debug.gdb_word(symbols)}\ninfo address wake_round\n")
+    script.write_text(f"file {debug.gdb_word(symbols)}\ninfo address smp_wake\n")
     done = run("gdb", "-q", "-nx", "-batch", "-x", script, cwd="/")
-    assert 'Symbol "wake_round" is a function' in done.stdout, done.stdout + done.stderr
+    assert 'Symbol "smp_wake" is a function' in done.stdout, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("folder", ["a b", "a:b", "a(b)", "a'b", "a,b", "a$$b", "a\\#b", "a\\b", ""])

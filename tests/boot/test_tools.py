@@ -119,10 +119,10 @@ def test_make_debug_stops_at_every_stage():
     again."""
     done = tool(sys.executable, "tools/debug.py", SMP="2", OPTIONS="",
                 GDB_ARGS="-batch" + " -ex continue" * 8)
-    stops = re.findall(r"(Temporary breakpoint 1, wake_round|x86_start16_begin: real mode"
+    stops = re.findall(r"(Temporary breakpoint 1, smp_wake|x86_start16_begin: real mode"
                        r"|Breakpoint [345])[ ,]", done.stdout)
     assert list(dict.fromkeys(stops)) == [
-        "Temporary breakpoint 1, wake_round", "x86_start16_begin: real mode", "Breakpoint 3",
+        "Temporary breakpoint 1, smp_wake", "x86_start16_begin: real mode", "Breakpoint 3",
         "Breakpoint 4", "Breakpoint 5"], done.stdout + done.stderr
     assert re.search(r"Breakpoint 4, lcpu_start64 \(\) at trampoline/ap_start\.S:\d", done.stdout)
     assert re.search(r"Breakpoint 5, ap_main \(self=0x[1-9a-f]", done.stdout), done.stdout

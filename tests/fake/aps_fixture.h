@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "failing.h"
 #include "fake_aps.h"
 
 #define MS        1000u // in microseconds
@@ -18,16 +19,11 @@
 
 static struct fake_aps aps;
 
-static inline void aps_fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
-
 // For the group.
 static inline int aps_set_up(void **state)
 {
     (void)state;
-    fake_on_failure(aps_fail_test);
+    failures_fail_the_test();
     return 0;
 }
 

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "advice.h"
+#include "arena.h"
 #include "fake_hw.h"
 #include "note.h"
+#include "smp.h"
 #include "trampoline.h"
-#include "verdict.h"
 
 static void require(int holds)
 {
@@ -17,25 +19,26 @@ static void require(int holds)
 
 static void judge(const uint8_t *data)
 {
-    const struct evidence evidence = {
+    const struct smp_account account = {
         .stage = data[0],
         .mark = data[1],
         .mark_shared = data[2] & 1,
-        .up = data[2] & 2,
-        .greeted = data[2] & 4,
+        .arrived = data[2] & 2,
+        .done = data[2] & 4,
         .page_damaged = data[2] & 8,
         .stray = data[2] & 16,
         .fault.valid = data[2] & 32,
         .no_nx = data[2] & 64,
+        .by_firmware = data[2] & 128,
         .lost = data[3],
     };
-    const enum cause cause = verdict(&evidence);
-    require(cause < CAUSE_COUNT);
-    require(evidence.fault.valid == (cause == CAUSE_FAULT));
-    require(cause != CAUSE_NONE || evidence.greeted);
-    require(cause != CAUSE_NEVER_FETCHED || (evidence.mark == 0 && evidence.stage == 0));
-    require(cause_word(cause)[0] && cause_story(cause)[0] && cause_advice(cause)[0]);
-    require(stage_word(data[0])[0] && mode_word(data[1])[0] && mode_story(data[1])[0]);
+    const enum smp_cause cause = smp_verdict(&account);
+    require(cause < SMP_CAUSES);
+    require(account.fault.valid == (cause == SMP_CAUSE_FAULT));
+    require(cause != SMP_CAUSE_NONE || account.done);
+    require(cause != SMP_CAUSE_NEVER_FETCHED || (account.mark == 0 && account.stage == 0));
+    require(smp_cause_word(cause)[0] && smp_cause_story(cause)[0] && cause_advice(cause)[0]);
+    require(smp_stage_word(data[0])[0] && smp_fault_word(data[1])[0]);
 }
 
 static void decode(const uint8_t *data, size_t size)
@@ -60,7 +63,7 @@ static void decode(const uint8_t *data, size_t size)
 static void look_back(const uint8_t *data, size_t size)
 {
     static struct lcpu_page pages[2];
-    struct note_suspect suspect;
+    struct smp_under_way suspect;
     struct note note;
 
     memset(&note, 0, sizeof note);

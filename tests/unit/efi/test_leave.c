@@ -3,20 +3,16 @@
 // service but GetMemoryMap and ExitBootServices ends the test. A story is the order of calls: m
 // GetMemoryMap, a AllocatePages, f FreePages, x ExitBootServices.
 #include "fake_firmware.h"
+#include "failing.h"
 #include "leave.h"
 
 #define ATTEMPTS 8u   // the bound, as the test states it
 #define SPARE    500u // descriptors by which the map may grow at once
 
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
-
 static int set_up(void **state)
 {
     (void)state;
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     return 0;
 }
 

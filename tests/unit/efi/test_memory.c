@@ -3,6 +3,7 @@
 // memory_take_low_page writes to the page it is given, so low memory is mapped for real
 // (fake_map_low), and a page that the code must not touch is simply not there.
 #include "fake_firmware.h"
+#include "failing.h"
 #include "fake_hw.h"
 #include "told.h"
 
@@ -12,16 +13,11 @@
 
 static struct told told;
 
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
-
 static int set_up(void **state)
 {
     (void)state;
     fake_reset();
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "control.h"
+#include "failing.h"
 #include "fake_hw.h"
 #include "msr.h"
 #include "nvram.h"
@@ -42,11 +43,6 @@ static struct {
     uint32_t sets, deletions;
 } store;
 static char heard[8192];
-
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
 
 static void hear(void *context, const char *text)
 {
@@ -113,7 +109,7 @@ static int set_up(void **state)
 {
     (void)state;
     fake_reset();
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     fake_start_clock(0, 1);
     memset(&firmware, 0, sizeof firmware);
     memset(&store, 0, sizeof store);

@@ -2,6 +2,7 @@
 // MP Services that answers, refuses, or lies. The machine's memory is a buffer: the RSDP, the RSDT,
 // the MADT.
 #include "fake_firmware.h"
+#include "failing.h"
 
 #include "acpi.h"
 #include "madt_edit.h"
@@ -33,11 +34,6 @@ static struct {
     struct mp_information list[LISTS_MAX];
     size_t asked;
 } mp;
-
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
 
 static EFI_STATUS EFIAPI locate(EFI_GUID *guid, VOID *registration, VOID **interface)
 {
@@ -107,7 +103,7 @@ static int set_up(void **state)
     static const uint32_t ids[] = {0, 2};
 
     (void)state;
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     firmware = fake_firmware_start(48);
     fake_firmware.boot.LocateProtocol = locate;
     memset(memory, 0, sizeof memory);

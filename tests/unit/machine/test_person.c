@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "failing.h"
 #include "fake_hw.h"
 #include "person.h"
 #include "reset.h"
@@ -19,11 +20,6 @@ static struct {
     uint8_t status, byte;
 } waiting[64];
 static size_t waiting_at, waiting_count;
-
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
 
 static uint64_t read_status(void *context, uint64_t address)
 {
@@ -42,7 +38,7 @@ static int set_up(void **state)
 {
     (void)state;
     fake_reset();
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     fake_hook(FAKE_PORT8, 0x64, 0x64, read_status, NULL, NULL);
     fake_hook(FAKE_PORT8, 0x60, 0x60, read_data, NULL, NULL);
     fake_set_cell(FAKE_PORT16, 0x600, 0);
@@ -110,7 +106,7 @@ static void test_what_the_fadt_does_not_name_is_not_touched(void **state)
 
     (void)state;
     fake_reset(); // any access is a failure now
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     person_listen(&nothing);
     assert_int_equal(person_asks(&nothing), WISH_NOTHING);
 }
@@ -124,7 +120,7 @@ static void test_a_controller_that_is_not_there(void **state)
     send(0xff, 0xff);
     assert_false(person_has_keys(&laptop));
     fake_reset(); // the port is not asked
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     assert_false(person_has_keys(&none));
 }
 

@@ -12,14 +12,10 @@
 
 #include <cmocka.h>
 
+#include "failing.h"
 #include "fake_hw.h"
 
 static struct processor processor;
-
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
 
 static void leaf(uint32_t number, uint32_t eax, uint32_t ebx, uint32_t ecx, uint32_t edx)
 {
@@ -45,7 +41,7 @@ static int set_up(void **state)
 {
     (void)state;
     fake_reset();
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     base(1, "GenuineIntel");
     leaf(1, 0x000006f1, 0, 0, 0);
     leaf(0x80000000, 0x80000000, 0, 0, 0);

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "failing.h"
 #include "fake_hw.h"
 
 #define PORT         UART_COM1
@@ -65,15 +66,10 @@ static void act_in_time(void *context, uint64_t now)
     }
 }
 
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
-
 static void set_up(struct console *console, struct wire *wire, enum log_level log)
 {
     fake_reset();
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     fake_start_clock(1000, 1000);
     *wire = (struct wire){.console = console};
     fake_hook(FAKE_PORT8, PORT + 5, PORT + 5, read_line_status, NULL, NULL);
@@ -105,7 +101,7 @@ static void test_start(void **state)
 
     (void)state;
     fake_reset();
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     memset(&console, 0xa5, sizeof console);
     console_start(&console, LOG_DEBUG, TICKS_PER_US);
     assert_false(console.uart.present);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "failing.h"
 #include "evidence.h"
 #include "fake_aps.h"
 #include "outcome.h"
@@ -18,15 +19,10 @@ static struct smp_account accounts[CPUS];
 static struct hello hellos[CPUS];
 static struct evidence evidence;
 
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
-
 static int set_up(void **state)
 {
     (void)state;
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     fake_aps_open(&aps, CPUS);
     aps.options.retries = 0;
     aps.options.timeout_us = 1000;

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "failing.h"
 #include "fake_hw.h"
 #include "heard.h"
 #include "hello.h"
@@ -22,17 +23,12 @@ static struct plan plan = {.want = 3};
 static struct injector injector;
 static struct hellos hellos;
 
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
-
 // Two threads in a core, two cores in a package; microcode of revision 0x1234.
 static int set_up(void **state)
 {
     (void)state;
     fake_reset();
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     // "AuthenticAMD"
     fake_set_cpuid(
         0, 0, (struct cpuid){.eax = 0xb, .ebx = 0x68747541, .edx = 0x69746e65, .ecx = 0x444d4163});

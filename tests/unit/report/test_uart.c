@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "failing.h"
 #include "fake_hw.h"
 
 #define PORT         UART_COM1
@@ -153,17 +154,12 @@ static void model_write(void *context, uint64_t address, uint64_t value)
     }
 }
 
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
-
 // A 16550A as firmware leaves it, with interrupts on; tests change what they need before they open
 // it.
 static void plug_in(struct model *model)
 {
     fake_reset();
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     fake_start_clock(CLOCK_START, 10);
     fake_log_kinds(FAKE_IN8 | FAKE_OUT8);
     *model = (struct model){.has_scratch = true,
@@ -307,7 +303,7 @@ static void test_port_beyond_the_last(void **state)
 
     (void)state;
     fake_reset(); // nothing there: any access fails
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     assert_int_equal(uart_open(&uart, 0xfff9, TICKS_PER_US), STATUS_NOT_FOUND);
     assert_false(uart.present);
 }
@@ -854,7 +850,7 @@ static void test_the_debug_console(void **state)
 
     (void)state;
     fake_reset();
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     fake_set_cell(FAKE_PORT8, 0xe9, 0xff);
     assert_int_equal(uart_open_debug_console(&uart), STATUS_NOT_FOUND);
     assert_int_equal(uart_write(&uart, "lost", 4), STATUS_OK);

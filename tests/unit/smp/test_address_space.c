@@ -650,6 +650,20 @@ static void test_bound_of_exceptions_alone(void **state)
     }
 }
 
+// As little as there can be, as far apart as it can be: five levels, an APIC that shares no table
+// with anything, an engine across a GiB's border whose ends lie in two more large pages.
+static void test_bound_of_next_to_nothing(void **state)
+{
+    (void)state;
+    start(1);
+    setup.features.five_levels = true;
+    setup.features.phys_bits = 52;
+    setup.apic_phys = 1ull << 50;
+    setup.memory.phys = GIB - smp_memory_bytes(&setup) / 2 / PAGE_BYTES * PAGE_BYTES;
+    build();
+    assert_memory();
+}
+
 // Many processors: the stacks alone are 20 KiB each, and no bound may run away either.
 static void test_bound_grows_with_processors(void **state)
 {
@@ -765,13 +779,13 @@ static void assert_refused(const char *name, uint64_t virt, const char *wanted)
 static void assert_needs(const char *name, uint64_t page, const char *wanted)
 {
     const struct found before = walk(page);
-    const enum page_rights rights = (before.writable     ? PAGE_WRITE
-                                     : before.executable ? PAGE_EXEC
-                                                         : PAGE_READ) |
-                                    (before.uncached ? PAGE_UNCACHED : 0) |
-                                    (before.combining ? PAGE_COMBINING : 0);
-    const enum page_rights others[] = {PAGE_READ, PAGE_WRITE, PAGE_EXEC, PAGE_WRITE | PAGE_UNCACHED,
-                                       PAGE_WRITE | PAGE_COMBINING};
+    const uint32_t rights = (before.writable     ? SMP_WRITE
+                             : before.executable ? SMP_EXECUTE
+                                                 : SMP_READ) |
+                            (before.uncached ? SMP_UNCACHED : 0) |
+                            (before.combining ? SMP_COMBINING : 0);
+    const uint32_t others[] = {SMP_READ, SMP_WRITE, SMP_EXECUTE, SMP_WRITE | SMP_UNCACHED,
+                               SMP_WRITE | SMP_COMBINING};
     struct page_tables *tables = &smp->tables;
 
     assert_int_equal(prove(), STATUS_OK);
@@ -794,7 +808,7 @@ static void assert_needs(const char *name, uint64_t page, const char *wanted)
 
 static void assert_needs_hole(const char *name, uint64_t page)
 {
-    assert_int_equal(page_tables_map(&smp->tables, page, page, PAGE_BYTES, PAGE_READ), STATUS_OK);
+    assert_int_equal(page_tables_map(&smp->tables, page, page, PAGE_BYTES, SMP_READ), STATUS_OK);
     assert_refused(name, page, "unmapped");
     assert_int_equal(page_tables_unmap(&smp->tables, page, PAGE_BYTES), STATUS_OK);
     assert_int_equal(prove(), STATUS_OK);
@@ -922,7 +936,7 @@ static void test_proof_without_nx(void **state)
     build();
     assert_int_equal(prove(), STATUS_OK);
     const uint64_t page = IMAGE + 0x1000;
-    assert_int_equal(page_tables_map(&smp->tables, page, page, PAGE_BYTES, PAGE_WRITE), STATUS_OK);
+    assert_int_equal(page_tables_map(&smp->tables, page, page, PAGE_BYTES, SMP_WRITE), STATUS_OK);
     assert_refused("code", page, "executable");
 }
 
@@ -942,6 +956,7 @@ int main(void)
         TEST(test_unmap),
         TEST(test_odd_lists),
         TEST(test_bound_of_exceptions_alone),
+        TEST(test_bound_of_next_to_nothing),
         TEST(test_bound_grows_with_processors),
         TEST(test_a_map_in_many_pieces),
         TEST(test_pool_too_small),

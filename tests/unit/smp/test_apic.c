@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "failing.h"
 #include "fake_hw.h"
 
 #define BASE_MSR 0x1bu
@@ -19,16 +20,11 @@
 
 static uint64_t base_msr;
 
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
-
 static int set_up(void **state)
 {
     (void)state;
     fake_reset();
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     fake_log_kinds(FAKE_LOG_DEFAULT | FAKE_RDMSR | FAKE_READ32);
     return 0;
 }

@@ -3,6 +3,7 @@
 // here, so that one that is read or written ends the test. The page is one whose bytes can be told
 // to keep their value whatever is written (fake_firmware.h).
 #include "fake_firmware.h"
+#include "failing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,11 +28,6 @@ static struct smp_setup setup;
 static struct smp *smp;
 static uint8_t *page;
 
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
-
 // A setup that can be opened; a test changes it before.
 static int set_up(void **state)
 {
@@ -39,7 +35,7 @@ static int set_up(void **state)
 
     (void)state;
     fake_reset();
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     fake_firmware_clear();
     regions[0] = (struct smp_region){"RAM", 2 * MIB, 2 * MIB, 62 * MIB, SMP_WRITE};
     regions[1] =

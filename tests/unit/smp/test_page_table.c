@@ -83,9 +83,9 @@ static void assert_mapped(const struct page_tables *tables, uint64_t virt, uint6
 
     assert_true(walk.mapped);
     assert_int_equal(walk.phys, phys);
-    assert_int_equal(walk.writable, (rights & PAGE_WRITE) != 0);
-    assert_int_equal(walk.executable, (rights & PAGE_EXEC) != 0 || !tables->no_execute);
-    assert_int_equal(walk.uncached, (rights & PAGE_UNCACHED) != 0);
+    assert_int_equal(walk.writable, (rights & SMP_WRITE) != 0);
+    assert_int_equal(walk.executable, (rights & SMP_EXECUTE) != 0 || !tables->no_execute);
+    assert_int_equal(walk.uncached, (rights & SMP_UNCACHED) != 0);
 }
 
 static void assert_unmapped(const struct page_tables *tables, uint64_t virt)
@@ -115,9 +115,9 @@ struct call {
 static struct call random_call(uint64_t window)
 {
     static const uint64_t grains[] = {PAGE_BYTES, PAGE_BYTES, 2 * MIB, 2 * MIB, GIB};
-    static const unsigned rights[] = {PAGE_READ,  PAGE_WRITE,
-                                      PAGE_EXEC,  PAGE_WRITE | PAGE_UNCACHED,
-                                      PAGE_WRITE, PAGE_EXEC | PAGE_UNCACHED};
+    static const unsigned rights[] = {SMP_READ,    SMP_WRITE,
+                                      SMP_EXECUTE, SMP_WRITE | SMP_UNCACHED,
+                                      SMP_WRITE,   SMP_EXECUTE | SMP_UNCACHED};
     uint64_t grain = grains[random_below(5)];
     uint64_t first = random_below(WINDOW_BYTES) / grain * grain;
     struct call call;
@@ -157,9 +157,9 @@ static void apply(struct page_tables *tables, const struct call *call, uint64_t 
     if (call->unmap) {
         assert_int_equal(page_tables_unmap(tables, call->virt, call->bytes), STATUS_OK);
     } else {
-        assert_int_equal(page_tables_map(tables, call->virt, call->phys, call->bytes,
-                                         (enum page_rights)call->rights),
-                         STATUS_OK);
+        assert_int_equal(
+            page_tables_map(tables, call->virt, call->phys, call->bytes, (uint32_t)call->rights),
+            STATUS_OK);
     }
     for (uint64_t i = 0; i < call->bytes / PAGE_BYTES; i++) {
         model[first + i] =
@@ -218,7 +218,7 @@ static void bound_is_exact_for_empty_tables(void **state)
         size_t bound = page_tables_bound(&tables, call.virt, call.bytes);
 
         start(&tables, 1 + bound);
-        assert_int_equal(page_tables_map(&tables, call.virt, call.virt, call.bytes, PAGE_WRITE),
+        assert_int_equal(page_tables_map(&tables, call.virt, call.virt, call.bytes, SMP_WRITE),
                          STATUS_OK);
         assert_int_equal(tables.pages_used, 1 + bound);
         most = bound > most ? bound : most;
@@ -242,18 +242,17 @@ static void bound_by_page_covers_guard_pages(void **state)
     assert_int_equal(cuts, 10 + (shape->levels - 2));
     start(&tables, 1 + wide + cuts);
     assert_int_equal(
-        page_tables_map(&tables, shape->window, shape->window, WINDOW_BYTES, PAGE_WRITE),
-        STATUS_OK);
+        page_tables_map(&tables, shape->window, shape->window, WINDOW_BYTES, SMP_WRITE), STATUS_OK);
     for (uint64_t i = 0; i < stacks; i++) {
         assert_int_equal(page_tables_unmap(&tables, area + i * stack, PAGE_BYTES), STATUS_OK);
     }
     for (uint64_t i = 0; i < stacks; i++) {
         uint64_t guard = area + i * stack;
 
-        assert_mapped(&tables, guard - 1, guard - 1, PAGE_WRITE);
+        assert_mapped(&tables, guard - 1, guard - 1, SMP_WRITE);
         assert_unmapped(&tables, guard);
         assert_unmapped(&tables, guard + PAGE_BYTES - 1);
-        assert_mapped(&tables, guard + PAGE_BYTES, guard + PAGE_BYTES, PAGE_WRITE);
+        assert_mapped(&tables, guard + PAGE_BYTES, guard + PAGE_BYTES, SMP_WRITE);
     }
     stop(&tables);
 }
@@ -286,7 +285,7 @@ static void largest_pages_are_used(void **state)
     const uint64_t from = 6 * GIB - 2 * MIB - PAGE_BYTES;
 
     start(&tables, 1 + page_tables_bound(&tables, from, 3 * GIB));
-    assert_int_equal(page_tables_map(&tables, from, from, 3 * GIB, PAGE_READ), STATUS_OK);
+    assert_int_equal(page_tables_map(&tables, from, from, 3 * GIB, SMP_READ), STATUS_OK);
     assert_int_equal(page_tables_walk(&tables, from).level, 1);
     assert_int_equal(page_tables_walk(&tables, from + PAGE_BYTES).level, 2);
     assert_int_equal(page_tables_walk(&tables, 6 * GIB).level, shape->gib_pages ? 3 : 2);
@@ -305,13 +304,12 @@ static void entries_have_the_manuals_bits(void **state)
     (void)state;
     start(&tables, 5);
     pool = (const uint64_t *)(const void *)tables.pool;
-    assert_int_equal(page_tables_map(&tables, 0x1000, 0x1000, 0x1000, PAGE_WRITE), STATUS_OK);
-    assert_int_equal(page_tables_map(&tables, 0x2000, 0x2000, 0x1000, PAGE_EXEC), STATUS_OK);
-    assert_int_equal(
-        page_tables_map(&tables, 0x3000, 0xFEE00000, 0x1000, PAGE_WRITE | PAGE_UNCACHED),
-        STATUS_OK);
-    assert_int_equal(page_tables_map(&tables, 2 * MIB, 2 * MIB, 2 * MIB, PAGE_READ), STATUS_OK);
-    assert_int_equal(page_tables_map(&tables, GIB, GIB, GIB, PAGE_EXEC), STATUS_OK);
+    assert_int_equal(page_tables_map(&tables, 0x1000, 0x1000, 0x1000, SMP_WRITE), STATUS_OK);
+    assert_int_equal(page_tables_map(&tables, 0x2000, 0x2000, 0x1000, SMP_EXECUTE), STATUS_OK);
+    assert_int_equal(page_tables_map(&tables, 0x3000, 0xFEE00000, 0x1000, SMP_WRITE | SMP_UNCACHED),
+                     STATUS_OK);
+    assert_int_equal(page_tables_map(&tables, 2 * MIB, 2 * MIB, 2 * MIB, SMP_READ), STATUS_OK);
+    assert_int_equal(page_tables_map(&tables, GIB, GIB, GIB, SMP_EXECUTE), STATUS_OK);
     assert_int_equal(pool[0 * 512 + 0], (POOL_PHYS + 0x1000) | 0x23);
     assert_int_equal(pool[0 * 512 + 1], 0);
     assert_int_equal(pool[1 * 512 + 0], (POOL_PHYS + 0x2000) | 0x23);
@@ -337,20 +335,21 @@ static void splitting_keeps_what_is_around(void **state)
     struct page_tables tables = tables_of(shape);
 
     start(&tables, 16);
-    assert_int_equal(page_tables_map(&tables, GIB, GIB, GIB, PAGE_EXEC | PAGE_UNCACHED), STATUS_OK);
-    assert_int_equal(page_tables_map(&tables, GIB + 4 * MIB + 0x5000, 0x9000, 0x1000, PAGE_WRITE),
+    assert_int_equal(page_tables_map(&tables, GIB, GIB, GIB, SMP_EXECUTE | SMP_UNCACHED),
                      STATUS_OK);
-    assert_mapped(&tables, GIB + 4 * MIB + 0x5FFF, 0x9FFF, PAGE_WRITE);
+    assert_int_equal(page_tables_map(&tables, GIB + 4 * MIB + 0x5000, 0x9000, 0x1000, SMP_WRITE),
+                     STATUS_OK);
+    assert_mapped(&tables, GIB + 4 * MIB + 0x5FFF, 0x9FFF, SMP_WRITE);
     for (uint64_t virt = GIB; virt < 2 * GIB; virt += PAGE_BYTES) {
         if (virt != GIB + 4 * MIB + 0x5000) {
-            assert_mapped(&tables, virt, virt, PAGE_EXEC | PAGE_UNCACHED);
+            assert_mapped(&tables, virt, virt, SMP_EXECUTE | SMP_UNCACHED);
         }
     }
     assert_int_equal(page_tables_walk(&tables, GIB + 2 * MIB).level, 2);
     assert_int_equal(page_tables_walk(&tables, GIB + 4 * MIB).level, 1);
     // And whole again.
-    assert_int_equal(page_tables_map(&tables, GIB, GIB, GIB, PAGE_READ), STATUS_OK);
-    assert_mapped(&tables, GIB + 4 * MIB + 0x5000, GIB + 4 * MIB + 0x5000, PAGE_READ);
+    assert_int_equal(page_tables_map(&tables, GIB, GIB, GIB, SMP_READ), STATUS_OK);
+    assert_mapped(&tables, GIB + 4 * MIB + 0x5000, GIB + 4 * MIB + 0x5000, SMP_READ);
     stop(&tables);
 }
 
@@ -362,14 +361,14 @@ static void null_page_is_cut_out(void **state)
         page_tables_bound(&tables, 0, 4 * GIB) + page_tables_bound(&tables, 0, PAGE_BYTES);
 
     start(&tables, 1 + bound);
-    assert_int_equal(page_tables_map(&tables, 0, 0, 4 * GIB, PAGE_WRITE), STATUS_OK);
-    assert_mapped(&tables, 0, 0, PAGE_WRITE);
+    assert_int_equal(page_tables_map(&tables, 0, 0, 4 * GIB, SMP_WRITE), STATUS_OK);
+    assert_mapped(&tables, 0, 0, SMP_WRITE);
     assert_int_equal(page_tables_unmap(&tables, 0, PAGE_BYTES), STATUS_OK);
     assert_unmapped(&tables, 0);
     assert_unmapped(&tables, PAGE_BYTES - 1);
     assert_int_equal(page_tables_walk(&tables, 0).level, 1);
-    assert_mapped(&tables, PAGE_BYTES, PAGE_BYTES, PAGE_WRITE);
-    assert_mapped(&tables, 4 * GIB - 1, 4 * GIB - 1, PAGE_WRITE);
+    assert_mapped(&tables, PAGE_BYTES, PAGE_BYTES, SMP_WRITE);
+    assert_mapped(&tables, 4 * GIB - 1, 4 * GIB - 1, SMP_WRITE);
     assert_unmapped(&tables, 4 * GIB);
     stop(&tables);
 }
@@ -391,9 +390,9 @@ static void a_tebibyte_takes_few_tables(void **state)
     struct page_tables tables = tables_of(shape);
 
     start(&tables, 1 + page_tables_bound(&tables, 2 * MIB, TIB));
-    assert_int_equal(page_tables_map(&tables, 2 * MIB, 2 * MIB, TIB, PAGE_WRITE), STATUS_OK);
+    assert_int_equal(page_tables_map(&tables, 2 * MIB, 2 * MIB, TIB, SMP_WRITE), STATUS_OK);
     for (uint64_t virt = 2 * MIB; virt <= TIB; virt += 2 * MIB) {
-        assert_mapped(&tables, virt + 0x1234, virt + 0x1234, PAGE_WRITE);
+        assert_mapped(&tables, virt + 0x1234, virt + 0x1234, SMP_WRITE);
     }
     stop(&tables);
 }
@@ -406,20 +405,20 @@ static void highest_addresses_work(void **state)
     const uint64_t top_page = UINT64_MAX - (PAGE_BYTES - 1);
 
     start(&tables, 1 + 2 * 4);
-    assert_int_equal(page_tables_map(&tables, half - PAGE_BYTES, 0x5000, PAGE_BYTES, PAGE_EXEC),
+    assert_int_equal(page_tables_map(&tables, half - PAGE_BYTES, 0x5000, PAGE_BYTES, SMP_EXECUTE),
                      STATUS_OK);
-    assert_int_equal(page_tables_map(&tables, top_page, 0x6000, PAGE_BYTES, PAGE_WRITE), STATUS_OK);
-    assert_mapped(&tables, half - 1, 0x5FFF, PAGE_EXEC);
-    assert_mapped(&tables, UINT64_MAX, 0x6FFF, PAGE_WRITE);
+    assert_int_equal(page_tables_map(&tables, top_page, 0x6000, PAGE_BYTES, SMP_WRITE), STATUS_OK);
+    assert_mapped(&tables, half - 1, 0x5FFF, SMP_EXECUTE);
+    assert_mapped(&tables, UINT64_MAX, 0x6FFF, SMP_WRITE);
     // The hole between the halves: its bits would select the entries above.
     assert_unmapped(&tables, half);
     assert_unmapped(&tables, half * 2 - 1);
     assert_unmapped(&tables, UINT64_MAX - 2 * half + 1);
-    assert_int_equal(page_tables_map(&tables, half, 0, PAGE_BYTES, PAGE_READ), STATUS_INVALID);
-    assert_int_equal(page_tables_map(&tables, half - PAGE_BYTES, 0, 2 * PAGE_BYTES, PAGE_READ),
+    assert_int_equal(page_tables_map(&tables, half, 0, PAGE_BYTES, SMP_READ), STATUS_INVALID);
+    assert_int_equal(page_tables_map(&tables, half - PAGE_BYTES, 0, 2 * PAGE_BYTES, SMP_READ),
                      STATUS_INVALID);
     assert_int_equal(page_tables_unmap(&tables, half, PAGE_BYTES), STATUS_INVALID);
-    assert_int_equal(page_tables_map(&tables, top_page, 0, 2 * PAGE_BYTES, PAGE_READ),
+    assert_int_equal(page_tables_map(&tables, top_page, 0, 2 * PAGE_BYTES, SMP_READ),
                      STATUS_INVALID);
     stop(&tables);
 }
@@ -430,18 +429,18 @@ static void bad_requests_are_refused(void **state)
         uint64_t virt, phys, bytes;
         unsigned rights;
     } bad[] = {
-        {0x1001, 0x1000, 0x1000, PAGE_READ},
-        {0x1000, 0x1800, 0x1000, PAGE_READ},
-        {0x1000, 0x1000, 0x1001, PAGE_READ},
-        {0x1000, 0x1000, 0, PAGE_READ},
-        {0x1000, 0x1000, 0x1000, PAGE_WRITE | PAGE_EXEC},
-        {0x1000, 0x1000, 0x1000, PAGE_WRITE | PAGE_EXEC | PAGE_UNCACHED},
-        {0x1000, 0x1000, 0x1000, PAGE_WRITE | PAGE_UNCACHED | PAGE_COMBINING},
+        {0x1001, 0x1000, 0x1000, SMP_READ},
+        {0x1000, 0x1800, 0x1000, SMP_READ},
+        {0x1000, 0x1000, 0x1001, SMP_READ},
+        {0x1000, 0x1000, 0, SMP_READ},
+        {0x1000, 0x1000, 0x1000, SMP_WRITE | SMP_EXECUTE},
+        {0x1000, 0x1000, 0x1000, SMP_WRITE | SMP_EXECUTE | SMP_UNCACHED},
+        {0x1000, 0x1000, 0x1000, SMP_WRITE | SMP_UNCACHED | SMP_COMBINING},
         {0x1000, 0x1000, 0x1000, 16},
-        {0x1000, 1ull << 36, 0x1000, PAGE_READ},
-        {0x1000, (1ull << 36) - 0x1000, 0x2000, PAGE_READ},
-        {0x1000, UINT64_MAX - 0xFFF, 0x1000, PAGE_READ},
-        {0x1000, 0x1000, UINT64_MAX - 0xFFF, PAGE_READ},
+        {0x1000, 1ull << 36, 0x1000, SMP_READ},
+        {0x1000, (1ull << 36) - 0x1000, 0x2000, SMP_READ},
+        {0x1000, UINT64_MAX - 0xFFF, 0x1000, SMP_READ},
+        {0x1000, 0x1000, UINT64_MAX - 0xFFF, SMP_READ},
     };
     struct page_tables tables = tables_of(&shapes[0]);
 
@@ -450,14 +449,14 @@ static void bad_requests_are_refused(void **state)
     start(&tables, 8);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_int_equal(page_tables_map(&tables, bad[i].virt, bad[i].phys, bad[i].bytes,
-                                         (enum page_rights)bad[i].rights),
+                                         (uint32_t)bad[i].rights),
                          STATUS_INVALID);
     }
     assert_int_equal(page_tables_unmap(&tables, 0x1000, 0), STATUS_INVALID);
     assert_int_equal(page_tables_unmap(&tables, 0x1800, 0x1000), STATUS_INVALID);
     assert_int_equal(tables.pages_used, 1);
     assert_unmapped(&tables, 0x1000);
-    assert_int_equal(page_tables_map(&tables, 0x1000, (1ull << 36) - 0x1000, 0x1000, PAGE_READ),
+    assert_int_equal(page_tables_map(&tables, 0x1000, (1ull << 36) - 0x1000, 0x1000, SMP_READ),
                      STATUS_OK);
     stop(&tables);
 }
@@ -508,8 +507,8 @@ static void exhaustion_corrupts_nothing(void **state)
 
     for (enum status status = STATUS_NO_SPACE; status != STATUS_OK; free_pages++) {
         start(&tables, 1 + wide + free_pages);
-        assert_int_equal(page_tables_map(&tables, base, base, bytes, PAGE_WRITE), STATUS_OK);
-        status = page_tables_map(&tables, from, from, cut, PAGE_EXEC);
+        assert_int_equal(page_tables_map(&tables, base, base, bytes, SMP_WRITE), STATUS_OK);
+        status = page_tables_map(&tables, from, from, cut, SMP_EXECUTE);
         assert_int_equal(status, free_pages < needed ? STATUS_NO_SPACE : STATUS_OK);
         for (uint64_t virt = base; virt < base + bytes; virt += PAGE_BYTES) {
             bool inside = virt >= from && virt < from + cut;
@@ -517,7 +516,7 @@ static void exhaustion_corrupts_nothing(void **state)
 
             assert_true(inside || old);
             assert_false(inside && old && status == STATUS_OK);
-            assert_mapped(&tables, virt, virt, old ? PAGE_WRITE : PAGE_EXEC);
+            assert_mapped(&tables, virt, virt, old ? SMP_WRITE : SMP_EXECUTE);
         }
         assert_unmapped(&tables, base - 1);
         assert_unmapped(&tables, base + bytes);

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "failing.h"
 #include "null.h"
 #include "watch.h"
 
@@ -21,7 +22,7 @@
 
 // How long an AP takes from its STARTUP to C, and from its turn to its line: long against the waits
 // that a stop falls into, short against the time-out of a second.
-#define TO_C_US     (30 * MS)
+#define TO_C_US    (30 * MS)
 #define TO_LINE_US (30 * MS)
 
 static struct fake_aps aps;
@@ -33,15 +34,10 @@ static struct {
     bool everybody;     // the APs stand, too
 } stop;
 
-static void fail_test(const char *message)
-{
-    fail_msg("%s", message);
-}
-
 static int set_up(void **state)
 {
     (void)state;
-    fake_on_failure(fail_test);
+    failures_fail_the_test();
     memset(&stop, 0, sizeof stop);
     return 0;
 }

@@ -103,7 +103,7 @@ static void test_a_broadcast_is_everybodys(void **state)
         assert_int_equal(check(text), STATUS_INVALID);
         assert_int_equal(told_times(&told, "inject",
                                     ":1 cannot be injected with wake=broadcast: one message "
-                                    "reaches everybody; use parallel"),
+                                    "reaches everybody; use wake=parallel"),
                          1);
     }
     assert_int_equal(check("inject=hang-real:1"), STATUS_OK);

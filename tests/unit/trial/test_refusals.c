@@ -106,7 +106,7 @@ static void test_firmwares_wake(void **state)
     (void)state;
     small.options.wake = SMP_FIRMWARE;
     small_assert_refused(&small, STATUS_INVALID, "firmware-wake",
-                         "wake=firmware works while firmware lives: add exit=no");
+                         "wake=firmware works only while firmware lives: add exit=no");
     small.options.exit = ANSWER_NO;
     small_assert_planned(&small);
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
@@ -114,9 +114,9 @@ static void test_firmwares_wake(void **state)
         assert_int_equal(small_ask(&small, ours[i]), STATUS_OK);
         small.options.wake = SMP_FIRMWARE;
         small.options.exit = ANSWER_NO;
-        small_assert_refused(
-            &small, STATUS_INVALID, "firmware-wake",
-            "wake=firmware sends no message of ours: leave out inject=, bench= and sweep=");
+        small_assert_refused(&small, STATUS_INVALID, "firmware-wake",
+                             "with wake=firmware Reveille sends no message itself: leave out "
+                             "inject=, bench= and sweep=");
     }
 }
 
@@ -169,7 +169,7 @@ static void test_never_back_to_xapic(void **state)
     small_assert_refused(
         &small, STATUS_UNSUPPORTED, "apic-mode",
         "apic=xapic, but firmware left the x2APIC on (IA32_APIC_BASE 0xfee00d00), and it "
-        "cannot safely be left; use apic=auto");
+        "cannot safely be switched off; use apic=auto");
 }
 
 static void test_ids_that_xapic_cannot_name(void **state)
