@@ -5,6 +5,7 @@
 
 #include "control.h"
 #include "lapic.h"
+#include "tell.h"
 
 #define LOW_PAGES_FEW 8u // firmware's own resume vectors and option ROMs want some, too
 #define REACHABLE     0x100000000ull
@@ -141,28 +142,28 @@ void preflight_warn(const struct problems *problems, const struct machine *machi
                     const struct console *console)
 {
     if (machine->mp_services == 0)
-        problems->tell(problems->context, SEVERITY_WARNING, "no-mp-services",
-                       "firmware has no MP Services, so nothing confirms what the MADT lists");
+        problem_tell(problems, SEVERITY_WARNING, "no-mp-services",
+                     "firmware has no MP Services, so nothing confirms what the MADT lists");
     if (!console->uart.present && machine->framebuffer_count == 0)
-        problems->tell(problems->context, SEVERITY_WARNING, "nothing-to-see",
-                       "no serial port and no frame buffer: after the exit only the stick can tell "
-                       "what happened; use again=yes, or exit=no");
+        problem_tell(problems, SEVERITY_WARNING, "nothing-to-see",
+                     "no serial port and no frame buffer: after the exit only the stick can tell "
+                     "what happened; use again=yes, or exit=no");
     if (machine->platform.apic_locked)
-        problems->tell(problems->context, SEVERITY_WARNING, "x2apic-locked",
-                       "firmware has locked x2APIC mode: apic=xapic is not possible");
+        problem_tell(problems, SEVERITY_WARNING, "x2apic-locked",
+                     "firmware has locked x2APIC mode: apic=xapic is not possible");
     if (machine->dmar_x2apic_opt_out && (machine->apic_base & APIC_BASE_EXTD) == 0)
-        problems->tell(problems->context, SEVERITY_WARNING, "x2apic-opt-out",
-                       "the DMAR table asks to stay out of x2APIC mode: apic=auto does");
+        problem_tell(problems, SEVERITY_WARNING, "x2apic-opt-out",
+                     "the DMAR table asks to stay out of x2APIC mode: apic=auto does");
     if (!machine->processor.tsc_invariant && !machine->processor.hypervisor[0])
-        problems->tell(
-            problems->context, SEVERITY_WARNING, "tsc-varies",
+        problem_tell(
+            problems, SEVERITY_WARNING, "tsc-varies",
             "the time-stamp counter may change its rate (CPUID 0x80000007, EDX bit 8 is 0), "
             "so times and waits may be off: raise timeout_us if a processor is late");
     if (machine->platform.low_pages < LOW_PAGES_FEW)
-        problems->tell(problems->context, SEVERITY_WARNING, "low-memory",
-                       "hardly any page below 1 MiB is free: a legacy driver or CSM holds it");
+        problem_tell(problems, SEVERITY_WARNING, "low-memory",
+                     "hardly any page below 1 MiB is free: a legacy driver or CSM holds it");
     if (machine->cr3 >= REACHABLE)
-        problems->tell(problems->context, SEVERITY_WARNING, "high-cr3",
-                       "firmware's page tables lie above 4 GiB, where a processor in protected "
-                       "mode cannot load them; ours are used");
+        problem_tell(problems, SEVERITY_WARNING, "high-cr3",
+                     "firmware's page tables lie above 4 GiB, where a processor in protected "
+                     "mode cannot load them; ours are used");
 }

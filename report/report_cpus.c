@@ -7,6 +7,7 @@
 #include "lapic.h"
 #include "report_line.h"
 #include "stages.h"
+#include "tell.h"
 
 // The words of docs/contract.md: the function that an AP has run says hello.
 static const char *stage_word(enum smp_stage stage)
@@ -209,18 +210,13 @@ void report_aswoken(struct console *console, const struct evidence *evidence,
 
 void report_flags(const struct evidence *evidence, const struct problems *problems)
 {
-    struct report_line out;
-
     for (uint32_t slot = 1; slot < evidence->count; slot++) {
         const struct smp_account *account = &evidence->accounts[slot];
         if (!(account->apic_base & APIC_BASE_BSP))
             continue;
-        struct line *line = report_start_sentence(&out);
-        line_add_format(
-            line,
-            "CPU %u is also flagged as a BSP (IA32_APIC_BASE %x), and an INIT to such a "
-            "processor may restart the machine: leave it out with cpus=",
-            (uint64_t)account->cpu, account->apic_base);
-        problems->tell(problems->context, SEVERITY_WARNING, "bsp-flag", line->text);
+        problem_tell(problems, SEVERITY_WARNING, "bsp-flag",
+                     "CPU %u is also flagged as a BSP (IA32_APIC_BASE %x), and an INIT to such a "
+                     "processor may restart the machine: leave it out with cpus=",
+                     (uint64_t)account->cpu, account->apic_base);
     }
 }

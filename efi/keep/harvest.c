@@ -6,6 +6,7 @@
 
 #include "line.h"
 #include "nvram.h"
+#include "tell.h"
 
 // Also under this name if this run goes on, which writes its own beginning to the other one.
 #define NEWEST L"last"
@@ -52,9 +53,9 @@ static void fetch_summary(const struct journal *own, struct stick *stick, struct
     CHAR16 older[] = OLDER;
 
     if (!past->summary_told)
-        problems->tell(problems->context, SEVERITY_WARNING, "nothing-to-harvest",
-                       "no result of a previous run is in memory: a cold start clears it, and some "
-                       "firmware clears it at every start");
+        problem_tell(problems, SEVERITY_WARNING, "nothing-to-harvest",
+                     "no result of a previous run is in memory: a cold start clears it, and some "
+                     "firmware clears it at every start");
     else if (harvest_own(own, older, STICK_BLANK, stick, past, problems))
         console_tell(stick->console,
                      "The previous run's summary is saved: \\reveille\\previous.txt and .rec", 0);

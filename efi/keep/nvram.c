@@ -5,6 +5,7 @@
 #include "nvram.h"
 
 #include "bsp.h"
+#include "tell.h"
 
 #define BYTES_MOST 1000u
 #define ROOM_LEAST 5120u // bytes that must be free, and half of the store
@@ -34,9 +35,9 @@ bool nvram_has_room(const struct firmware *firmware, const struct problems *prob
         !EFI_ERROR(runtime->QueryVariableInfo(ATTRIBUTES, &all, &left, &largest)) &&
         left >= ROOM_LEAST && left >= all / 2 && largest >= BYTES_MOST)
         return true;
-    problems->tell(problems->context, SEVERITY_WARNING, "no-nvram",
-                   "firmware does not say that 5 KiB and half of its variable store are free: "
-                   "nothing is written there, and save=ram is used");
+    problem_tell(problems, SEVERITY_WARNING, "no-nvram",
+                 "firmware does not say that 5 KiB and half of its variable store are free: "
+                 "nothing is written there, and save=ram is used");
     return false;
 }
 
@@ -97,6 +98,6 @@ void nvram_forget(const struct firmware *firmware, const struct problems *proble
 
     if (read_variable(firmware, text) != 0 &&
         EFI_ERROR(runtime->SetVariable(name, &guid, ATTRIBUTES, 0, NULL)))
-        problems->tell(problems->context, SEVERITY_WARNING, "nvram-kept",
-                       "firmware did not delete the variable ReveilleLast; delete it by hand");
+        problem_tell(problems, SEVERITY_WARNING, "nvram-kept",
+                     "firmware did not delete the variable ReveilleLast; delete it by hand");
 }
