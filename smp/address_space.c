@@ -80,8 +80,10 @@ static enum status check(const struct smp *smp, enum status status, const char *
     line_start(&line, buffer, sizeof buffer);
     line_add_format(
         &line, "cannot %s %s at %x, %u bytes: %s", verb, region->name, region->phys, region->bytes,
-        status == STATUS_NO_SPACE ? "the page tables are full"
-                                  : "not page-aligned, or beyond the physical addresses");
+        status == STATUS_NO_SPACE
+            ? "the page tables are full"
+            : "not page-aligned, beyond the physical addresses, or with rights that exclude "
+              "each other");
     tell(smp, "page-tables", &line);
     return status;
 }

@@ -52,6 +52,7 @@ void smp_begin_round(struct smp *smp)
         sequence_forget_try(smp, slot, 1);
     }
     sequence_arm_real_mode(smp);
+    atomic_store_explicit(&rally->turn, 0, memory_order_relaxed);
     atomic_store_explicit(&rally->arrived, 0, memory_order_relaxed);
     atomic_store_explicit(&rally->generation, smp->round, memory_order_release);
 }
