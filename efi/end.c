@@ -89,6 +89,12 @@ static EFI_RESET_TYPE reset_type(const struct options *options)
     return options->save == SAVE_NONE ? EfiResetCold : EfiResetWarm;
 }
 
+static void tell_seconds(void *console, uint32_t left)
+{
+    console_rewrite(console, "Resetting in %u s", left);
+    console_flush(console);
+}
+
 // Nobody can be heard. Without a reset the result would be lost by the power cycle that remains.
 static EFI_RESET_TYPE reset_for_the_result(const struct machine *machine,
                                            const struct options *options, struct journal *waiting,
@@ -99,7 +105,7 @@ static EFI_RESET_TYPE reset_for_the_result(const struct machine *machine,
         "the same stick again to save the result",
         options->linger_s);
     uart_drain(&console->uart);
-    person_count_down(&machine->clock, options->linger_s, console);
+    person_count_down(&machine->clock, options->linger_s, tell_seconds, console);
     journal_ask_again(waiting); // the start that finds it comes to rest, and does not reset again
     return reset_type(options);
 }

@@ -56,12 +56,12 @@ enum wish person_asks(const struct fadt *fadt)
     return WISH_NOTHING;
 }
 
-void person_count_down(const struct clock *clock, uint32_t seconds, struct console *console)
+void person_count_down(const struct clock *clock, uint32_t seconds,
+                       void (*tell)(void *context, uint32_t left), void *context)
 {
-    for (uint64_t gone = 0; gone < seconds; gone++) {
+    for (uint32_t left = seconds; left > 0; left--) {
         struct watch watch = watch_delay(hw_tsc(), clock_ticks(clock, 1000000));
-        console_rewrite(console, "Resetting in %u s", seconds - gone);
-        console_flush(console);
+        tell(context, left);
         while (!watch_is_over(&watch, hw_tsc()))
             hw_pause();
     }

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "clock.h"
-#include "console.h"
 #include "fadt.h"
 
 enum wish { WISH_NOTHING, WISH_KEY, WISH_POWER };
@@ -18,5 +17,7 @@ void person_listen(const struct fadt *fadt);
 // What was pressed since.
 enum wish person_asks(const struct fadt *fadt);
 
-// So many seconds until a reset, without anybody to be heard: the screen counts them down.
-void person_count_down(const struct clock *clock, uint32_t seconds, struct console *console);
+// Waits so many seconds until a reset, without anybody to be heard, and tells before each one how
+// many are left.
+void person_count_down(const struct clock *clock, uint32_t seconds,
+                       void (*tell)(void *context, uint32_t left), void *context);

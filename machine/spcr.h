@@ -3,7 +3,7 @@
 #pragma once
 
 #include "acpi.h"
-#include "uart.h"
+#include "uart_place.h"
 
-// NULL if the port is one that uart.c can drive, which is then in *place; else why not.
+// NULL if the port is 16550-compatible and can be reached, which is then in *place; else why not.
 const char *spcr_read(const struct acpi_table *table, struct uart_place *place);

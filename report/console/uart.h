@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "status.h"
+#include "uart_place.h"
 
 #define UART_COM1 0x3f8u
 
@@ -39,13 +40,6 @@
 // QEMU's and Bochs's debug console: what is written there comes out, and reading answers the port's
 // own number.
 #define UART_DEBUG_CONSOLE 0xe9u
-
-struct uart_place {
-    uint64_t base;  // I/O port, or physical address
-    uint8_t stride; // bytes from one register to the next in device memory; 0: I/O ports
-    uint8_t access; // bytes of an access in device memory: 1 or 4, and base is a multiple of it
-    uint32_t baud;  // as firmware has set it; 0: unknown, so the divisor is left as it is
-};
 
 // What stood in the registers before uart_open_at wrote to them, register names as in the PC16550D
 // data sheet. Those that are always written; of the divisor and the FIFOs, whether they were.

@@ -8,6 +8,7 @@
 #include "fadt.h"
 #include "smbios.h"
 #include "spcr.h"
+#include "uart.h"
 
 #define MEMORY_BASE 0x10000u
 

@@ -1,5 +1,5 @@
-// A frame buffer, as firmware described it and before anybody believed it: facts for the room that
-// maps it (smp/) and the one that draws (console/). It is written and never read.
+// A frame buffer, as firmware described it and before anybody believed it: facts for who finds it,
+// maps it and draws on it, who need not know each other. It is written and never read.
 #pragma once
 
 #include <stdint.h>
