@@ -1,10 +1,17 @@
-// One entry of a 64-bit IDT: an interrupt gate. (SDM vol. 3A, "64-Bit Mode IDT".)
+// Descriptor tables as a processor reads them: where one is, and an entry of a 64-bit IDT, an
+// interrupt gate. (SDM vol. 3A, "64-Bit Mode IDT".)
 #pragma once
 
 #include <stdint.h>
 
 #define GATE_INTERRUPT     0x8e00u // present, DPL 0
 #define GATE_CURRENT_STACK 0u      // no interrupt stack of the TSS
+
+// As LGDT and LIDT read it.
+struct __attribute__((packed)) pseudo_descriptor {
+    uint16_t limit;
+    uint64_t base;
+};
 
 struct gate {
     uint16_t offset_low, selector, flags, offset_middle;

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "handoff.h"
+#include "gate.h"
 #include "msr.h"
 
 struct cpuid {

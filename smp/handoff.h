@@ -90,6 +90,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "gate.h"
+
 struct console;
 
 #define TURN_CLOSED UINT32_MAX // no one will be asked any more: halt
@@ -110,12 +112,6 @@ struct lcpu_fault {
     uint64_t ip;
     uint64_t cr2;
     uint64_t sp;
-};
-
-// As LGDT and LIDT read it.
-struct __attribute__((packed)) pseudo_descriptor {
-    uint16_t limit;
-    uint64_t base;
 };
 
 // One processor's record: the checklist's lcpus[] entry. Static for the whole run: never reused, so

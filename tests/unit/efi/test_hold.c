@@ -95,11 +95,6 @@ static void test_a_message_that_did_not_leave_is_told(void **state)
 
 // ---- what is kept ----
 
-struct gate {
-    uint16_t low, selector, flags, middle;
-    uint32_t high, reserved;
-};
-
 static void assert_gates(const struct pseudo_descriptor *idtr, const struct gate *before)
 {
     const struct gate *gates = (const struct gate *)(uintptr_t)idtr->base;
@@ -107,7 +102,8 @@ static void assert_gates(const struct pseudo_descriptor *idtr, const struct gate
     assert_int_equal(idtr->limit + 1u, VECTORS * sizeof *gates);
     for (uint32_t vector = 0; vector < VECTORS; vector++) {
         const struct gate *gate = &gates[vector];
-        assert_int_equal(gate->low | (uint64_t)gate->middle << 16 | (uint64_t)gate->high << 32,
+        assert_int_equal(gate->offset_low | (uint64_t)gate->offset_middle << 16 |
+                             (uint64_t)gate->offset_high << 32,
                          PARK);
         assert_int_equal(gate->selector, before[vector].selector);
         assert_int_equal(gate->flags, before[vector].flags); // the same stack
