@@ -51,11 +51,6 @@ static void tell(const struct problems *problems, enum severity severity, const 
     problems->tell(problems->context, severity, what, text);
 }
 
-static uint64_t load64(const uint8_t *bytes)
-{
-    return acpi_load32(bytes) | (uint64_t)acpi_load32(bytes + 4) << 32;
-}
-
 // A table's header, or NULL where none can stand: no memory, or a length that has no room for the
 // header itself. Address 0 means "none" wherever ACPI has a pointer.
 static const uint8_t *view_header(const struct phys *phys, uint64_t address)
@@ -143,7 +138,7 @@ static struct root open_xsdt(const struct phys *phys, uint64_t rsdp,
     if (sum != 0)
         tell(problems, SEVERITY_WARNING, "rsdp-checksum", "RSDP", rsdp,
              "its %u bytes sum up to %x instead of 0x0", length, sum);
-    struct root root = open_root(phys, load64(bytes + RSDP_XSDT), "XSDT", 8, problems);
+    struct root root = open_root(phys, acpi_load64(bytes + RSDP_XSDT), "XSDT", 8, problems);
     if (sum != 0 && root.trust == TRUST_GOOD)
         root.trust = TRUST_DAMAGED;
     return root;
@@ -192,7 +187,7 @@ enum status acpi_find_table(const struct phys *phys, uint64_t rsdp, const char s
     uint64_t first_nowhere = 0;
     status = STATUS_NOT_FOUND;
     for (size_t i = 0; i < count && status != STATUS_OK; i++, entry += root.entry_bytes) {
-        uint64_t address = root.entry_bytes == 8 ? load64(entry) : acpi_load32(entry);
+        uint64_t address = root.entry_bytes == 8 ? acpi_load64(entry) : acpi_load32(entry);
         const uint8_t *header = view_header(phys, address);
         if (header == NULL) {
             if (nowhere++ == 0)

@@ -28,6 +28,27 @@ static inline uint32_t acpi_load32(const uint8_t *bytes)
            (uint32_t)bytes[3] << 24;
 }
 
+static inline uint64_t acpi_load64(const uint8_t *bytes)
+{
+    return acpi_load32(bytes) | (uint64_t)acpi_load32(bytes + 4) << 32;
+}
+
+// Where a register is (ACPI 6.5, "Generic Address Structure"); these two spaces are all that we
+// can reach.
+#define GAS_MEMORY 0u
+#define GAS_IO     1u
+#define GAS_BYTES  12u
+
+struct gas {
+    uint8_t space, bits, offset, access;
+    uint64_t address;
+};
+
+static inline struct gas acpi_load_gas(const uint8_t *bytes)
+{
+    return (struct gas){bytes[0], bytes[1], bytes[2], bytes[3], acpi_load64(bytes + 4)};
+}
+
 // The checksum of a table: the sum of all its bytes, 0 when it is right.
 static inline uint8_t acpi_sum(const uint8_t *bytes, size_t length)
 {

@@ -10,7 +10,7 @@
 #define TIMER_LENGTH 91u
 #define BOOT_ARCH    109u
 #define FLAGS        112u
-#define RESET_REG    116u // a Generic Address Structure
+#define RESET_REG    116u // struct gas
 #define RESET_VALUE  128u
 #define X_PM1A_EVENT 148u // and these
 #define X_PM_TIMER   208u
@@ -21,13 +21,6 @@
 #define FLAG_RESET                 (1u << 10)
 #define FLAG_HARDWARE_REDUCED      (1u << 20) // there are neither PM1 registers nor a PM timer
 
-// Of a Generic Address Structure.
-#define GAS_SPACE   0u
-#define GAS_BITS    1u
-#define GAS_OFFSET  2u
-#define GAS_ADDRESS 4u
-#define GAS_BYTES   12u
-
 // The first revision with a reset register and the flags of boot architecture: ACPI 2.0.
 #define REVISION_2 3u
 
@@ -35,21 +28,15 @@
 #define TIMER_BYTES 4u // of a PM timer, where there is one
 #define EVENT_BYTES 4u // of PM1's events at least: a status word and an enable word
 
-static uint64_t gas_address(const uint8_t *gas)
-{
-    return acpi_load32(gas + GAS_ADDRESS) | (uint64_t)acpi_load32(gas + GAS_ADDRESS + 4) << 32;
-}
-
 // The I/O port of a block of registers, 0: there is none. Of the two addresses the X_ one goes
 // first, as the specification has it, where it is a port at all. Its width is not asked, since the
 // block has a length field of its own.
 static uint16_t block_at(const struct acpi_table *table, uint32_t offset, uint32_t extended)
 {
     if (table->length >= extended + GAS_BYTES) {
-        const uint8_t *gas = table->bytes + extended;
-        const uint64_t address = gas_address(gas);
-        if (gas[GAS_SPACE] == GAS_IO && gas[GAS_OFFSET] == 0 && address != 0 && address <= PORT_MAX)
-            return (uint16_t)address;
+        const struct gas gas = acpi_load_gas(table->bytes + extended);
+        if (gas.space == GAS_IO && gas.offset == 0 && gas.address != 0 && gas.address <= PORT_MAX)
+            return (uint16_t)gas.address;
     }
     const uint32_t port = acpi_load32(table->bytes + offset);
     return port <= PORT_MAX ? (uint16_t)port : 0;
@@ -74,14 +61,12 @@ static void read_blocks(const struct acpi_table *table, uint32_t flags, struct f
 
 static void read_reset(const struct acpi_table *table, struct fadt *fadt)
 {
-    const uint8_t *gas = table->bytes + RESET_REG;
-    const uint64_t address = gas_address(gas);
-    const uint8_t space = gas[GAS_SPACE];
+    const struct gas gas = acpi_load_gas(table->bytes + RESET_REG);
 
-    fadt->can_reset = gas[GAS_BITS] == 8 && gas[GAS_OFFSET] == 0 && address != 0 &&
-                      (space == GAS_MEMORY || (space == GAS_IO && address <= PORT_MAX));
-    fadt->reset_space = space;
-    fadt->reset_address = address;
+    fadt->can_reset = gas.bits == 8 && gas.offset == 0 && gas.address != 0 &&
+                      (gas.space == GAS_MEMORY || (gas.space == GAS_IO && gas.address <= PORT_MAX));
+    fadt->reset_space = gas.space;
+    fadt->reset_address = gas.address;
     fadt->reset_value = table->bytes[RESET_VALUE];
 }
 

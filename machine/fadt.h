@@ -7,10 +7,6 @@
 
 #include "acpi.h"
 
-// Address spaces of a Generic Address Structure.
-#define GAS_MEMORY 0u
-#define GAS_IO     1u
-
 // The FADT of ACPI 1.0. A shorter one is damaged, and nothing is read of it.
 #define FADT_BYTES_LEAST 116u
 

@@ -46,8 +46,7 @@ static bool find_table(const struct phys *phys, uint64_t entry, struct smbios *t
         if (acpi_sum(bytes, ENTRY3_BYTES) != 0)
             return false;
         length = acpi_load32(bytes + ENTRY3_LENGTH);
-        address = acpi_load32(bytes + ENTRY3_ADDRESS) |
-                  (uint64_t)acpi_load32(bytes + ENTRY3_ADDRESS + 4) << 32;
+        address = acpi_load64(bytes + ENTRY3_ADDRESS);
     } else {
         bytes = phys->view(phys->context, entry, ENTRY2_BYTES);
         if (!bytes || memcmp(bytes, "_SM_", 4) != 0 || acpi_sum(bytes, ENTRY2_BYTES) != 0)

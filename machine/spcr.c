@@ -1,11 +1,9 @@
+// Surprise: the base address names no width of an access in old tables, so it is taken from the
+// width of a register.
 #include "spcr.h"
 
 #define INTERFACE   36u
-#define GAS_SPACE   40u
-#define GAS_BITS    41u
-#define GAS_OFFSET  42u
-#define GAS_ACCESS  43u
-#define GAS_ADDRESS 44u
+#define BASE        40u // struct gas
 #define BAUD        58u
 #define LEAST_BYTES 76u
 
@@ -14,8 +12,7 @@
 #define INTERFACE_16450     0x01u
 #define INTERFACE_16550_GAS 0x12u
 
-#define SPACE_MEMORY 0u
-#define SPACE_IO     1u
+// Of BASE's access size.
 #define ACCESS_ANY   0u
 #define ACCESS_BYTE  1u
 #define ACCESS_DWORD 3u
@@ -34,28 +31,25 @@ const char *spcr_read(const struct acpi_table *table, struct uart_place *place)
     if (table->length < LEAST_BYTES)
         return "the table is too short";
     const uint8_t *bytes = table->bytes;
-    const uint8_t kind = bytes[INTERFACE], space = bytes[GAS_SPACE], bits = bytes[GAS_BITS];
-    const uint64_t address =
-        acpi_load32(bytes + GAS_ADDRESS) | (uint64_t)acpi_load32(bytes + GAS_ADDRESS + 4) << 32;
+    const uint8_t kind = bytes[INTERFACE];
+    const struct gas gas = acpi_load_gas(bytes + BASE);
 
     if (kind != INTERFACE_16550 && kind != INTERFACE_16450 && kind != INTERFACE_16550_GAS)
         return "its port is no 16550";
-    if (address == 0)
+    if (gas.address == 0)
         return "redirection is switched off";
-    *place = (struct uart_place){.base = address, .baud = baud_of(bytes[BAUD])};
-    if (space == SPACE_IO && address >= PORT_LEAST && address <= PORT_MOST)
+    *place = (struct uart_place){.base = gas.address, .baud = baud_of(bytes[BAUD])};
+    if (gas.space == GAS_IO && gas.address >= PORT_LEAST && gas.address <= PORT_MOST)
         return NULL;
-    if (space != SPACE_MEMORY || bytes[GAS_OFFSET] != 0 ||
-        (bits != 0 && bits != 8 && bits != 16 && bits != 32))
+    if (gas.space != GAS_MEMORY || gas.offset != 0 ||
+        (gas.bits != 0 && gas.bits != 8 && gas.bits != 16 && gas.bits != 32))
         return "its address makes no sense";
-    if (bytes[GAS_ACCESS] != ACCESS_ANY && bytes[GAS_ACCESS] != ACCESS_BYTE &&
-        bytes[GAS_ACCESS] != ACCESS_DWORD)
+    if (gas.access != ACCESS_ANY && gas.access != ACCESS_BYTE && gas.access != ACCESS_DWORD)
         return "its registers are neither bytes nor 32 bits wide";
-    place->stride = bits == 0 ? 1 : bits / 8;
+    place->stride = gas.bits == 0 ? 1 : gas.bits / 8;
     place->access =
-        bytes[GAS_ACCESS] == ACCESS_DWORD || (bytes[GAS_ACCESS] == ACCESS_ANY && bits == 32) ? 4
-                                                                                             : 1;
-    if (place->access > place->stride || address % place->access != 0)
+        gas.access == ACCESS_DWORD || (gas.access == ACCESS_ANY && gas.bits == 32) ? 4 : 1;
+    if (place->access > place->stride || gas.address % place->access != 0)
         return "its address makes no sense";
     return NULL;
 }
