@@ -48,7 +48,8 @@ def _mask_addresses(text):
 
 
 def _mask_pair(event, key, value):
-    if key in _OF_THE_BUILD.get(event, ()) or (_TIME_KEY.fullmatch(key) and key not in _PLANNED and _DECIMAL.fullmatch(value)):
+    time = _TIME_KEY.fullmatch(key) and key not in _PLANNED and _DECIMAL.fullmatch(value)
+    if time or key in _OF_THE_BUILD.get(event, ()):
         return f"{key}=?"
     if key in _NO_ADDRESS:
         return f"{key}={value}"
@@ -68,7 +69,8 @@ def masked(line):
 def lines_of(raw):
     """What is compared of the bytes of a serial port: a list of masked lines."""
     found = [line.rstrip() for part in raw.split(b"\n") for line in qemu.clean_line(part)]
-    found = [masked(line) for line in _without_menu(found) if not _OF_OTHERS.match(line) and not _OF_THE_HOST.match(line)]
+    found = [masked(line) for line in _without_menu(found)
+             if not _OF_OTHERS.match(line) and not _OF_THE_HOST.match(line)]
     if any(stopped.match(line) for stopped in _STOPPED_BY_HAND for line in found):
         found = _without_rounds(found)
     while found and not found[-1]:
