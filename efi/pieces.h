@@ -11,7 +11,7 @@
 #include "status.h"
 
 struct pieces {
-    // CPU 0's.
+    // CPU 0's; an AP reads `cpus` in its turn alone, and turns are closed when this is given back.
     void *lists; // NULL: not taken; the next six point into it
     size_t list_pages;
     struct smp_account *accounts; // for every processor that is enabled

@@ -1,26 +1,28 @@
-// smp.h: wakes the processors of an x86-64 machine by INIT and STARTUP, runs a function on each,
-// and knows what became of every one: how far it came, when, and why it did not.
+// smp.h: wakes the processors of an x86-64 machine by INIT and STARTUP, runs a function on each, and
+// knows what became of every one: how far it came, when, and why it did not.
 //
-// This is the whole door: no other header of smp/ or trampoline/ is for others. There is no global
-// state, no allocation, no firmware and no console behind it; what the engine needs it is given. It
-// is not a scheduler: a processor that has run its function is parked in a loop of CLI and HLT, in
-// memory that stays its own.
+// This is the only public header of smp/ and trampoline/. There is no global state, no allocation, no
+// firmware and no console behind it; what the engine needs it is given. Built of smp/, trampoline/,
+// hw/ and include/, with -mno-red-zone -mgeneral-regs-only -fno-stack-protector; so must be what it
+// calls back on an AP. It is not a scheduler: a processor that has run its function is parked in a
+// loop of CLI and HLT, in memory that stays its own.
 //
 //     static bool hello(void *context, const struct smp_self *self)
 //     {
-//         kernel_log("CPU %u is up", self->cpu);          // on that CPU, one after another
+//         kernel_log("CPU %u is up", self->cpu);          // on that CPU, in its turn
 //         return true;
 //     }
 //
 //     struct smp_region regions[] = {                     // what APs execute, read and write
 //         {"code", KERNEL_TEXT, text_phys, text_bytes, SMP_EXECUTE | SMP_NEEDED},
+//         {"constants", KERNEL_RODATA, rodata_phys, rodata_bytes, SMP_READ | SMP_NEEDED},
 //         {"data", KERNEL_DATA, data_phys, data_bytes, SMP_WRITE | SMP_NEEDED},
 //     };
 //     struct smp_setup setup = {
 //         .cpus = cpus, .count = n,                       // [0] is the one that runs this
 //         .features = features, .apic_mode = SMP_X2APIC, .tsc_hz = tsc_hz,
 //         .apic_phys = 0xfee00000, .apic_view = apic_mapping,
-//         .regions = regions, .region_count = 2,
+//         .regions = regions, .region_count = 3,
 //         .host = {.run = hello, .fault = log_fault, .problems = {log_problem, NULL}},
 //     };
 //     setup.memory = kernel_pages_below_4_gib(smp_memory_bytes(&setup));
@@ -32,10 +34,12 @@
 //         smp_map_page(smp, low_page_phys) != STATUS_OK ||
 //         smp_fill_page(smp, low_page_view) != STATUS_OK)
 //         return;                                         // problems has said why
+//     interrupts_off();
 //     smp_start(smp, &plan);
-//     smp_wake(smp, &round);                              // interrupts off
+//     smp_wake(smp, &round);                              // as many rounds as you like
 //     smp_take_turns(smp);                                // now each runs hello()
-//     smp_close_turns(smp);
+//     smp_close_turns(smp);                               // once, after the last round
+//     interrupts_on();
 //     for (uint32_t slot = 1; slot < n; slot++) {
 //         struct smp_account account = smp_examine(smp, slot);
 //         enum smp_cause cause = smp_verdict(&account);
@@ -43,19 +47,19 @@
 //             kernel_log("CPU %u failed: %s", account.cpu, smp_cause_story(cause));
 //     }
 //
-// Who may call: one processor, the one of slot 0, with interrupts off between smp_start and
-// smp_close_turns; only what says so is for APs, or for any time. Order: smp_open, smp_map_page,
-// smp_fill_page, smp_start, then rounds. Time: every wait is bounded, and measured in time that
-// somebody watched, so that an SMI or a hypervisor that stops this processor loses nobody
-// (hw/lib/watch.h). Nothing is printed inside smp_wake.
+// Who may call: one processor, that of slot 0, with interrupts off from smp_start to smp_close_turns;
+// but for what says that it is for APs. Order: smp_open, smp_map_page, smp_fill_page, smp_start, then
+// rounds. Every wait is bounded. It is measured in time in which this processor was seen to run, so a
+// stop by an SMI or a hypervisor loses nobody (hw/lib/watch.h). Nothing is printed inside smp_wake,
+// unless a processor meets a fault and the host's `fault` prints it.
 //
-// Addresses: `phys` is physical, `view` is where the caller of the engine sees the same bytes; the
-// two may differ. APs run on page tables of the engine: they hold the engine's memory and the page
-// below 1 MiB at their physical addresses, and the caller's regions at the addresses that it names.
+// Addresses: `phys` is physical, `view` is where the engine's caller sees the same bytes; the two may
+// differ. APs run on page tables of the engine: they hold the engine's memory and the page below 1 MiB
+// at their physical addresses, and the caller's regions at the addresses that it names. A struct smp
+// is reached by the caller's view: an AP may use it only where a region maps that view.
 //
-// Slots count the given processors: 0 is this one, 1 to count-1 the APs. Three other numbers are
-// not the same: an APIC ID, the caller's own number of a CPU (smp_cpu.cpu), and ACPI's processor
-// UID.
+// Slots count the given processors: 0 is this one, 1 to count-1 the APs. Three other numbers are not
+// the same: an APIC ID, the caller's own number of a CPU (smp_cpu.cpu), and ACPI's processor UID.
 #pragma once
 
 #include <stdbool.h>
@@ -70,17 +74,17 @@ struct smp; // one engine; lies in the memory that it was given
 // ---- what the engine is given ----
 
 // Memory in one piece, page-aligned, below 4 GiB at both its ends, since an AP reaches it before it
-// has paging. It belongs to the engine until no processor can be in it: an AP that is late,
-// whenever it comes, finds its record and its stack there.
+// has paging. It belongs to the engine until smp_hold has returned STATUS_OK and nobody unlisted may
+// still come: an AP that is late, whenever it comes, finds its record and its stack there.
 struct smp_memory {
     uint64_t phys;
     void *view; // readable and writable by the caller
     uint64_t bytes;
 };
 
-// A processor. Each APIC ID stands once. (SDM vol. 3A, "Local APIC ID".)
+// A processor. Each APIC ID may occur only once. (SDM vol. 3A, "Local APIC ID".)
 struct smp_cpu {
-    uint32_t cpu; // the caller's number for it, and the order of turns; 0 is slot 0's alone
+    uint32_t cpu; // the caller's number for it; 0 is slot 0's alone
     uint32_t apic_id;
 };
 
@@ -92,23 +96,25 @@ struct smp_features {
     bool five_levels;   // CR4.LA57 is on here
     bool gib_pages;     // CPUID 0x80000001 EDX[26]
     bool no_execute;    // CPUID 0x80000001 EDX[20]
-    bool machine_check; // CPUID 1 EDX[7]: CR4.MCE is set early, or a broadcast one is a shutdown
+    bool machine_check; // CPUID 1 EDX[7]: CR4.MCE is set early; without it a broadcast machine check
+                        // shuts the machine down
     bool misc_enable;   // IA32_MISC_ENABLE exists: NX may be switched off in it, on an AP alone
 };
 
-// The local APIC's mode in the wake. X2APIC switches it on, here and in each AP; it is never
-// switched off. An AP whose firmware left it on keeps it. (SDM vol. 3A, "x2APIC State
+// The local APIC's mode in the wake. SMP_X2APIC (CPUID 1 ECX[21]) switches it on, here and in each AP;
+// it is never switched off, so a caller that runs in it already must not ask for SMP_XAPIC. An AP
+// whose firmware left it on keeps it. (SDM vol. 3A, "x2APIC State
 // Transitions".)
 enum smp_apic_mode { SMP_XAPIC, SMP_X2APIC };
 
-// What a region of the APs' address space may be used for. No page is both written and executed.
+// What a region of the APs' address space may be used for, and how it is mapped. No page is both written and executed.
 enum smp_rights {
     SMP_READ = 0,
     SMP_WRITE = 1 << 0,
     SMP_EXECUTE = 1 << 1,
     SMP_UNCACHED = 1 << 2,  // device memory
     SMP_COMBINING = 1 << 3, // write-combining, by entry 1 of the PAT: setup.pat must say so
-    SMP_FILL = 1 << 4,      // pages that are so already stay in the large pages that they have
+    SMP_FILL = 1 << 4,      // maps only pages that are not so already: large pages stay large
     SMP_NEEDED = 1 << 5,    // smp_fill_page proves that it is there, as asked, in the end
 };
 
@@ -134,26 +140,30 @@ struct smp_message {
     uint32_t command; // ICR bits 0..31, destination left out
 };
 
-// An exception or NMI that a processor of the engine's has met.
+// An exception or NMI that a processor took in long mode, on the engine's tables. Earlier ones are
+// told by smp_examine alone.
 struct smp_fault_report {
     struct smp_self self;
     uint32_t before;  // how many it had met before
     const char *text; // one line that says who, what and where; valid during the call
 };
 
-// What the engine calls. Each may be NULL but problems.tell.
+// What the engine calls. Each may be NULL but problems.tell. The context is passed as it is: it is
+// valid at one address here and on the APs.
 struct smp_host {
     void *context;
-    // On each AP, one AP after another, in its turn: the caller's function. Interrupts are off, the
-    // stack has SMP_STACK_BYTES, no FPU or SSE is set up. False: it did not do what it was to do,
-    // and is not counted. It should return within the plan's turn_us.
+    // On each AP, in its turn: the caller's function. Interrupts are off; the stack has
+    // SMP_STACK_BYTES; CR4 has PAE, MCE and LA57 only, so no FPU or SSE; FS and GS are 0; MTRRs are
+    // as INIT leaves them. It is to return within the plan's turn_us: then the next AP begins, and
+    // an AP that overruns is still in here beside it. False, or no return: its turn is lost, and its
+    // verdict is SMP_CAUSE_SILENT.
     bool (*run)(void *context, const struct smp_self *self);
     // On the caller's processor, inside smp_wake: false withholds the message; `command` may be
     // changed.
     bool (*filter)(void *context, struct smp_message *message);
-    // On the processor that met it, from a handler with a stack of 1 KiB on an AP, at any time.
-    // When it returns, that processor parks for good. On slot 0 only where it runs on the engine's
-    // tables (smp_tables); there it need not return.
+    // On the processor that took it, from a handler with a stack of 1 KiB on an AP; at any time, on
+    // several at once. When it returns, that processor parks until the next round's INIT. On slot 0
+    // only where it runs on the engine's tables (smp_tables); there it need not return.
     void (*fault)(void *context, const struct smp_fault_report *report);
     // Where whatever is wrong is told; always on the caller's processor.
     struct problems problems;
@@ -167,7 +177,7 @@ struct smp_setup {
     size_t count;               // 1 or more
     struct smp_features features;
     enum smp_apic_mode apic_mode;
-    uint64_t apic_phys; // xAPIC registers (IA32_APIC_BASE bits 12 and up)
+    uint64_t apic_phys; // xAPIC registers (IA32_APIC_BASE bits 12 and up); mapped in either mode
     uint64_t apic_view; // where the caller sees them, uncached; not used in x2APIC mode
     uint64_t tsc_hz;    // the TSC's rate, not 0; all TSCs are taken to run alike
     uint64_t pat;       // IA32_PAT for every AP; 0: left alone

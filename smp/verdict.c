@@ -7,26 +7,27 @@ static const struct {
     const char *word, *story;
 } causes[SMP_CAUSES] = {
     [SMP_CAUSE_NONE] = {"none", "it started"},
-    [SMP_CAUSE_NEVER_FETCHED] = {"never-fetched", "it never fetched an instruction of ours"},
-    [SMP_CAUSE_DAMAGED_PAGE] =
-        {"damaged-page", "the trampoline's page is no longer what was proved before the wake"},
+    [SMP_CAUSE_NEVER_FETCHED] = {"never-fetched",
+                                 "it never executed an instruction of the trampoline"},
+    [SMP_CAUSE_DAMAGED_PAGE] = {"damaged-page",
+                                "the trampoline's page was overwritten after it was verified"},
     [SMP_CAUSE_STOPPED_IN_REAL] = {"stopped-in-real",
-                                   "it fetched the trampoline and stopped before protected mode"},
+                                   "it entered the trampoline but did not reach protected mode"},
     [SMP_CAUSE_STOPPED_IN_PROTECTED] = {"stopped-in-protected",
-                                        "it reached protected mode and never long mode"},
-    [SMP_CAUSE_STOPPED_IN_LONG] = {"stopped-in-long", "it reached long mode and never C"},
-    [SMP_CAUSE_STOPPED_IN_C] = {"stopped-in-c", "it reached C and never checked in"},
-    [SMP_CAUSE_FAULT] = {"fault", "it met an exception or an NMI and stopped"},
+                                        "it reached protected mode but not long mode"},
+    [SMP_CAUSE_STOPPED_IN_LONG] = {"stopped-in-long", "it reached long mode but not C"},
+    [SMP_CAUSE_STOPPED_IN_C] = {"stopped-in-c", "it reached C but did not check in"},
+    [SMP_CAUSE_FAULT] = {"fault", "it took an exception or an NMI and stopped"},
     [SMP_CAUSE_WRONG_ID] = {"wrong-id",
-                            "a processor came under its APIC ID, but its record bears another"},
-    [SMP_CAUSE_LATE] = {"late", "it came, but after its time-out"},
-    [SMP_CAUSE_SILENT] = {"silent", "it checked in in time, but its line never came out"},
-    [SMP_CAUSE_INTERMITTENT] = {"intermittent", "it greeted, but it missed a round"},
+                            "a processor started with its APIC ID, but its record holds another"},
+    [SMP_CAUSE_LATE] = {"late", "it started, but after its time-out"},
+    [SMP_CAUSE_SILENT] = {"silent", "it checked in on time, but its turn was never completed"},
+    [SMP_CAUSE_INTERMITTENT] = {"intermittent", "it started, but not in every round"},
     [SMP_CAUSE_NOT_RUN_BY_FIRMWARE] = {"not-run-by-firmware",
                                        "firmware did not run our procedure on it"},
     [SMP_CAUSE_NO_NX] =
         {"no-nx", "it has no NX, or firmware switched it off, and the BSP's page tables use it"},
-    [SMP_CAUSE_UNKNOWN] = {"unknown", "the evidence does not say"},
+    [SMP_CAUSE_UNKNOWN] = {"unknown", "the evidence is inconclusive"},
 };
 
 static enum smp_cause verdict_by_mark(const struct smp_account *account)

@@ -21,7 +21,7 @@ LOG = [
     "Hello from CPU 2! APIC ID: 2",
     "REVEILLE ev=wake wake=parallel round=1 want=3 up=3 icr_writes=6 first_us=10791 retried=0",
     "REVEILLE ev=cpu cpu=2 apic=0x2 state=failed cause=fault mode=c vector=6 ip=0x1de5446a error=0x2 us=107",
-    "CPU 2 failed: it never fetched an instruction of ours.",
+    "CPU 2 failed: it never executed an instruction of the trampoline.",
     'REVEILLE ev=warning what=not-saved detail="the volume is gone"',
     "REVEILLE ev=end ok=0 want=3 up=2 failed=1",
 ]

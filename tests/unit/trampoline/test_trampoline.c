@@ -593,6 +593,13 @@ static void test_trap_on_a_stack(void **state)
         // A return address that is no stub's is no trap.
         stack.top[4]++;
         assert_false(trampoline_trap_at(&trampoline, 0x9f000, memory + 64, &trap));
+        // Nor is one that is behind the last stub, or before the first.
+        for (uint32_t beyond = 0; beyond < 2; beyond++) {
+            const uint32_t stubs = 0x9f000 + (uint32_t)trampoline.traps_protected_offset;
+            store(stack.top + 4, beyond ? stubs + (TRAP_VECTORS + 1) * TRAP_PROTECTED_BYTES : stubs,
+                  4);
+            assert_false(trampoline_trap_at(&trampoline, 0x9f000, memory + 64, &trap));
+        }
     }
     free(memory);
 }

@@ -1,0 +1,535 @@
+// The rounds: after the exit in a window that stays open, and while firmware lives in one around
+// each of them; what stops them early, and what must not be woken. Surprise: the trampoline's page
+// is real memory below 1 MiB here, since a page of boot services is tried before it is believed.
+#include "fake_firmware.h"
+
+#include "aps_fixture.h"
+#include "fake_bsp.h"
+#include "fake_mp.h"
+#include "heard.h"
+
+#include <efishell.h>
+
+#include "report.h"
+#include "rounds.h"
+
+#define CPUS       4u
+#define ROUNDS_MAX 32u
+
+static struct firmware firmware;
+static struct heard heard;
+static struct voice voice;
+static struct window window;
+static struct injector injector;
+static struct firmware_times never_timed, timed;
+static const struct firmware_times *firmware_times;
+static struct pieces pieces;
+static struct note note;
+static struct hello hellos[CPUS];
+
+// The Shell, and the person before it.
+static struct {
+    EFI_SHELL_PROTOCOL protocol;
+    uint32_t looks, breaks_at; // looks for CTRL+C, counted from 1; 0: never pressed
+} shell;
+
+static EFI_STATUS EFIAPI locate(EFI_GUID *guid, VOID *registration, VOID **interface)
+{
+    EFI_GUID wanted = EFI_SHELL_PROTOCOL_GUID;
+
+    if (memcmp(guid, &wanted, sizeof wanted) != 0)
+        return fake_mp_locate(guid, registration, interface);
+    *interface = &shell.protocol;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI check_event(EFI_EVENT event)
+{
+    assert_ptr_equal(event, &shell);
+    assert_false(window.is_open); // firmware is called by the BSP as it knows it
+    assert_int_equal(hw_read_cr3(), FAKE_BSP_CR3);
+    return ++shell.looks == shell.breaks_at ? EFI_SUCCESS : EFI_NOT_READY;
+}
+
+static bool greet(void *context, const struct smp_self *self)
+{
+    (void)context, (void)self;
+    return true;
+}
+
+// ---- set-up ----
+
+static void open_voice(void)
+{
+    voice = (struct voice){.problems = {report_problem, &voice.console}};
+    heard_start(&heard, LOG_NORMAL);
+    console_start(&voice.console, LOG_NORMAL, 1);
+    voice.console.sinks[SINK_JOURNAL] =
+        (struct console_sink){.write_line = heard_line, .context = &heard};
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    open_voice();
+    memset(&shell, 0, sizeof shell);
+    memset(&note, 0, sizeof note);
+    shell.protocol.ExecutionBreak = (EFI_EVENT)&shell;
+    firmware_times = &never_timed;
+    firmware = fake_firmware_start(48);
+    fake_mp_start(CPUS);
+    fake_firmware.boot.LocateProtocol = locate;
+    fake_firmware.boot.CheckEvent = check_event;
+    fake_map_low(FAKE_PAGE, 1);
+    fake_aps_open(&aps, CPUS);
+    aps.machine.apic_base = 0xfee00d00;
+    aps.host = (struct smp_host){.run = greet, .problems = voice.problems};
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    fake_firmware_clear();
+    return aps_tear_down(state);
+}
+
+static void open_pieces(uint32_t low_page, uint32_t late_page)
+{
+    static uint32_t lasts_us[ROUNDS_MAX], medians_us[ROUNDS_MAX];
+
+    pieces = (struct pieces){
+        .cpus = aps.plan.cpus,
+        .lasts_us = lasts_us,
+        .medians_us = medians_us,
+        .hellos = hellos,
+        .note = &note,
+        .low_page = low_page,
+        .late_page = late_page,
+    };
+}
+
+static void prepare(void)
+{
+    fake_aps_prepare(&aps);
+    fake_bsp_start(&fake_firmware.boot);
+    firmware.cr4 = FAKE_BSP_CR4;
+    memcpy((void *)(uintptr_t)FAKE_PAGE, aps.page, PAGE_BYTES);
+    memcpy((void *)(uintptr_t)smp_layout(aps.smp).page_window, aps.page, PAGE_BYTES);
+    injector = (struct injector){aps.options.inject, aps.options.inject_count, &aps.plan, 0};
+    open_pieces(FAKE_PAGE, 0);
+    window_start(&window, aps.options.exit == ANSWER_NO ? WINDOW_BY_ROUND : WINDOW_ONCE, &firmware,
+                 &aps.machine.processor, &voice, aps.smp, 0);
+}
+
+static struct rounds_done run(void)
+{
+    const struct rounds_setup setup = {
+        .firmware = &firmware,
+        .machine = &aps.machine,
+        .options = &aps.options,
+        .injector = &injector,
+        .firmware_times = firmware_times,
+        .plan = &aps.plan,
+        .pieces = &pieces,
+        .voice = &voice,
+        .window = &window,
+        .smp = aps.smp,
+        .resets = 1,
+    };
+    return rounds_run(&setup);
+}
+
+static size_t times(const char *text)
+{
+    size_t count = 0;
+    for (const char *at = heard.text; (at = strstr(at, text)) != NULL; at++)
+        count++;
+    return count;
+}
+
+static void assert_heard(const char *text)
+{
+    if (strstr(heard.text, text) == NULL)
+        fail_msg("not heard: %s\n%s", text, heard.text);
+}
+
+// Who is awake then may come to us as late as it likes: no turn is open.
+static void assert_closed(void)
+{
+    assert_int_equal(atomic_load(&fake_rally(&aps)->turn), TURN_CLOSED);
+}
+
+// ---- all rounds ----
+
+static void test_rounds(void **state)
+{
+    (void)state;
+    aps.options.rounds = 3;
+    firmware_times = &timed;
+    timed = (struct firmware_times){5000, 5000};
+    prepare();
+    const struct rounds_done done = run();
+    assert_int_equal(done.status, STATUS_OK);
+    assert_int_equal(done.rounds, 3);
+    assert_false(done.stopped);
+    assert_true(done.woken != 0);
+    assert_int_equal(smp_rounds(aps.smp), 3);
+    assert_int_equal(times("Starting CPU "), CPUS - 1);
+    assert_int_equal(times("ev=wake "), 3);
+    assert_int_equal(times(" ratio="), 1); // the last round's
+    assert_true(strstr(heard.text, " ratio=") > strstr(heard.text, "round=3 "));
+    assert_int_equal(note.step, NOTE_REPORTING);
+    assert_int_equal(note.round, 3);
+    assert_int_equal(note.resets, 1);
+    assert_true(window.is_open); // for good
+    assert_int_equal(shell.looks, 0);
+    assert_closed();
+}
+
+// What is about to be done is kept before it is done: who resets here is found in that round.
+static void look_at_note(struct fake_aps *machine, uint64_t now)
+{
+    (void)now;
+    if (smp_rounds(machine->smp) == 0 || note.step == NOTE_REPORTING)
+        return;
+    assert_true(note_is_whole(&note, (uintptr_t)&note));
+    assert_int_equal(note.step, NOTE_WAKING);
+    assert_in_range(note.round, smp_rounds(machine->smp), smp_rounds(machine->smp) + 1);
+}
+
+static void test_the_note_goes_before(void **state)
+{
+    (void)state;
+    aps.options.rounds = 3;
+    aps.watch = look_at_note;
+    prepare();
+    assert_int_equal(run().rounds, 3);
+}
+
+static void test_while_firmware_lives(void **state)
+{
+    (void)state;
+    aps.options.exit = ANSWER_NO;
+    aps.options.rounds = 3;
+    prepare();
+    const struct rounds_done done = run();
+    assert_int_equal(done.rounds, 3);
+    assert_false(window.is_open);
+    assert_int_equal(hw_read_cr3(), FAKE_BSP_CR3);
+    assert_int_equal(fake_tpl, TPL_APPLICATION);
+    assert_int_equal(shell.looks, 2); // not behind the last
+    assert_closed();
+}
+
+static void test_by_firmware(void **state)
+{
+    (void)state;
+    aps.options.exit = ANSWER_NO;
+    aps.options.wake = SMP_FIRMWARE;
+    aps.options.rounds = 2;
+    prepare();
+    fake_rally(&aps)->turn_wait_ticks = 1000;
+    assert_int_equal(run().rounds, 2);
+    assert_int_equal(aps.messages, 0);
+    assert_int_equal(mp.calls, 2 + 1); // in the first round they have a turn, too
+    assert_int_equal(times("ev=wake "), 2);
+}
+
+// ---- a key ----
+
+static void test_a_key(void **state)
+{
+    (void)state;
+    aps.options.exit = ANSWER_NO;
+    aps.options.rounds = 5;
+    shell.breaks_at = 2;
+    prepare();
+    const struct rounds_done done = run();
+    assert_int_equal(done.status, STATUS_OK);
+    assert_true(done.stopped);
+    assert_int_equal(done.rounds, 2);
+    assert_int_equal(smp_rounds(aps.smp), 2);
+    assert_heard("ev=warning what=stopped-by-key detail=\"CTRL+C: 2 of 5 rounds were run\"");
+    assert_int_equal(note.step, NOTE_REPORTING);
+    assert_closed();
+}
+
+static void sweep_sipis(size_t count)
+{
+    aps.options.sweep = (struct sweep){.key = SWEEP_SIPIS, .count = count, .values = {1, 2, 3}};
+}
+
+// In a setting: it is told with the rounds that it had, and is the last.
+static void test_a_key_in_a_setting(void **state)
+{
+    (void)state;
+    aps.options.exit = ANSWER_NO;
+    aps.options.rounds = 3;
+    sweep_sipis(3);
+    shell.breaks_at = 4; // two looks and one behind the first setting, one in the second
+    prepare();
+    const struct rounds_done done = run();
+    assert_true(done.stopped);
+    assert_int_equal(done.rounds, 1);
+    assert_int_equal(smp_rounds(aps.smp), 3 + 1);
+    assert_heard("CTRL+C: 1 of 3 rounds were run");
+    assert_int_equal(times("ev=sweep "), 2);
+    assert_int_equal(times("rounds=1 "), 1);
+    assert_int_equal(times("what=stopped-by-key"), 1);
+    assert_int_equal(times("ev=sweep-result "), 1);
+}
+
+static void test_a_key_between_settings(void **state)
+{
+    (void)state;
+    aps.options.exit = ANSWER_NO;
+    sweep_sipis(3);
+    shell.breaks_at = 2; // one look behind each setting of one round
+    prepare();
+    const struct rounds_done done = run();
+    assert_true(done.stopped);
+    assert_int_equal(smp_rounds(aps.smp), 2);
+    assert_heard("CTRL+C: 2 of 3 settings were run");
+    assert_int_equal(times("ev=sweep "), 2);
+}
+
+// ---- sweeps ----
+
+static void test_a_sweep(void **state)
+{
+    (void)state;
+    aps.options.rounds = 2;
+    sweep_sipis(3);
+    firmware_times = &timed;
+    timed = (struct firmware_times){5000, 5000};
+    prepare();
+    const struct rounds_done done = run();
+    assert_int_equal(done.rounds, 2); // of the last setting
+    assert_int_equal(smp_rounds(aps.smp), 6);
+    assert_int_equal(times("ev=sweep "), 3);
+    assert_int_equal(times("ev=sweep-result "), 1);
+    assert_int_equal(times(" ratio="), 1);
+    assert_true(strstr(heard.text, " ratio=") > strstr(heard.text, "round=6 "));
+}
+
+// The engine has each setting's own plan.
+static void test_a_sweep_sends_what_it_says(void **state)
+{
+    (void)state;
+    sweep_sipis(3);
+    prepare();
+    (void)run();
+    for (uint32_t cpu = 1; cpu < CPUS; cpu++)
+        assert_int_equal(aps.aps[cpu].startups, 1 + 2 + 3);
+}
+
+// Firmware's own wake is none that we can send: it is told, and what comes behind it is left out.
+static void test_a_setting_that_is_refused(void **state)
+{
+    (void)state;
+    aps.options.sweep = (struct sweep){
+        .key = SWEEP_WAKE, .count = 3, .values = {SMP_PARALLEL, SMP_FIRMWARE, SMP_BROADCAST}};
+    prepare();
+    const struct rounds_done done = run();
+    assert_int_equal(done.status, STATUS_OK);
+    assert_false(done.stopped);
+    assert_int_equal(smp_rounds(aps.smp), 1);
+    assert_heard("ev=error what=firmware-wake ");
+    assert_int_equal(times("ev=sweep "), 1);
+    assert_int_equal(times("ev=sweep-result "), 1);
+    assert_closed();
+}
+
+// ---- a page of boot services ----
+
+static void test_a_late_page(void **state)
+{
+    (void)state;
+    prepare();
+    open_pieces(0, FAKE_PAGE);
+    const struct rounds_done done = run();
+    assert_int_equal(done.status, STATUS_OK);
+    assert_int_equal(done.rounds, 1);
+    assert_int_equal(times("ev=trampoline "), 1);
+    assert_true(strstr(heard.text, "ev=trampoline ") < strstr(heard.text, "Starting CPU "));
+    assert_int_equal((uintptr_t)smp_layout(aps.smp).page_view, smp_layout(aps.smp).page_window);
+}
+
+static void assert_nobody_was_woken(void)
+{
+    const struct rounds_done done = run();
+
+    assert_int_equal(done.status, STATUS_NOT_FOUND);
+    assert_int_equal(done.rounds, 0);
+    assert_int_equal(smp_rounds(aps.smp), 0);
+    assert_int_equal(aps.messages, 0);
+    assert_true(window.is_open); // the account and the end are given on our side
+    assert_heard("ev=error what=no-low-page ");
+    assert_int_equal(times("Starting CPU "), 0);
+    assert_int_equal(times("ev=wake "), 0);
+}
+
+static void test_a_late_page_that_is_no_memory(void **state)
+{
+    (void)state;
+    prepare();
+    open_pieces(0, FAKE_PAGE);
+    fake_keep_bytes(FAKE_PAGE, 0, PAGE_BYTES);
+    assert_nobody_was_woken();
+    assert_int_equal(times("ev=error "), 1);
+}
+
+static void test_a_late_page_that_cannot_be_named(void **state)
+{
+    (void)state;
+    prepare();
+    fake_map_low(0x100000, 1); // no STARTUP reaches it
+    open_pieces(0, 0x100000);
+    assert_nobody_was_woken();
+    assert_heard("ev=error what=low-page ");
+}
+
+// What has to be mapped is mapped to something else by now.
+static void break_proof(void)
+{
+    aps.all_regions[0].phys += PAGE_BYTES;
+}
+
+static void test_a_late_page_that_does_not_prove(void **state)
+{
+    (void)state;
+    prepare();
+    open_pieces(0, FAKE_PAGE);
+    break_proof();
+    assert_nobody_was_woken();
+    assert_int_equal(times("ev=trampoline "), 0);
+    assert_int_equal(times("ev=error "), 2);
+}
+
+// ---- the null trampolines ----
+
+// They count at once.
+static void count_them(struct fake_aps *machine, uint64_t now)
+{
+    struct null_parameters *shared =
+        (struct null_parameters *)(void *)(smp_layout(machine->smp).page_view + NULL_PARAMETERS);
+
+    for (size_t cpu = 1; cpu < machine->count && smp_rounds(machine->smp) == 0; cpu++) {
+        struct fake_ap *ap = &machine->aps[cpu];
+        if (ap->state != FAKE_AP_STARTED)
+            continue;
+        ap->state = FAKE_AP_HALTED;
+        ap->due = FAKE_NEVER;
+        shared->stamp = now;
+        atomic_fetch_add(&shared->count, 1);
+    }
+}
+
+// They stay in our trampoline's way only as long as they are measured.
+static void let_them_count(void)
+{
+    for (uint32_t cpu = 1; cpu < CPUS; cpu++)
+        aps.aps[cpu].to_protected_ticks = TICKS(1);
+    aps.options.bench = BENCH_NULL;
+    aps.watch = count_them;
+}
+
+static void test_null_trampolines(void **state)
+{
+    (void)state;
+    let_them_count();
+    prepare();
+    assert_int_equal(run().rounds, 1);
+    assert_int_equal(times("ev=null "), 2);
+    assert_int_equal(times("ev=wake wake=parallel round=1 "), 1);
+    assert_memory_equal(smp_layout(aps.smp).page_view, aps.page, 64); // the trampoline's again
+}
+
+static void test_null_trampolines_that_leave_a_bad_page(void **state)
+{
+    (void)state;
+    for (int sweeps = 0; sweeps <= 1; sweeps++) {
+        set_up(state);
+        let_them_count();
+        if (sweeps)
+            sweep_sipis(3);
+        prepare();
+        break_proof();
+        const struct rounds_done done = run();
+        assert_int_equal(done.status, STATUS_OK);
+        assert_int_equal(done.rounds, 0);
+        assert_int_equal(smp_rounds(aps.smp), 0);
+        assert_int_equal(times("ev=null "), 2);
+        assert_int_equal(times("ev=error "), 1);
+        assert_int_equal(times("ev=wake ") + times("ev=sweep"), 0);
+        assert_closed();
+        tear_down(state);
+    }
+    set_up(state);
+}
+
+// ---- faults on purpose ----
+
+static void test_faults_come_behind_the_proofs(void **state)
+{
+    (void)state;
+    aps.options.inject[0] = (struct injection){.kind = FAULT_HANG_C, .cpu = 2};
+    aps.options.inject_count = 1;
+    prepare();
+    assert_int_equal(fake_lcpu(&aps, 2)->defect, 0);
+    assert_int_equal(run().status, STATUS_OK);
+    assert_int_not_equal(fake_lcpu(&aps, 2)->defect, 0);
+}
+
+static void test_a_journal_that_is_taken_away(void **state)
+{
+    static _Alignas(PAGE_BYTES) uint8_t journal[2 * PAGE_BYTES];
+    static struct smp_region region;
+
+    for (int injected = 0; injected <= 1; injected++) {
+        set_up(state);
+        region = (struct smp_region){"journal", (uintptr_t)journal, (uintptr_t)journal,
+                                     sizeof journal, SMP_WRITE};
+        aps.regions = &region;
+        aps.region_count = 1;
+        voice.journal_memory = journal;
+        voice.journal_pages = 2;
+        aps.options.inject[0] = (struct injection){.kind = FAULT_BAD_JOURNAL, .cpu = FAULT_ANY_CPU};
+        aps.options.inject_count = (size_t)injected;
+        prepare();
+        (void)run();
+        for (size_t page = 0; page < 2; page++)
+            assert_int_equal(
+                page_tables_walk(&aps.smp->tables, (uintptr_t)journal + page * PAGE_BYTES).mapped,
+                !injected);
+        tear_down(state);
+    }
+    set_up(state);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_rounds),
+        TEST(test_the_note_goes_before),
+        TEST(test_while_firmware_lives),
+        TEST(test_by_firmware),
+        TEST(test_a_key),
+        TEST(test_a_key_in_a_setting),
+        TEST(test_a_key_between_settings),
+        TEST(test_a_sweep),
+        TEST(test_a_sweep_sends_what_it_says),
+        TEST(test_a_setting_that_is_refused),
+        TEST(test_a_late_page),
+        TEST(test_a_late_page_that_is_no_memory),
+        TEST(test_a_late_page_that_cannot_be_named),
+        TEST(test_a_late_page_that_does_not_prove),
+        TEST(test_null_trampolines),
+        TEST(test_null_trampolines_that_leave_a_bad_page),
+        TEST(test_faults_come_behind_the_proofs),
+        TEST(test_a_journal_that_is_taken_away),
+    };
+    return cmocka_run_group_tests_name("rounds", tests, aps_set_up, NULL);
+}
