@@ -25,7 +25,7 @@ efi/firmware     report report/console report/screen trial trial/options smp mac
 
 report           report/console report/screen trial trial/options smp machine hw hw/lib
 report/console   hw hw/lib
-report/screen    hw hw/lib machine/framebuffer.h
+report/screen    hw hw/lib
 
 trial            trial/options smp machine hw hw/lib
 trial/options    smp hw/lib
