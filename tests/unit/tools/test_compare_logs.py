@@ -51,7 +51,7 @@ def test_addresses_and_times_may_differ(old, new):
     ("up=3 icr", "want=3 icr"), ("want=3 up=3", "up=3 want=3"), ("icr_writes=6", "icr_writes=7"),
     ("apic=0x2", "apic=0x3"), ("error=0x2", "error=0x3"), ("vector=6", "vector=14"), ("mode=c", "mode=long"),
     ("firmware_rev=0x10000", "firmware_rev=0x10001"), ("ip=0x1de5446a", "ip=0x0"), (" us=107", ""),
-    ("never fetched", "did not fetch"), ("is gone", "is full"), ("seconds=128", "seconds=none"),
+    ("never executed", "did not execute"), ("is gone", "is full"), ("seconds=128", "seconds=none"),
     ("round=1", "round=2"), ("retried=0", "retried=1"), ("Initialized", "Prepared"), ("first_us", "last_us"),
     ("REVEILLE ev=bound", "REVEILLE ev=bounds"), ("from CPU 2! APIC ID: 2", "from CPU 2! APIC ID: 3"),
     (", stack=0x2051000", ", stack=none"),
@@ -159,9 +159,9 @@ def test_one_of_several_runs_may_say_the_same(tmp_path):
 
 
 def test_a_change_that_is_meant(tmp_path):
-    more = ["--mask", r"cause=\w+", "--mask", "never fetch.*"]
+    more = ["--mask", r"cause=\w+", "--mask", "never execute.*"]
     meant = changed("cause=fault", "cause=late")
-    meant[8] = "CPU 2 failed: it never fetches."
+    meant[8] = "CPU 2 failed: it never executes a thing."
     assert compare(tmp_path / "a", {"a.1": LOG}, {"a.1": meant}, more=more).returncode == 0
     assert compare(tmp_path / "b", {"a.1": LOG}, {"a.1": meant[:-1]}, more=more).returncode == 1
 
