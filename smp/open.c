@@ -67,11 +67,26 @@ static struct trampoline_parameters parameters_of(const struct smp *smp)
     };
 }
 
+// Two processors with one ID would find the same record and the same stack.
+static enum status check_ids(const struct arena *arena, const struct smp_host *host)
+{
+    const struct lcpu_id *table = arena_table(arena);
+
+    for (size_t i = 1; i < arena->count; i++) {
+        if (table[i].apic_id == table[i - 1].apic_id)
+            return fail(host, "repeated-id", "two processors are given with APIC ID %x",
+                        table[i].apic_id);
+    }
+    return STATUS_OK;
+}
+
 enum status smp_open(const struct smp_setup *setup, struct smp **smp)
 {
     struct arena arena;
     enum status status;
 
+    if (setup->count == 0 || setup->tsc_hz == 0)
+        return fail(&setup->host, "setup", "no processor, or no rate of the TSC, is given", 0);
     arena_plan(sizeof(struct smp), setup->count, address_space_bound(setup), &arena);
     if ((status = check_memory(setup, &arena)) != STATUS_OK)
         return status;
@@ -98,7 +113,9 @@ enum status smp_open(const struct smp_setup *setup, struct smp **smp)
     };
     arena_fill(&arena, setup->cpus, (uintptr_t)ap_main, (uintptr_t)fault_stubs, &setup->host);
     arena_rally(&arena)->pat = setup->pat;
-    if ((status = trampoline_open_builtin(&made->trampoline)) != STATUS_OK ||
+    if ((status = trampoline_open_builtin(&made->trampoline)) != STATUS_OK)
+        return fail(&setup->host, "bad-copy", "the trampoline's image is damaged", 0);
+    if ((status = check_ids(&arena, &setup->host)) != STATUS_OK ||
         (status = address_space_build(made)) != STATUS_OK)
         return status;
     made->parameters = parameters_of(made);
@@ -152,6 +169,7 @@ enum status smp_fill_page(struct smp *smp, uint8_t *view)
     trampoline_set_parameters(trampoline, view, &smp->parameters);
     if (trampoline_verify(trampoline, view, smp->page_phys, &smp->parameters, &offset) != STATUS_OK)
         return fail(&smp->host, "bad-copy", "the finished trampoline differs at offset %x", offset);
+    smp->page_filled = true;
     return address_space_prove(smp);
 }
 

@@ -1,11 +1,11 @@
-// smp.h: wakes the processors of an x86-64 machine by INIT and STARTUP, runs a function on each, and
-// knows what became of every one: how far it came, when, and why it did not.
+// smp.h: wakes the processors of an x86-64 machine by INIT and STARTUP, runs a function on each,
+// and knows what became of every one: how far it came, when, and why it did not.
 //
-// This is the only public header of smp/ and trampoline/. There is no global state, no allocation, no
-// firmware and no console behind it; what the engine needs it is given. Built of smp/, trampoline/,
-// hw/ and include/, with -mno-red-zone -mgeneral-regs-only -fno-stack-protector; so must be what it
-// calls back on an AP. It is not a scheduler: a processor that has run its function is parked in a
-// loop of CLI and HLT, in memory that stays its own.
+// This is the only public header of smp/ and trampoline/. There is no global state, no allocation,
+// no firmware and no console behind it; what the engine needs it is given. Built of smp/,
+// trampoline/, hw/ and include/, with -mno-red-zone -mgeneral-regs-only -fno-stack-protector; so
+// must be what it calls back on an AP. It is not a scheduler: a processor that has run its function
+// is parked in a loop of CLI and HLT, in memory that stays its own.
 //
 //     static bool hello(void *context, const struct smp_self *self)
 //     {
@@ -47,19 +47,22 @@
 //             kernel_log("CPU %u failed: %s", account.cpu, smp_cause_story(cause));
 //     }
 //
-// Who may call: one processor, that of slot 0, with interrupts off from smp_start to smp_close_turns;
-// but for what says that it is for APs. Order: smp_open, smp_map_page, smp_fill_page, smp_start, then
-// rounds. Every wait is bounded. It is measured in time in which this processor was seen to run, so a
-// stop by an SMI or a hypervisor loses nobody (hw/lib/watch.h). Nothing is printed inside smp_wake,
-// unless a processor meets a fault and the host's `fault` prints it.
+// Who may call: one processor, that of slot 0, with interrupts off from smp_start to
+// smp_close_turns; but for what says that it is for APs. Order: smp_open, smp_map_page,
+// smp_fill_page, smp_start, then rounds. Every wait is bounded. It is measured in time in which
+// this processor was seen to run, so a stop by an SMI or a hypervisor loses nobody
+// (hw/lib/watch.h). Nothing is printed inside smp_wake, unless a processor meets a fault and the
+// host's `fault` prints it.
 //
-// Addresses: `phys` is physical, `view` is where the engine's caller sees the same bytes; the two may
-// differ. APs run on page tables of the engine: they hold the engine's memory and the page below 1 MiB
-// at their physical addresses, and the caller's regions at the addresses that it names. A struct smp
-// is reached by the caller's view: an AP may use it only where a region maps that view.
+// Addresses: `phys` is physical, `view` is where the engine's caller sees the same bytes; the two
+// may differ. APs run on page tables of the engine: they hold the engine's memory and the page
+// below 1 MiB at their physical addresses, and the caller's regions at the addresses that it names.
+// A struct smp is reached by the caller's view: an AP may use it only where a region maps that
+// view.
 //
-// Slots count the given processors: 0 is this one, 1 to count-1 the APs. Three other numbers are not
-// the same: an APIC ID, the caller's own number of a CPU (smp_cpu.cpu), and ACPI's processor UID.
+// Slots count the given processors: 0 is this one, 1 to count-1 the APs. Three other numbers are
+// not the same: an APIC ID, the caller's own number of a CPU (smp_cpu.cpu), and ACPI's processor
+// UID.
 #pragma once
 
 #include <stdbool.h>
@@ -74,8 +77,8 @@ struct smp; // one engine; lies in the memory that it was given
 // ---- what the engine is given ----
 
 // Memory in one piece, page-aligned, below 4 GiB at both its ends, since an AP reaches it before it
-// has paging. It belongs to the engine until smp_hold has returned STATUS_OK and nobody unlisted may
-// still come: an AP that is late, whenever it comes, finds its record and its stack there.
+// has paging. It belongs to the engine until smp_hold has returned STATUS_OK and nobody unlisted
+// may still come: an AP that is late, whenever it comes, finds its record and its stack there.
 struct smp_memory {
     uint64_t phys;
     void *view; // readable and writable by the caller
@@ -96,18 +99,18 @@ struct smp_features {
     bool five_levels;   // CR4.LA57 is on here
     bool gib_pages;     // CPUID 0x80000001 EDX[26]
     bool no_execute;    // CPUID 0x80000001 EDX[20]
-    bool machine_check; // CPUID 1 EDX[7]: CR4.MCE is set early; without it a broadcast machine check
-                        // shuts the machine down
+    bool machine_check; // CPUID 1 EDX[7]: CR4.MCE is set early; without it a broadcast machine
+                        // check shuts the machine down
     bool misc_enable;   // IA32_MISC_ENABLE exists: NX may be switched off in it, on an AP alone
 };
 
-// The local APIC's mode in the wake. SMP_X2APIC (CPUID 1 ECX[21]) switches it on, here and in each AP;
-// it is never switched off, so a caller that runs in it already must not ask for SMP_XAPIC. An AP
-// whose firmware left it on keeps it. (SDM vol. 3A, "x2APIC State
-// Transitions".)
+// The local APIC's mode in the wake. SMP_X2APIC (CPUID 1 ECX[21]) switches it on, here and in each
+// AP; it is never switched off, so a caller that runs in it already must not ask for SMP_XAPIC. An
+// AP whose firmware left it on keeps it. (SDM vol. 3A, "x2APIC State Transitions".)
 enum smp_apic_mode { SMP_XAPIC, SMP_X2APIC };
 
-// What a region of the APs' address space may be used for, and how it is mapped. No page is both written and executed.
+// What a region of the APs' address space may be used for, and how it is mapped. No page is both
+// written and executed.
 enum smp_rights {
     SMP_READ = 0,
     SMP_WRITE = 1 << 0,
@@ -146,6 +149,7 @@ struct smp_fault_report {
     struct smp_self self;
     uint32_t before;  // how many it had met before
     const char *text; // one line that says who, what and where; valid during the call
+    size_t length;    // of it
 };
 
 // What the engine calls. Each may be NULL but problems.tell. The context is passed as it is: it is
@@ -155,8 +159,8 @@ struct smp_host {
     // On each AP, in its turn: the caller's function. Interrupts are off; the stack has
     // SMP_STACK_BYTES; CR4 has PAE, MCE and LA57 only, so no FPU or SSE; FS and GS are 0; MTRRs are
     // as INIT leaves them. It is to return within the plan's turn_us: then the next AP begins, and
-    // an AP that overruns is still in here beside it. False, or no return: its turn is lost, and its
-    // verdict is SMP_CAUSE_SILENT.
+    // an AP that overruns is still in here beside it. False, or no return: its turn is lost, and
+    // its verdict is SMP_CAUSE_SILENT.
     bool (*run)(void *context, const struct smp_self *self);
     // On the caller's processor, inside smp_wake: false withholds the message; `command` may be
     // changed.
@@ -196,8 +200,8 @@ struct smp_setup {
 uint64_t smp_memory_bytes(const struct smp_setup *setup);
 
 // Clears the memory and fills it: records, stacks, descriptors, page tables. Nothing is sent and no
-// register is written. STATUS_INVALID (memory that is misaligned or above 4 GiB, a region that
-// cannot be mapped), STATUS_NO_SPACE (too little memory); told.
+// register is written. STATUS_INVALID (memory that is misaligned or above 4 GiB, no processor or an
+// ID twice, a region that cannot be mapped), STATUS_NO_SPACE (too little memory); told.
 enum status smp_open(const struct smp_setup *setup, struct smp **smp);
 
 // Maps the page in which APs start: page-aligned, below 1 MiB, the engine's alone from now on.
@@ -236,7 +240,8 @@ struct smp_tables {
 };
 struct smp_tables smp_tables(const struct smp *smp);
 
-// Takes [phys, phys + bytes) out of the APs' address space. STATUS_NO_SPACE: as smp_map_page.
+// Takes [virt, virt + bytes), page-aligned, out of the APs' address space. Returns as smp_map_page
+// does. A caller that runs on these tables forgets the old translations itself (CR3).
 enum status smp_unmap(struct smp *smp, uint64_t virt, uint64_t bytes);
 
 // ---- the plan of messages ----
@@ -246,11 +251,11 @@ enum smp_strategy {
     SMP_PARALLEL,   // a sequence to each, all at once
     SMP_ONE_BY_ONE, // each waits for the one before
     SMP_BROADCAST,  // the first sequence to all but self; who is missing then, as in parallel
-    SMP_FIRMWARE,   // somebody else starts them and has each call smp_visit
+    SMP_FIRMWARE,   // nothing is sent: somebody else starts them and has each call smp_visit
 };
 uint32_t smp_strategy_count(void);
 const char *smp_strategy_word(uint32_t strategy);
-// Does a message of its first sequence reach processors that were not given, too?
+// Does its first sequence also reach processors that were not given?
 bool smp_strategy_reaches_all(uint32_t strategy);
 
 #define SMP_SIPIS_AUTO 0u // a second STARTUP, only for those who have not answered the first
@@ -266,8 +271,8 @@ struct smp_plan {
     uint32_t turn_us;       // for the caller's function on one AP
 };
 
-// SDM vol. 3A, "MP Initialization Protocol Algorithm for MP Systems": 10 ms between INIT and
-// STARTUP.
+// SDM vol. 3A, "Typical BSP Initialization Sequence": 10 ms between INIT and STARTUP, 200 us
+// between STARTUPs.
 #define SMP_INIT_MANUAL_US 10000u
 
 // 10 ms, STARTUP, 200 us, STARTUP, 100 ms; no retry; 100 ms for a turn.
@@ -287,8 +292,8 @@ const char *smp_apic_word(enum smp_apic_mode mode); // "xapic", "x2apic"
 
 // ---- the wake ----
 
-// Switches the local APIC on in the mode of the setup, and takes the plan; called again between
-// rounds, it changes the plan. The plan is copied.
+// Switches the local APIC on in the mode of the setup, and copies the plan, whose values are not
+// checked. Called again between rounds, it changes the plan.
 void smp_start(struct smp *smp, const struct smp_plan *plan);
 
 struct smp_round {
@@ -298,41 +303,45 @@ struct smp_round {
     uint64_t first_us, median_us, last_us; // arrivals since the first message, by the APs' stamps
     uint64_t send_us;                      // from the first message to the last
     uint32_t retried;                      // arrived only with a further sequence
-    uint32_t helped;                       // and only with the second STARTUP of SMP_SIPIS_AUTO
+    uint32_t helped;                       // of the others, only with the second STARTUP of
+                                           // SMP_SIPIS_AUTO
     uint32_t unsent;                       // messages that the xAPIC did not take in time
 };
 
-// One round: every AP is put back by INIT and woken by the plan. Whatever the APs did, afterwards
-// each account says whether it reached C in this round; all waits together have taken at most
-// smp_round_bound_us, the plan's sipi_us before each round but the first, and the stops of this
-// processor; who is late finds everything as it was.
+// One round, of 2^24-1 at most: every AP is put back by INIT and woken by the plan. When it
+// returns, whatever the APs did:
+//   * each account says whether its AP reached C in this round;
+//   * all waits have taken at most smp_round_bound_us, the plan's sipi_us before each round but the
+//     first, and the stops of this processor;
+//   * an AP that is late finds its record, its stack and the page as they were.
 // There is no order among the APs.
 void smp_wake(struct smp *smp, struct smp_round *round);
 
-// How often an AP is given its turn, a round apart. Who keeps silent twice will again, and each
-// time all others wait for it.
+// How many rounds may give an AP a turn. One that has lost two would lose the next as well, and
+// delay all others each time.
 #define SMP_TURNS 2u
 
 // Lets every AP that has arrived and has not run the caller's function yet run it, one after
 // another in the order of slots. Who takes longer than the plan's turn_us loses its turn. Returns
-// how many ran it.
+// how many ran it. To be called right behind smp_wake: an AP waits for its turn as long as a round
+// and all turns can take, and then parks until the next round.
 uint32_t smp_take_turns(struct smp *smp);
 
-// Every AP that still waits for its turn halts. No turn afterwards.
+// Every AP that still waits for its turn halts, until the next round.
 void smp_close_turns(struct smp *smp);
 
 // After the last round: waits, at most the plan's time-out, for those who are missing. Who comes
 // now is late, and keeps its record.
 void smp_await_late(struct smp *smp);
 
-// Puts every AP that was sent anything back to where INIT leaves it, waiting for a STARTUP, with
-// nothing of the engine's in use. STATUS_TIMEOUT: a message did not go out, and an AP may not be
-// held.
+// Puts every AP back to where INIT leaves it, waiting for a STARTUP, with nothing of the engine's
+// in use: all given ones, and after a message to all but self everybody. STATUS_TIMEOUT: a message
+// did not go out, and an AP may not be held.
 enum status smp_hold(struct smp *smp);
 
-// Before the caller's code goes while a processor may still wake up in memory that stays: every
-// entry, every vector and the page's start lead to the loop in the page. Nothing can be woken after
-// it.
+// For a caller whose code goes away while the engine's memory stays: every entry, every vector and
+// the page's start lead to the loop in the page, so that a processor that still comes ends there.
+// Nothing can be woken afterwards.
 void smp_seal(struct smp *smp);
 
 // The parts of a round for SMP_FIRMWARE and for trampolines of others. smp_begin_round clears what
@@ -349,7 +358,8 @@ uint32_t smp_follow_turns(struct smp *smp, uint32_t first);
 void smp_visit(const struct smp *smp);
 void smp_visit_turn(const struct smp *smp);
 
-// On any processor: its APIC ID by its own APIC, and its slot; false where it has none.
+// On any processor that reaches smp by this view: its APIC ID by its own APIC, and its slot; false
+// where it has none.
 bool smp_find_self(const struct smp *smp, struct smp_self *self);
 
 // Messages of the caller's own. To an AP, or (slot 0) to all but self; past the filter.
@@ -359,7 +369,7 @@ enum status smp_send(struct smp *smp, uint32_t slot, uint32_t command);
 // Spins. Rounded up, so that no wait is shorter than asked.
 void smp_wait_us(const struct smp *smp, uint64_t us);
 
-// Waits for a fault of this AP's, at most `us`. False: there is none.
+// Waits for a fault of this AP's in long mode, at most `us`. False: there is none.
 bool smp_await_fault(const struct smp *smp, uint32_t slot, uint64_t us);
 
 // ---- what became of them ----
@@ -368,7 +378,8 @@ bool smp_await_fault(const struct smp *smp, uint32_t slot, uint64_t us);
 //
 //     none -> real -> protected -> long -> c -> ready -> done
 //
-// c is its first act in C; ready, it has checked in; done, it has run the caller's function.
+// c is its first act in C; ready, it has checked in; done, it has run the caller's function. In
+// real mode it has not found its record yet, and leaves a mark in the page instead.
 enum smp_stage {
     SMP_STAGE_NONE,
     SMP_STAGE_REAL,
@@ -392,7 +403,8 @@ struct smp_account {
     uint32_t slot, cpu, apic_id;
     uint64_t entry, stack; // where it goes on in C, and the top of its stack
 
-    // The evidence for a verdict.
+    // The evidence for a verdict. mark_shared, page_damaged and stray are looked at only where
+    // nothing else says what became of the AP.
     enum smp_stage stage; // by its own record, in the last round
     enum smp_stage mark;  // by the mark that it leaves in the page, NONE..PROTECTED
     bool mark_shared;     // another AP leaves its mark in the same place
@@ -401,7 +413,7 @@ struct smp_account {
     uint32_t lost;        // rounds in which it did not arrive in time
     bool page_damaged;    // the page is not what it was when it was proved
     bool by_firmware;     // somebody else was to start it (SMP_FIRMWARE)
-    bool stray;           // a processor came under its APIC ID and found no record
+    bool stray;           // a processor with its APIC ID came and found no record
     bool no_nx;           // it stopped by itself: it has no NX, and the page tables use it
     struct smp_fault fault;
 
@@ -499,8 +511,8 @@ struct smp_under_way {
     enum smp_stage stage;
 };
 
-// Looks through the surviving records of an engine that is gone for processors that had begun the
-// round and not checked in. Whatever is not what an engine would leave is passed over. Returns how
-// many there are; the first `capacity` are written.
+// Looks through the surviving records of an engine that is gone for processors that had reached
+// protected mode in this round and not checked in. Whatever is not what an engine would leave is
+// passed over. Returns how many there are; the first `capacity` are written.
 size_t smp_read_remains(const void *records, size_t count, uint32_t round, size_t capacity,
                         struct smp_under_way *found);

@@ -48,7 +48,8 @@ def _mask_addresses(text):
 
 
 def _mask_pair(event, key, value):
-    if key in _OF_THE_BUILD.get(event, ()) or (_TIME_KEY.fullmatch(key) and key not in _PLANNED and _DECIMAL.fullmatch(value)):
+    time = _TIME_KEY.fullmatch(key) and key not in _PLANNED and _DECIMAL.fullmatch(value)
+    if time or key in _OF_THE_BUILD.get(event, ()):
         return f"{key}=?"
     if key in _NO_ADDRESS:
         return f"{key}={value}"
@@ -68,7 +69,8 @@ def masked(line):
 def lines_of(raw):
     """What is compared of the bytes of a serial port: a list of masked lines."""
     found = [line.rstrip() for part in raw.split(b"\n") for line in qemu.clean_line(part)]
-    found = [masked(line) for line in _without_menu(found) if not _OF_OTHERS.match(line) and not _OF_THE_HOST.match(line)]
+    found = [masked(line) for line in _without_menu(found)
+             if not _OF_OTHERS.match(line) and not _OF_THE_HOST.match(line)]
     if any(stopped.match(line) for stopped in _STOPPED_BY_HAND for line in found):
         found = _without_rounds(found)
     while found and not found[-1]:
@@ -92,7 +94,7 @@ def _without_rounds(lines):
     for line in lines:
         if _STOPPED_BY_HAND[1].match(line):
             line = re.sub(r"\b\d+ of (?=\d+ )", "? of ", line)
-        if _STOPPED_BY_HAND[0].match(line) and kept and not kept[-1].startswith("REVEILLE ev=wake "):
+        if _STOPPED_BY_HAND[0].match(line) and kept and not kept[-1].startswith(("REVEILLE ev=wake ", "REVEILLE ev=end ")):
             kept.pop()  # what the BSP was writing
         line = re.sub(r"^(REVEILLE ev=wake .*)round=\d+", r"\1round=?", line)
         line = re.sub(r"^(REVEILLE ev=rounds )rounds=\d+", r"\1rounds=?", line)
@@ -123,14 +125,20 @@ class Boot:
     lines: list
 
 
-def read(folder):
-    """The boots of a folder, by name."""
+def read(folder, masks=()):
+    """The boots of a folder, by name; what matches one of the masks counts as the same."""
     boots = []
     for path in sorted(pathlib.Path(folder).glob("*.log")):
         machine = path.with_suffix(".machine")
         boots.append(Boot(path.stem, machine.read_text(encoding="utf-8") if machine.exists() else "",
-                          lines_of(path.read_bytes())))
+                          [_hidden(line, masks) for line in lines_of(path.read_bytes())]))
     return boots
+
+
+def _hidden(line, masks):
+    for mask in masks:
+        line = re.sub(mask, "?", line)
+    return line
 
 
 def _test(name):
@@ -171,8 +179,10 @@ def main():
     parser = argparse.ArgumentParser(description="Compares the boots of two runs of the boot tests.")
     parser.add_argument("old", type=pathlib.Path)
     parser.add_argument("new", type=pathlib.Path, nargs="+")
+    parser.add_argument("--mask", action="append", default=[], metavar="REGEX",
+                        help="a change that is meant: what matches counts as the same")
     words = parser.parse_args()
-    folders = {folder: read(folder) for folder in [words.old, *words.new]}
+    folders = {folder: read(folder, words.mask) for folder in [words.old, *words.new]}
     if empty := [str(folder) for folder, boots in folders.items() if not boots]:
         sys.exit(f"compare_logs: no logs in {' '.join(empty)}")
     old, new = folders[words.old], [boot for folder in words.new for boot in folders[folder]]

@@ -14,7 +14,7 @@ def test_null(boot, cpu, bench, modes):
     assert [(r["mode"], r["cpus"], r["up"]) for r in result.all("null")] == [
         (mode, "3", "3") for mode in modes]
     assert_all_greeted(result, consecutive(4))
-    assert all(int(r["warm_max_us"]) > 0 for r in result.all("null"))
+    assert all(r["warm_max_us"].isdecimal() for r in result.all("null"))
     assert "null-broadcasts" in [r["what"] for r in result.all("warning")]  # for wake= is parallel
 
 
@@ -32,7 +32,7 @@ def test_figures_of_a_run(boot):
                               for stage in ("real", "protected", "long", "c_")]:
         low, middle, high = (int(record[key]) for part in ("_min_", "_median_", "_max_") for key in record
                              if part in key)
-        assert 0 < low <= middle <= high, record
+        assert 0 <= low <= middle <= high, record
     assert int(stages["real_min_ns"]) // 1000 <= int(result.all("wake")[-1]["first_us"])
 
 
@@ -64,7 +64,7 @@ def test_sweep_finds_the_smallest(boot):
     assert [r["value"] for r in result.all("sweep")] == ["1000", "10", "auto"]
     assert result.one("sweep-result")["smallest"] == "10"
     # The ratio stands in the last round of the run, and in no other.
-    assert int(result.one("firmware")["warm_us"]) > 0
+    assert result.one("firmware")["warm_us"].isdecimal()
     assert ["ratio" in r for r in result.all("wake")] == [False, False, True]
 
 
@@ -74,4 +74,4 @@ def test_memory_and_times(boot):
     assert int(memory["per_cpu_bytes"]) <= 24 * 1024 and memory["low_bytes"] == "4096"
     times = result.one("times")
     parts = sum(int(times[key]) for key in ("prepare_us", "leave_us", "wake_us", "report_us"))
-    assert abs(int(times["total_us"]) - parts) <= 4
+    assert abs(int(times["total_us"]) - parts) <= 4  # each is rounded down

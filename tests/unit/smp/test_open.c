@@ -132,6 +132,25 @@ static void test_memory_that_is_refused(void **state)
 }
 
 // The last byte below 4 GiB is as good as any.
+// What no engine can be opened for, whatever its memory.
+static void test_processors_that_are_refused(void **state)
+{
+    static const struct smp_cpu twice[CPUS] = {{0, 7}, {1, 3}, {2, 7}, {3, 9}};
+
+    (void)state;
+    setup.cpus = twice;
+    assert_int_equal(smp_open(&setup, &smp), STATUS_INVALID);
+    assert_told("repeated-id", "with APIC ID 0x7");
+    setup.cpus = cpus;
+    setup.count = 0;
+    assert_int_equal(smp_open(&setup, &smp), STATUS_INVALID);
+    assert_told("setup", "no processor");
+    setup.count = CPUS;
+    setup.tsc_hz = 0;
+    assert_int_equal(smp_open(&setup, &smp), STATUS_INVALID);
+    assert_told("setup", "rate of the TSC");
+}
+
 static void test_memory_that_ends_at_4_gib(void **state)
 {
     (void)state;
@@ -502,6 +521,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_memory_that_is_refused),
+        TEST(test_processors_that_are_refused),
         TEST(test_memory_that_ends_at_4_gib),
         TEST(test_memory_is_enough),
         TEST(test_regions),

@@ -213,7 +213,7 @@ static void test_one_is_ready_too_late(void **state)
     assert_int_equal(fake_book(&aps, 2)->done, 0);
 }
 
-// After the last round nobody waits any more, however long it would.
+// After the turns are closed nobody waits any more, however long it would; until the next round.
 static void test_closed(void **state)
 {
     (void)state;
@@ -229,6 +229,13 @@ static void test_closed(void **state)
     fake_aps_let_pass(&aps, 1);
     assert_int_equal(aps.aps[1].state, FAKE_AP_HALTED);
     assert_greeted(2, 2, 3);
+    // Another round opens them again, for who had none: it waits although it is long before its turn.
+    aps.aps[1].to_c_ticks = 0;
+    smp_wake(aps.smp, &result);
+    assert_int_equal(fake_rally(&aps)->turn, 0);
+    assert_int_equal(aps.aps[1].state, FAKE_AP_IN_C);
+    assert_int_equal(take_turns(TURN_US), 1);
+    assert_greeted(3, 2, 3, 1);
 }
 
 // ---- rounds: one greeting an AP in all ----
