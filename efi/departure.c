@@ -58,7 +58,7 @@ enum status departure(struct firmware *firmware, const struct machine *machine,
                       struct stick *stick, struct voice *voice, enum next_start *next)
 {
     tell_bound(machine, options, plan, faults, voice);
-    console_tell(&voice->console, "Leaving firmware", 0);
+    console_tell(&voice->console, "Leaving firmware");
     *next = arrange_next_start(machine, options, past, stick, voice);
     uart_drain(&voice->console.uart);
     firmware_stop_watchdog(firmware);

@@ -7,6 +7,7 @@
 #include "lapic.h"
 #include "tell.h"
 
+#define DETAIL_COLUMN 16u
 #define LOW_PAGES_FEW 8u // firmware's own resume vectors and option ROMs want some, too
 #define REACHABLE     0x100000000ull
 
@@ -45,18 +46,17 @@ void preflight_record(struct console *console, const struct machine *machine)
 static void say(struct console *console, const char *topic, const char *format, const char *first,
                 const char *second)
 {
-    char buffer[LINE_BYTES], detail_buffer[LINE_BYTES];
-    struct line line, detail;
+    char buffer[LINE_BYTES];
+    struct line line;
 
-    line_start(&detail, detail_buffer, sizeof detail_buffer);
-    line_add_format(&detail, format, first, second);
     line_start(&line, buffer, sizeof buffer);
     line_add_format(&line, "  %s", topic);
-    while (line.length < 16)
+    while (line.length < DETAIL_COLUMN)
         line_add_text(&line, " ");
-    while (detail.length > 0 && detail.text[detail.length - 1] == ' ')
-        detail.text[--detail.length] = '\0'; // there was no second
-    line_add_text(&line, detail.text);
+    const size_t start = line.length;
+    line_add_format(&line, format, first, second);
+    while (line.length > start && line.text[line.length - 1] == ' ')
+        line.text[--line.length] = '\0'; // there was no second
     console_say(console, 0, &line);
 }
 
@@ -118,12 +118,8 @@ void preflight_page(struct console *console, const struct machine *machine, cons
                     const struct serial_found *serial, uint32_t low_page)
 {
     const struct platform *platform = &machine->platform;
-    char buffer[LINE_BYTES];
-    struct line line;
 
-    line_start(&line, buffer, sizeof buffer);
-    line_add_text(&line, "Pre-flight:");
-    console_say(console, 0, &line);
+    console_tell(console, "Pre-flight:");
     say(console, "machine", "%s %s", or_unknown(platform->maker), platform->product);
     say(console, "board", "%s %s", or_unknown(platform->board_maker), platform->board);
     say(console, "firmware", "%s, BIOS %s", machine->firmware, or_unknown(platform->bios));

@@ -55,9 +55,7 @@ static void tell_story(struct console *console, const struct smp_account *accoun
                         mode_phrase(fault->mode), fault->ip, (uint64_t)fault->error, fault->cr2);
     line_add_text(line, ".");
     console_say(console, 0, line);
-    line = report_start_sentence(&out);
-    line_add_format(line, "  Look next: %s", cause_advice(cause));
-    console_say(console, 0, line);
+    console_tell(console, "  Look next: %s", cause_advice(cause));
 }
 
 static void add_fault(struct line *line, const struct smp_fault *fault)
@@ -121,13 +119,10 @@ static void report_disabled(struct console *console, const struct inventory *inv
     console_record(console, 0, line);
     if (!came)
         return;
-    line = report_start_sentence(&out);
-    line_add_format(
-        line,
-        "CPU %u (APIC ID %u) started although %s lists it as disabled: it was plugged in "
-        "since, or firmware holds it back; it is parked",
-        (uint64_t)index, (uint64_t)cpu->apic_id, inventory_source_name(inventory->source));
-    console_say(console, 0, line);
+    console_tell(console,
+                 "CPU %u (APIC ID %u) started although %s lists it as disabled: it was plugged in "
+                 "since, or firmware holds it back; it is parked",
+                 (uint64_t)index, (uint64_t)cpu->apic_id, inventory_source_name(inventory->source));
 }
 
 static void report_strangers(struct console *console, const struct inventory *inventory,

@@ -30,8 +30,7 @@ static void report_harvest(struct console *console, const struct journal *found,
         console_tell(console,
                      fetched ? "The previous run's result is saved: \\reveille\\last.txt and .rec"
                              : "The previous run's result is saved: \\reveille\\previous.txt and "
-                               ".rec",
-                     0);
+                               ".rec");
 }
 
 bool harvest_own(const struct journal *journal, const CHAR16 *name, enum stick_end end,
@@ -58,7 +57,7 @@ static void fetch_summary(const struct journal *own, struct stick *stick, struct
                      "firmware clears it at every start");
     else if (harvest_own(own, older, STICK_BLANK, stick, past, problems))
         console_tell(stick->console,
-                     "The previous run's summary is saved: \\reveille\\previous.txt and .rec", 0);
+                     "The previous run's summary is saved: \\reveille\\previous.txt and .rec");
 }
 
 static bool fetch_journal(const struct journal *found, bool fetched, struct stick *stick,

@@ -48,7 +48,7 @@ void nvram_save(const struct firmware *firmware, const struct line *summary,
     EFI_GUID guid = OF_OURS;
     struct bsp_registers ours;
 
-    console_tell(console, "Saving the summary in NVRAM", 0);
+    console_tell(console, "Saving the summary in NVRAM");
     console_flush(console);
     bsp_visit_firmware(firmware, &ours);
     const EFI_STATUS status = firmware->system->RuntimeServices->SetVariable(
@@ -56,7 +56,7 @@ void nvram_save(const struct firmware *firmware, const struct line *summary,
     bsp_return(&ours);
     if (EFI_ERROR(status))
         console_tell(console,
-                     "Firmware refused the variable ReveilleLast: no summary is kept there", 0);
+                     "Firmware refused the variable ReveilleLast: no summary is kept there");
 }
 
 // Its length, 0: there is none. A longer variable of this name is somebody else's.

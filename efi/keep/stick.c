@@ -248,8 +248,8 @@ static EFI_STATUS save_both(const struct journal *journal, const CHAR16 *name, e
 static void tell_saving(struct stick *stick)
 {
     if (!stick->told && !EFI_ERROR(stick->refusal))
-        console_tell(stick->console, "Saving to \\reveille: up to a minute if the volume is broken",
-                     0);
+        console_tell(stick->console,
+                     "Saving to \\reveille: up to a minute if the volume is broken");
     stick->told = true;
 }
 
