@@ -3,6 +3,7 @@
 
 #include "wall.h"
 
+#include "line.h"
 #include "palette.h"
 
 #define LEGEND_COLUMNS 5u // of an entry, besides its word: its sign, and what parts it from others
@@ -212,20 +213,6 @@ static struct walk largest_walk(const struct wall_layout *layout, const struct w
 
 // ---- drawing ----
 
-static size_t decimal(uint32_t value, char *text)
-{
-    char digits[10];
-    size_t count = 0, length = 0;
-
-    do {
-        digits[count++] = (char)('0' + value % 10);
-    } while ((value /= 10) > 0);
-    while (count > 0)
-        text[length++] = digits[--count];
-    text[length] = '\0';
-    return length;
-}
-
 // The largest type of which `columns` by `rows` characters fit; no font where none does.
 static struct type type_for(uint32_t width, uint32_t height, uint32_t columns, uint32_t rows)
 {
@@ -277,11 +264,13 @@ static void draw_tile(const struct canvas *canvas, const struct wall_cpu *cpu, u
     const uint32_t bar = height >= 2 * BAR_PART ? height / BAR_PART : 0;
     const uint32_t face = height - bar;
     char text[16];
-    size_t digits = 0;
+    struct line line;
 
+    line_start(&line, text, sizeof text);
     if (cpu->state == WALL_UNLISTED) // it has no index
-        text[digits++] = '#';
-    digits += decimal(cpu->index, text + digits);
+        line_add_text(&line, "#");
+    line_add_decimal(&line, cpu->index);
+    const size_t digits = line.length;
 
     canvas_fill(canvas, x, y, width, face, look->fill);
     if (bar > 0)
