@@ -62,7 +62,7 @@ IMAGE_OBJ := $(B)/image/report/screen/font_data.o $(IMAGE_C:%.c=$(B)/image/%.o) 
 
 # Firmware that does not forgive, for the boot tests: an application that starts the image.
 PRELOAD_OBJ := $(patsubst %.c,$(B)/image/%.o,$(wildcard tests/firmware/*.c)) \
-               $(patsubst %,$(B)/image/%.o,efi/firmware/relocate efi/firmware/sbat hw/lib/mem)
+               $(patsubst %,$(B)/image/%.o,efi/firmware/relocate efi/firmware/sbat efi/mp/mp_services hw/lib/mem)
 
 # The host: the same sources under ASan and UBSan, with a fake machine behind the seam; of efi/ all but the entry.
 HOST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \

@@ -2,6 +2,8 @@
 
 #include "window.h"
 
+#include "mem.h"
+
 static struct bsp_home home_of(const struct smp *smp, const struct processor *processor,
                                uint64_t pat)
 {
@@ -23,13 +25,12 @@ void window_start(struct window *window, enum window_kind kind, const struct fir
                   const struct processor *processor, struct voice *voice, struct smp *smp,
                   uint64_t pat)
 {
-    *window = (struct window){
-        .firmware = firmware,
-        .voice = voice,
-        .smp = smp,
-        .home = home_of(smp, processor, pat),
-        .firmware_lives = kind == WINDOW_BY_ROUND,
-    };
+    memset(window, 0, sizeof *window);
+    window->firmware = firmware;
+    window->voice = voice;
+    window->smp = smp;
+    window->home = home_of(smp, processor, pat);
+    window->firmware_lives = kind == WINDOW_BY_ROUND;
     if (window->firmware_lives)
         bsp_read(firmware, processor, &window->before);
 }

@@ -44,13 +44,7 @@ struct mp_services {
 };
 
 // NULL: firmware has none.
-static inline struct mp_services *mp_services_find(EFI_BOOT_SERVICES *boot)
-{
-    EFI_GUID guid = MP_SERVICES_GUID;
-    struct mp_services *services = NULL;
-
-    return EFI_ERROR(boot->LocateProtocol(&guid, NULL, (void **)&services)) ? NULL : services;
-}
+struct mp_services *mp_services_find(EFI_BOOT_SERVICES *boot);
 
 // How many processors there are, the BSP and disabled ones included, and how many are enabled: as
 // firmware says, and not checked.
@@ -59,11 +53,4 @@ struct mp_count {
 };
 
 // False where firmware has no MP Services, or where they do not say.
-static inline bool mp_services_count(EFI_BOOT_SERVICES *boot, struct mp_count *count)
-{
-    struct mp_services *services = mp_services_find(boot);
-
-    *count = (struct mp_count){0, 0};
-    return services &&
-           !EFI_ERROR(services->get_number_of_processors(services, &count->all, &count->enabled));
-}
+bool mp_services_count(EFI_BOOT_SERVICES *boot, struct mp_count *count);
