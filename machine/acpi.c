@@ -97,7 +97,7 @@ static enum trust open_table(const struct phys *phys, uint64_t address, uint32_t
     uint8_t sum = acpi_sum(table->bytes, length);
     if (sum != 0) {
         tell(problems, SEVERITY_WARNING, "table-checksum", name, address,
-             "its %u bytes sum up to %x instead of 0x0", length, sum);
+             "its %u bytes sum to %x, not to 0x0", length, sum);
         return TRUST_DAMAGED;
     }
     return TRUST_GOOD;
@@ -110,7 +110,7 @@ static struct root open_root(const struct phys *phys, uint64_t address, const ch
     const uint8_t *header = view_header(phys, address);
     if (header == NULL || memcmp(header, name, 4) != 0) {
         tell(problems, SEVERITY_WARNING, "no-root-table", name, address,
-             "no such table of %u bytes or more there", ACPI_HEADER_BYTES, 0);
+             "there is none here, or it is shorter than %u bytes", ACPI_HEADER_BYTES, 0);
         return root;
     }
     root.trust = open_table(phys, address, ROOT_MAX_BYTES, problems, &root.table);
@@ -130,14 +130,14 @@ static struct root open_xsdt(const struct phys *phys, uint64_t rsdp,
         bytes = NULL;
     if (bytes == NULL) {
         tell(problems, SEVERITY_WARNING, "rsdp-length", "RSDP", rsdp,
-             "length %u is not %u bytes of memory or somewhat more; its XSDT is not used", length,
-             RSDP_REVISION2_SIZE);
+             "its length, %u, is less than %u or more than can be read; its XSDT is not used",
+             length, RSDP_REVISION2_SIZE);
         return none;
     }
     uint8_t sum = acpi_sum(bytes, length);
     if (sum != 0)
         tell(problems, SEVERITY_WARNING, "rsdp-checksum", "RSDP", rsdp,
-             "its %u bytes sum up to %x instead of 0x0", length, sum);
+             "its %u bytes sum to %x, not to 0x0", length, sum);
     struct root root = open_root(phys, acpi_load64(bytes + RSDP_XSDT), "XSDT", 8, problems);
     if (sum != 0 && root.trust == TRUST_GOOD)
         root.trust = TRUST_DAMAGED;
@@ -150,13 +150,13 @@ static enum status find_root(const struct phys *phys, uint64_t rsdp,
 {
     const uint8_t *bytes = phys->view(phys->context, rsdp, RSDP_REVISION0_SIZE);
     if (rsdp == 0 || bytes == NULL || memcmp(bytes, "RSD PTR ", 8) != 0) {
-        tell(problems, SEVERITY_ERROR, "no-rsdp", "RSDP", rsdp, "no such structure there", 0, 0);
+        tell(problems, SEVERITY_ERROR, "no-rsdp", "RSDP", rsdp, "there is none here", 0, 0);
         return STATUS_INVALID;
     }
     uint8_t sum = acpi_sum(bytes, RSDP_REVISION0_SIZE);
     if (sum != 0)
         tell(problems, SEVERITY_WARNING, "rsdp-checksum", "RSDP", rsdp,
-             "its first %u bytes sum up to %x instead of 0x0", RSDP_REVISION0_SIZE, sum);
+             "its first %u bytes sum to %x, not to 0x0", RSDP_REVISION0_SIZE, sum);
     root->trust = TRUST_NONE;
     if (bytes[RSDP_REVISION] >= 2)
         *root = open_xsdt(phys, rsdp, problems);
@@ -168,7 +168,7 @@ static enum status find_root(const struct phys *phys, uint64_t rsdp,
     if (root->trust != TRUST_NONE)
         return STATUS_OK;
     tell(problems, SEVERITY_ERROR, "no-root-table", "RSDP", rsdp,
-         "neither an XSDT nor an RSDT behind it can be read", 0, 0);
+         "it leads to no XSDT or RSDT that can be read", 0, 0);
     return STATUS_INVALID;
 }
 
@@ -201,7 +201,7 @@ enum status acpi_find_table(const struct phys *phys, uint64_t rsdp, const char s
     }
     if (nowhere != 0)
         tell(problems, SEVERITY_WARNING, "table-nowhere", root.name, first_nowhere,
-             "an entry points here, where no table can be read (%u such entries); passed over",
-             nowhere, 0);
+             "an entry points here, where no table can be read (%u such entries); skipped", nowhere,
+             0);
     return status;
 }

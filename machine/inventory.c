@@ -75,7 +75,7 @@ static void read_header(const struct acpi_table *madt, const struct problems *pr
     inventory->checksum_ok = sum == 0;
     if (sum != 0)
         tell(problems, SEVERITY_WARNING, "madt-checksum",
-             "the MADT's %u bytes sum up to %x instead of 0x0", claimed, sum, 0);
+             "the MADT's %u bytes sum to %x, not to 0x0", claimed, sum, 0);
 }
 
 // Collects all enabled entries in MADT order, repeats included.
@@ -110,10 +110,10 @@ static void collect_enabled(const struct acpi_table *madt, const struct problems
         tell_of_list(
             problems, inventory, "impossible-id",
             inventory->source == INVENTORY_MADT
-                ? "%u enabled entries of %s have an APIC ID that means everyone, the first "
-                  "at byte %u; passed over"
+                ? "%u enabled entries of %s have the broadcast APIC ID, the first at byte %u; "
+                  "skipped"
                 : "%u enabled processors of %s have an APIC ID that cannot be addressed; "
-                  "passed over",
+                  "skipped",
             inventory->impossible, first_impossible);
 }
 
@@ -169,8 +169,8 @@ static void drop_repeats(uint64_t *keys, const struct problems *problems,
             cpus[inventory->enabled++] = cpus[i];
     tell_of_list(
         problems, inventory, "duplicate-id",
-        "%u enabled entries of %s repeat the APIC ID of another, the lowest is %x; each ID "
-        "counts once",
+        "%u enabled entries of %s repeat another's APIC ID, the lowest of which is %x; each "
+        "ID counts once",
         inventory->duplicate, first_repeated);
 }
 
@@ -198,10 +198,9 @@ static void place_bsp(uint32_t bsp_apic_id, const struct problems *problems,
         bsp = cpus[at];
     } else {
         inventory->enabled++;
-        tell_of_list(
-            problems, inventory, "bsp-not-listed",
-            "the BSP's APIC ID %x stands in no enabled entry of %s; it is CPU 0 all the same",
-            bsp_apic_id, 0);
+        tell_of_list(problems, inventory, "bsp-not-listed",
+                     "the BSP's APIC ID, %x, is in no enabled entry of %s; the BSP is CPU 0 anyway",
+                     bsp_apic_id, 0);
     }
     memmove(&cpus[1], &cpus[0], at * sizeof cpus[0]);
     bsp.listing = CPU_BSP;
@@ -246,13 +245,13 @@ enum status inventory_read(const struct acpi_table *madt, uint32_t bsp_apic_id, 
         .cpus = inventory->cpus, .capacity = inventory->capacity, .source = inventory->source};
     if (!madt_has_header(madt)) {
         tell(problems, SEVERITY_ERROR, "no-madt",
-             "this is no MADT: one begins with 'APIC' and has %u bytes or more; here are %u",
+             "not a MADT: a MADT begins with 'APIC' and has at least %u bytes; this has %u",
              MADT_HEADER_BYTES, madt->length, 0);
         return STATUS_INVALID;
     }
     if (!madt_can_be_walked(madt)) {
         tell(problems, SEVERITY_ERROR, "no-madt",
-             "this is no MADT: it claims %u bytes, but its header alone takes %u",
+             "not a MADT: it claims %u bytes, but its header alone takes %u",
              acpi_load32(madt->bytes + ACPI_HEADER_LENGTH), MADT_HEADER_BYTES, 0);
         return STATUS_INVALID;
     }

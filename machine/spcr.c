@@ -35,7 +35,7 @@ const char *spcr_read(const struct acpi_table *table, struct uart_place *place)
     const struct gas gas = acpi_load_gas(bytes + BASE);
 
     if (kind != INTERFACE_16550 && kind != INTERFACE_16450 && kind != INTERFACE_16550_GAS)
-        return "its port is no 16550";
+        return "its port is not a 16550";
     if (gas.address == 0)
         return "redirection is switched off";
     *place = (struct uart_place){.base = gas.address, .baud = baud_of(bytes[BAUD])};
@@ -45,7 +45,7 @@ const char *spcr_read(const struct acpi_table *table, struct uart_place *place)
         (gas.bits != 0 && gas.bits != 8 && gas.bits != 16 && gas.bits != 32))
         return "its address makes no sense";
     if (gas.access != ACCESS_ANY && gas.access != ACCESS_BYTE && gas.access != ACCESS_DWORD)
-        return "its registers are neither bytes nor 32 bits wide";
+        return "its registers are neither 8 nor 32 bits wide";
     place->stride = gas.bits == 0 ? 1 : gas.bits / 8;
     place->access =
         gas.access == ACCESS_DWORD || (gas.access == ACCESS_ANY && gas.bits == 32) ? 4 : 1;

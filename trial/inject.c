@@ -53,7 +53,7 @@ static uint32_t slot_of(const struct injection *injection, const struct plan *pl
 static const char *refusal(const struct injection *injection, const struct plan *plan)
 {
     if (plan->wake == WAKE_BROADCAST && is_of_messages(injection->kind))
-        return "cannot be injected with wake=broadcast: one message reaches everybody; use "
+        return "cannot be injected with wake=broadcast: one message reaches every AP; use "
                "parallel";
     if (!is_of_machine(injection->kind) && slot_of(injection, plan) == 0)
         return "is for a CPU that is not woken in this run";

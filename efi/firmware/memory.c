@@ -336,7 +336,8 @@ static void tell_low_memory(const struct firmware *firmware, const struct proble
 
     problems->tell(
         problems->context, SEVERITY_ERROR, "no-low-page",
-        "no usable page below 0xa0000, free or of boot services; the map below 1 MiB follows");
+        "no usable page below 0xa0000, neither free nor boot-services memory; the map below 1 "
+        "MiB follows");
     while ((descriptor = next_descriptor(firmware, descriptor)) != NULL) {
         if (descriptor->PhysicalStart >= MIB)
             continue;

@@ -12,7 +12,8 @@
 #define PM_TIMER_HZ   3579545u  // ACPI 6.5, "Power Management Timer"
 #define PM_TIMER_MASK 0xffffffu // 24 bits at least: no wrap within 4.6 s
 
-// No x86-64 processor's TSC is slower or faster; line_start's callers rely on the upper bound.
+// No x86-64 processor's TSC is slower or faster. watch.h relies on the lower bound, uart.h on the
+// upper one.
 #define TSC_HZ_MIN 10000000u
 #define TSC_HZ_MAX 10000000000u
 
@@ -39,12 +40,12 @@ static void compare(const struct problems *problems, struct machine *machine)
 
     if (other == 0 || apart <= hz / 10)
         return;
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, "Stall() makes the TSC %u Hz, %s makes it %u Hz; waits go by the larger",
-                    hz, machine->clock_check, other);
-    problems->tell(problems->context, SEVERITY_WARNING, "tsc-disagrees", line.text);
     if (other > hz && other <= TSC_HZ_MAX)
         machine->clock.tsc_hz = other; // a wait may be too long, never too short
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(&line, "Stall() makes the TSC %u Hz, %s makes it %u Hz; waits use %u Hz", hz,
+                    machine->clock_check, other, machine->clock.tsc_hz);
+    problems->tell(problems->context, SEVERITY_WARNING, "tsc-disagrees", line.text);
 }
 
 enum status time_calibrate(const struct firmware *firmware, uint16_t pm_port,
@@ -70,7 +71,8 @@ enum status time_calibrate(const struct firmware *firmware, uint16_t pm_port,
     }
     if (machine->clock.tsc_hz < TSC_HZ_MIN || machine->clock.tsc_hz > TSC_HZ_MAX) {
         line_start(&line, buffer, sizeof buffer);
-        line_add_format(&line, "the TSC made %u ticks in a Stall of %u us: no clock to wait by",
+        line_add_format(&line,
+                        "the TSC made %u ticks during a Stall() of %u us: it cannot time a wait",
                         best.tsc, (uint64_t)STALL_US);
         problems->tell(problems->context, SEVERITY_ERROR, "no-clock", line.text);
         return STATUS_UNSUPPORTED;

@@ -79,7 +79,8 @@ static void count_by_mp_services(const struct firmware *firmware, const struct p
         return;
     if (count.all == 0 || count.all > MP_SERVICES_MAX || count.enabled > count.all) {
         tell(problems, SEVERITY_WARNING, "mp-services-count",
-             "MP Services counts %u processors, %u of them enabled: its counts are ignored",
+             "MP Services counts %u processors, %u of them enabled: impossible, its counts are "
+             "ignored",
              count.all, count.enabled);
         return;
     }
@@ -176,7 +177,7 @@ static void tell_unhealthy(const struct census *census, const struct problems *p
         if (entry->enabled && !entry->healthy)
             tell(problems, SEVERITY_WARNING, "unhealthy",
                  "MP Services says that the processor with APIC ID %x failed its self-test, but is "
-                 "enabled: it is woken all the same",
+                 "enabled: it is woken anyway",
                  entry->apic_id, 0);
     }
 }

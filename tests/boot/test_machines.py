@@ -128,7 +128,7 @@ def test_the_spcr_comes_before_the_first_port(boot, tmp_path):
     (0, 1, 0x3E8, "its port does not answer"),
     (0, 0, 0x100000, "its address is not a device's"),
     (0, 0, 0xFFC00000 - 0x1000, "its port does not answer"),
-    (3, 0, 0xFE030000, "its port is no 16550"),
+    (3, 0, 0xFE030000, "its port is not a 16550"),
 ])
 def test_an_spcr_that_points_elsewhere(boot, tmp_path, kind, space, address, why):
     result = boot(smp="2", extra=spcr(tmp_path / "spcr", kind, space, address))

@@ -296,10 +296,9 @@ static void test_spcr_that_is_refused(void **state)
 
     (void)state;
     spcr_of(3, 0, 32, 3, 0xfe030000); // a PL011
-    assert_string_equal(spcr_read(&table, &place), "its port is no 16550");
+    assert_string_equal(spcr_read(&table, &place), "its port is not a 16550");
     spcr_of(0, 0, 16, 2, 0xfe030000); // by words
-    assert_string_equal(spcr_read(&table, &place),
-                        "its registers are neither bytes nor 32 bits wide");
+    assert_string_equal(spcr_read(&table, &place), "its registers are neither 8 nor 32 bits wide");
     spcr_of(0, 1, 8, 0, 0);
     assert_string_equal(spcr_read(&table, &place), "redirection is switched off");
     static const struct {
