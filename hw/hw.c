@@ -1,4 +1,5 @@
-// The machine's own side of the seam. One instruction, or one fixed group, a function.
+// The machine's side of the seam: a function for each instruction or fixed group of them. Surprise:
+// an access to a register that may not exist takes the #GP itself, on whosever IDT it runs.
 
 #include "hw.h"
 
@@ -40,9 +41,6 @@ uint32_t hw_msr_read_on(const struct pseudo_descriptor *idt, uint32_t msr, uint6
 uint32_t hw_msr_write_on(const struct pseudo_descriptor *idt, uint32_t msr, uint64_t *value);
 void hw_msr_faulted(void);
 
-// Whoever owns the IDT, this processor takes a copy, and in it the #GP, for a moment; an NMI goes
-// where it would have gone. With shadow stacks on, a handler cannot resume elsewhere, so they are
-// off as well.
 // Inline, whatever the compiler thinks: with CET switched off in a function of its own, the return
 // from it would be one that the shadow stack has not seen.
 static inline __attribute__((always_inline)) void write_cr4(uint64_t value)
@@ -50,6 +48,9 @@ static inline __attribute__((always_inline)) void write_cr4(uint64_t value)
     __asm__ volatile("mov %0, %%cr4" : : "r"(value) : "memory");
 }
 
+// Whoever owns the IDT, this processor runs on a copy of it for a moment, with a #GP of ours in it;
+// an NMI goes where it would have gone. With shadow stacks on, a handler cannot resume elsewhere,
+// so they are off as well.
 static bool access_safely(uint32_t (*access)(const struct pseudo_descriptor *, uint32_t,
                                              uint64_t *),
                           uint32_t msr, uint64_t *value)

@@ -1,6 +1,7 @@
-// The seam: every privileged, port and timing instruction of Reveille stands behind these
-// functions. hw.c holds the machine's own, tests/fake/ a machine that a test owns and that aborts
-// on what it did not expect. Nothing here decides anything.
+// The seam: every privileged, port and timing instruction that C asks for stands behind these
+// functions; the trampoline and the assembler entries have their own. hw.c is the machine's side,
+// tests/fake/ a machine that a test owns and that aborts on what it did not expect. Nothing here
+// decides anything.
 #pragma once
 
 #include <stdbool.h>

@@ -117,7 +117,7 @@ static void collect_enabled(const struct acpi_table *madt, const struct problems
             inventory->impossible, first_impossible);
 }
 
-// An APIC ID above a place in the list: sorted, equal IDs stand as in the MADT.
+// An APIC ID above a place in the list: sorted by it, equal IDs stay in the list's order.
 static uint64_t key_of(uint32_t apic_id, size_t place)
 {
     return (uint64_t)apic_id << 32 | (uint32_t)place;

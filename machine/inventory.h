@@ -1,8 +1,8 @@
 // The inventory: which processors the MADT lists, each once. Pure; also the host program
-// build/host/madt. Firmware without a MADT gets one from us, made of what MP Services lists, so
-// that there is one way only. Three numbers that are never the same thing: the CPU index is ours (0
-// is the BSP, then MADT order), the APIC ID is the hardware's, the ACPI processor UID is the
-// namespace's.
+// build/host/madt. Firmware without a MADT gets one from us (madt_edit.h), made of what MP Services
+// lists, so that there is one way only. Three numbers that are never the same thing: the CPU index
+// is ours (0 is the BSP, then MADT order), the APIC ID is the hardware's, the ACPI processor UID is
+// the namespace's.
 #pragma once
 
 #include <stdbool.h>

@@ -44,12 +44,12 @@ struct machine {
     uint64_t cr3, cr4;    // of the BSP under firmware
     bool shadow_stack;    // firmware runs the BSP with one (CET)
     struct clock clock;
-    const char *clock_check; // what the TSC's rate was compared with, "" if nothing
+    const char *clock_check; // what the TSC's rate was compared with, "none"
     uint64_t clock_check_hz; // and what that said
 
     struct inventory inventory;
     size_t inventory_pages; // of its list
-    uint32_t mp_services;   // processors that EFI MP Services counts; 0: absent
+    uint32_t mp_services;   // how many MP Services counts; 0: absent, or absurd
     uint32_t mp_services_enabled;
     bool dmar_x2apic_opt_out;
     struct fadt fadt;

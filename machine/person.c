@@ -1,5 +1,5 @@
-// Surprise: whatever a keyboard or a mouse sends lies in the same register, and releasing a key
-// sends something, too. Only a key that goes down is a wish.
+// Surprise: keyboard and mouse send through the same register, and a key sends something when it is
+// released, too. Only a key that goes down is a wish.
 
 #include "person.h"
 

@@ -7,8 +7,8 @@
 
 enum wish { WISH_NOTHING, WISH_KEY, WISH_POWER };
 
-// Is there a keyboard controller? As the FADT says, unless nothing answers at its port. What hangs
-// on USB is not heard through it once firmware, which may have made it look so, is gone.
+// Is there a keyboard controller? As the FADT says, unless nothing answers at its port. A USB
+// keyboard that firmware made look like one is not heard through it once firmware is gone.
 bool person_has_keys(const struct fadt *fadt);
 
 // Forgets what was pressed before, and lets the power button be noticed.

@@ -135,8 +135,8 @@ void processor_read(struct processor *processor)
     }
 }
 
-// Intel tells it after a CPUID, behind a 0 that was there before (SDM vol. 3A, "Microcode Update
-// Facilities"); AMD at once.
+// Intel: after writing 0 and a CPUID, in the upper half (SDM vol. 3A, "Microcode Update
+// Facilities"). AMD: in the lower half, at once.
 uint32_t processor_read_microcode(void)
 {
     const struct cpuid base = hw_cpuid(0, 0);

@@ -1,3 +1,4 @@
+// Surprise: a write that resets takes its time, so each is given a second before the next is tried.
 #include "reset.h"
 
 #include "hw.h"

@@ -86,8 +86,8 @@ void text_screens_open(const struct firmware *firmware, bool everywhere,
                        struct text_screens *screens);
 void text_screens_write(void *screens, const char *text);
 
-// memory.c. All memory is allocated here, before the exit; nothing is freed but on the way back.
-// Returns NULL where there is none. `pages` of 4 KiB below 4 GiB.
+// memory.c. All memory is allocated here, before the exit: `pages` of 4 KiB below 4 GiB, NULL where
+// there are none.
 void *memory_allocate(const struct firmware *firmware, size_t pages);
 void memory_free(const struct firmware *firmware, void *memory, size_t pages);
 // Reads the memory map into the buffer, allocating or growing the buffer where needed.

@@ -9,7 +9,6 @@
 #include "sort.h"
 
 #define WARM_CALLS 5u
-#define TIMEOUT_US 10000000u // a hundred times what it takes with 255 processors under emulation
 
 static void EFIAPI do_nothing(void *argument)
 {
@@ -21,7 +20,7 @@ static uint32_t time_call(struct mp_services *services, const struct clock *cloc
 {
     const uint64_t start = hw_tsc();
     const EFI_STATUS status =
-        services->startup_all_aps(services, do_nothing, FALSE, NULL, TIMEOUT_US, NULL, NULL);
+        services->startup_all_aps(services, do_nothing, FALSE, NULL, MP_TIMEOUT_US, NULL, NULL);
     return EFI_ERROR(status) ? 0 : (uint32_t)clock_us(clock, hw_tsc() - start);
 }
 

@@ -9,13 +9,13 @@
 #include "line.h"
 #include "mp_services.h"
 
-#define TIMEOUT_US 10000000u // a hundred times what it takes with 255 processors under emulation
-#define CR2_MARK   0x5256454c4c455245ull
+#define CR2_MARK 0x5256454c4c455245ull
 
 static EFI_STATUS run_everywhere(struct mp_services *services, void(EFIAPI *procedure)(void *),
                                  void *argument)
 {
-    return services->startup_all_aps(services, procedure, FALSE, NULL, TIMEOUT_US, argument, NULL);
+    return services->startup_all_aps(services, procedure, FALSE, NULL, MP_TIMEOUT_US, argument,
+                                     NULL);
 }
 
 // ---- how they wait ----

@@ -26,6 +26,10 @@ struct mp_information {
     UINT32 extended[8];
 };
 
+// The longest that we let StartupAllAPs take: a hundred times what it takes with 255 processors
+// under emulation.
+#define MP_TIMEOUT_US 10000000u
+
 struct mp_services {
     EFI_STATUS(EFIAPI *get_number_of_processors)
     (struct mp_services *self, UINTN *count, UINTN *enabled);

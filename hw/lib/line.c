@@ -1,7 +1,7 @@
 // Line: puts one event's text together, character by character, in the caller's memory.
-// The one rule that everything here rests on: only add_character() writes, and it never writes past
-// capacity. Surprise: no flag says "cut". A full line that is asked for one character more turns
-// its last three into dots, and doing so again changes nothing.
+// The one rule that everything here rests on: only add_character() adds to a line, and it never
+// writes past capacity. Surprise: no flag says "cut". A full line that is asked for one character
+// more turns its last three into dots, and doing so again changes nothing.
 #include "line.h"
 
 #include <stdarg.h>

@@ -1,6 +1,7 @@
 // Line: one event's text, put together in memory that the caller owns, and the records made of it.
-// No allocation, no locale, no format strings: the same code runs on the target, on an AP's small
-// stack, and on the host. Text that does not fit is cut and the line ends in "...": never silently.
+// No allocation, no locale, and no more of format strings than line_add_format says: the same code
+// runs on the target, on an AP's small stack, and on the host. Text that does not fit is cut, and
+// the line then ends in "...".
 #pragma once
 
 #include <stddef.h>
@@ -29,11 +30,11 @@ void line_add_decimal(struct line *line, uint64_t value);
 void line_add_hex(struct line *line, uint64_t value);
 
 // Formats a whole sentence: `%u` takes a uint64_t in decimal, `%x` a uint64_t as line_add_hex, `%s`
-// a string, `%%` a percent sign; nothing else is known. Arguments must be cast to uint64_t. Checked
-// by tests, since the compiler cannot; an unknown letter is written as it stands.
+// a string, `%%` a percent sign; any other letter is written as it stands. Hazard: a smaller number
+// must be cast to uint64_t, and the compiler does not notice where it is not.
 void line_add_format(struct line *line, const char *format, ...);
 
-// Records (contract.md): starts a line with "REVEILLE ev=<event>".
+// Records (docs/contract.md): starts a line with "REVEILLE ev=<event>".
 void record_start(struct line *line, char *buffer, size_t capacity, const char *event);
 
 // Adds " key=value". A text value with a blank in it, an empty one, or one with a quote or
