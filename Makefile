@@ -197,9 +197,9 @@ help:
 
 # ---- the trampoline: assembled alone, linked flat at 0, proved to be plain bytes ----
 
-$(B)/trampoline/ap_start.o: trampoline/ap_start.S smp/handoff.h trampoline/image_layout.h
+$(B)/trampoline/ap_start.o: trampoline/ap_start.S trampoline/handoff.h trampoline/image_layout.h
 	@mkdir -p $(@D)
-	$(Q)$(CC) -c -g -Iinclude -Ismp -Itrampoline -o $@ $<
+	$(Q)$(CC) -c -g -Iinclude -Itrampoline -o $@ $<
 	$(Q)$(PYTHON) tools/check_trampoline.py $@
 
 $(B)/trampoline/ap_start.elf: $(B)/trampoline/ap_start.o
@@ -245,7 +245,7 @@ $(B)/image/%.o: %.c Makefile
 
 $(B)/image/%.o: %.S
 	@mkdir -p $(@D)
-	$(Q)$(CC) -c -g -Iinclude -Ismp -Itrial -MMD -MP -o $@ $<
+	$(Q)$(CC) -c -g -Iinclude -Itrampoline -Itrial -MMD -MP -o $@ $<
 
 $(B)/msrs.checked: tools/check_msrs.py $(IMAGE_C) $(IMAGE_S) $(HW_S) trampoline/ap_start.S $(wildcard */*.h */*/*.h)
 	@mkdir -p $(@D)
@@ -312,7 +312,7 @@ $(B)/host/%.o: %.c Makefile
 
 $(B)/host/%.o: %.S
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) -c -g -Iinclude -Ismp -Itrial -MMD -MP -o $@ $<
+	$(Q)$(HOSTCC) -c -g -Iinclude -Itrampoline -Itrial -MMD -MP -o $@ $<
 
 $(HOST_LIB): $(HOST_OBJ)
 	$(Q)rm -f $@

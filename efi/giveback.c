@@ -100,8 +100,8 @@ static void tell_census(const struct firmware *firmware, const struct machine *m
 
 struct giveback giveback(const struct firmware *firmware, const struct machine *machine,
                          const struct plan *plan, const struct injector *injector,
-                         enum parking parking, const struct evidence *evidence,
-                         struct window *window, struct smp *smp, struct voice *voice)
+                         enum parking parking, struct evidence *evidence, struct window *window,
+                         struct smp *smp, struct voice *voice)
 {
     struct findings found = {.parking = parking};
     struct bsp_state now;
@@ -110,7 +110,8 @@ struct giveback giveback(const struct firmware *firmware, const struct machine *
     const bool held = hold(plan, window, smp, voice);
     processors_read_census(firmware, machine->mp_services, &census);
     // A processor that ignored our messages may ignore firmware's as well, and firmware would wait
-    // for it without end.
+    // for it without end. Who has come since the account was given has not.
+    evidence_take(smp, evidence);
     if (held && (parking == PARKING_INIT || plan->messages.strategy == SMP_FIRMWARE) &&
         census.entries && census.count == machine->mp_services &&
         census_allows_asking(census.entries, census.count, evidence, injector))

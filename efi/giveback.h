@@ -23,8 +23,8 @@ struct giveback {
 // firmware's account of the processors beside their own.
 struct giveback giveback(const struct firmware *firmware, const struct machine *machine,
                          const struct plan *plan, const struct injector *injector,
-                         enum parking parking, const struct evidence *evidence,
-                         struct window *window, struct smp *smp, struct voice *voice);
+                         enum parking parking, struct evidence *evidence, struct window *window,
+                         struct smp *smp, struct voice *voice);
 
 // That account alone, where nobody was woken.
 void giveback_tell_census(const struct firmware *firmware, const struct machine *machine,

@@ -3,8 +3,6 @@
 
 #include "host.h"
 
-#include "line.h"
-
 static bool run(void *context, const struct smp_self *self)
 {
     const struct host *host = context;
@@ -19,12 +17,7 @@ static bool filter(void *context, struct smp_message *message)
 
 static void say(struct console *console, const struct smp_fault_report *report)
 {
-    char buffer[LINE_BYTES / 2]; // an AP is here on a stack of 1 KiB
-    struct line line;
-
-    line_start(&line, buffer, sizeof buffer);
-    line_add_text(&line, report->text);
-    console_record(console, report->self.cpu, &line);
+    console_record_text(console, report->self.cpu, report->text, report->length);
 }
 
 // An AP says its line, and never a second one: the first fault's is the account's. The BSP has the

@@ -311,7 +311,8 @@ enum status address_space_prove(const struct smp *smp)
         {"the AP's entry", entry, code.phys, PAGE_BYTES, SMP_EXECUTE}, // wherever it lies
         own("the rally", base + arena->rally_offset, PAGE_BYTES),
         own("the table of IDs", base + arena->table_offset, arena->table_entries * LCPU_ID_BYTES),
-        own("the books", base + arena->books_offset, arena->count * sizeof(struct book)),
+        own("the engine", base, arena->rally_offset),
+        own("the books", base + arena->books_offset, arena->window_offset - arena->books_offset),
         own("the page tables", smp->tables.pool_phys, arena->tables_pages * PAGE_BYTES),
         apic_region(smp, "the APIC"),
     };

@@ -14,8 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "handoff.h"
 #include "page.h"
+#include "records.h"
 #include "smp.h"
 
 #define GUARD_BYTES      PAGE_BYTES

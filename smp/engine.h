@@ -29,6 +29,7 @@ struct smp {
     size_t relocations;
     uint32_t page_phys; // where the APs start; 0: nowhere yet
     uint8_t *page_view; // where it can be written
+    bool page_filled;   // it was once what it should be
 
     struct smp_plan plan;
     struct apic apic;

@@ -80,7 +80,7 @@ struct smp_account smp_examine(const struct smp *smp, uint32_t slot)
     };
     // What takes a look at the whole page is asked only where nothing else speaks.
     if (account.stage == SMP_STAGE_NONE && !account.done && !account.fault.valid &&
-        smp->round > 0) {
+        smp->page_filled) {
         account.mark_shared = book->mark_shared;
         account.page_damaged = page_is_damaged(smp);
         account.stray = smp_came_unlisted(smp, lcpu->apic_id);

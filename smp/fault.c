@@ -57,7 +57,7 @@ static void keep_evidence(struct lcpu *lcpu, const struct fault_frame *frame)
     atomic_store_explicit(&lcpu->fault.valid, 1, memory_order_release);
 }
 
-static const char *describe(struct lcpu_page *page, const struct fault_frame *frame)
+static struct line describe(struct lcpu_page *page, const struct fault_frame *frame)
 {
     struct line line;
 
@@ -67,7 +67,7 @@ static const char *describe(struct lcpu_page *page, const struct fault_frame *fr
         (uint64_t)page->lcpu.cpu, (uint64_t)page->lcpu.apic_id, frame->vector,
         smp_fault_word((uint32_t)frame->vector), (uint64_t)(uint32_t)frame->error, frame->rip,
         hw_read_cr2(), frame->rsp);
-    return line.text;
+    return line;
 }
 
 // What it does may fault, too: how often it has, the host is told, so that it can do less each
@@ -83,7 +83,9 @@ _Noreturn void fault_report(const struct fault_frame *frame)
                                       .before = before};
 
     keep_evidence(&page->lcpu, frame);
-    report.text = describe(page, frame);
+    const struct line line = describe(page, frame);
+    report.text = line.text;
+    report.length = line.length;
     if (rally->host.fault)
         rally->host.fault(rally->host.context, &report);
     if (rally->park != 0)

@@ -174,6 +174,7 @@ enum status smp_fill_page(struct smp *smp, uint8_t *view)
     trampoline_set_parameters(trampoline, view, &smp->parameters);
     if (trampoline_verify(trampoline, view, smp->page_phys, &smp->parameters, &offset) != STATUS_OK)
         return fail(&smp->host, "bad-copy", "the finished trampoline differs at offset %x", offset);
+    smp->page_filled = true;
     return address_space_prove(smp);
 }
 

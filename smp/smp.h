@@ -149,6 +149,7 @@ struct smp_fault_report {
     struct smp_self self;
     uint32_t before;  // how many it had met before
     const char *text; // one line that says who, what and where; valid during the call
+    size_t length;    // of it
 };
 
 // What the engine calls. Each may be NULL but problems.tell. The context is passed as it is: it is

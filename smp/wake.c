@@ -101,7 +101,7 @@ void smp_wake(struct smp *smp, struct smp_round *round)
     if (smp->round > 0)
         smp_wait_us(smp, smp->plan.sipi_us);
     smp_begin_round(smp);
-    const uint64_t start = hw_tsc();
+    const uint64_t start = smp->started = hw_tsc(); // now: a fault may end this round
     uint64_t last_sent = start;
     for (uint32_t try = 1; try <= smp->plan.retries + 1 && smp->missing_count > 0; try++) {
         if (try > 1)

@@ -25,20 +25,20 @@ efi/firmware     report report/console report/screen trial trial/options smp mac
 
 report           report/console report/screen trial trial/options smp machine hw hw/lib
 report/console   hw hw/lib
-report/screen    hw hw/lib machine/framebuffer.h
+report/screen    hw hw/lib
 
 trial            trial/options smp machine hw hw/lib
 trial/options    smp hw/lib
 
 smp              trampoline hw hw/lib
-trampoline       smp/handoff.h hw/lib
+trampoline       hw/lib
 
 machine          hw hw/lib
 hw               hw/lib
 hw/lib
 include
 """
-# smp and trampoline are one engine, and smp/handoff.h is what its C and its assembler agree on.
+# smp and trampoline are one engine; trampoline/handoff.h is what its C and its assembler agree on.
 
 ENGINE = ("smp", "trampoline")
 DOOR = "smp/smp.h"

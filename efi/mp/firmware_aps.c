@@ -171,11 +171,9 @@ static bool everybody_is_back(const struct returned *returned)
     const struct smp *smp = returned->smp;
     const uint32_t unlisted = smp_unlisted_count(smp);
 
-    if (unlisted > SMP_UNLISTED_MAX)
-        return false; // not all are known by name
     for (uint32_t i = 0; i < unlisted; i++) {
-        const uint32_t apic_id = smp_unlisted_id(smp, i);
-        if (apic_id == SMP_NO_ID || !is_back(returned, apic_id)) // or nor this one
+        const uint32_t apic_id = smp_unlisted_id(smp, i); // SMP_NO_ID: not known by name
+        if (apic_id == SMP_NO_ID || !is_back(returned, apic_id))
             return false;
     }
     for (uint32_t slot = 1; slot < smp_count(smp); slot++) {
@@ -195,10 +193,9 @@ static void ask_everybody(const struct firmware *firmware, const struct machine 
 
     taken->answered = !EFI_ERROR(run_everywhere(services, come_back, returned));
     taken->ran = atomic_load(&returned->ran);
-    taken->counts = mp_services_count(firmware->boot, &count) &&
-                    count.all == machine->mp_services &&
-                    count.enabled == machine->mp_services_enabled &&
-                    taken->ran + 1 == count.enabled;
+    taken->counts =
+        mp_services_count(firmware->boot, &count) && count.all == machine->mp_services &&
+        count.enabled == machine->mp_services_enabled && taken->ran + 1 == count.enabled;
     taken->everybody = taken->answered && taken->counts && everybody_is_back(returned);
 }
 

@@ -56,24 +56,24 @@ static enum grip acquire(struct console *console, uint32_t self)
     }
 }
 
-static void write_whole_line(struct console *console, uint32_t cpu, const struct line *line)
+static void write_whole_line(struct console *console, uint32_t cpu, const char *text, size_t length)
 {
     const uint32_t self = cpu + 1;
 
     if (acquire(console, self) == GRIP_MID_LINE) {
         uart_write(&console->uart, LINE_END, LINE_END_BYTES);
     }
-    uart_write(&console->uart, line->text, line->length);
+    uart_write(&console->uart, text, length);
     uart_write(&console->uart, LINE_END, LINE_END_BYTES);
     for (size_t i = 0; i < CONSOLE_SINKS; i++) {
         const struct console_sink *sink = &console->sinks[i];
         if (sink->write_line != NULL) {
-            sink->write_line(sink->context, line->text);
+            sink->write_line(sink->context, text);
         }
     }
     change_owner(console, self, UNOWNED);
     if (cpu == 0 && console->firmware.write_line != NULL) {
-        console->firmware.write_line(console->firmware.context, line->text);
+        console->firmware.write_line(console->firmware.context, text);
     }
 }
 
@@ -119,7 +119,7 @@ void console_flush(struct console *console)
 void console_say(struct console *console, uint32_t cpu, const struct line *line)
 {
     if (console->log != LOG_QUIET) {
-        write_whole_line(console, cpu, line);
+        write_whole_line(console, cpu, line->text, line->length);
     }
 }
 
@@ -137,7 +137,7 @@ void console_ask(struct console *console, const char *format, uint64_t number)
 
     line_start(&line, buffer, sizeof buffer);
     line_add_format(&line, format, number);
-    write_whole_line(console, 0, &line);
+    write_whole_line(console, 0, line.text, line.length);
 }
 
 void console_rewrite(struct console *console, const char *format, uint64_t number)
@@ -159,5 +159,10 @@ void console_rewrite(struct console *console, const char *format, uint64_t numbe
 
 void console_record(struct console *console, uint32_t cpu, const struct line *line)
 {
-    write_whole_line(console, cpu, line);
+    write_whole_line(console, cpu, line->text, line->length);
+}
+
+void console_record_text(struct console *console, uint32_t cpu, const char *text, size_t length)
+{
+    write_whole_line(console, cpu, text, length);
 }

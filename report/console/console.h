@@ -68,3 +68,6 @@ void console_rewrite(struct console *console, const char *format, uint64_t numbe
 
 // A record, or anything that must always come out.
 void console_record(struct console *console, uint32_t cpu, const struct line *line);
+
+// The same of a text that is a whole line already: an interrupt stack has no room for another.
+void console_record_text(struct console *console, uint32_t cpu, const char *text, size_t length);

@@ -161,7 +161,7 @@ def test_one_of_several_runs_may_say_the_same(tmp_path):
 def test_a_change_that_is_meant(tmp_path):
     more = ["--mask", r"cause=\w+", "--mask", "never execute.*"]
     meant = changed("cause=fault", "cause=late")
-    meant[8] = "CPU 2 failed: it never executes a thing."
+    meant[8] = "CPU 2 failed: it never executes."
     assert compare(tmp_path / "a", {"a.1": LOG}, {"a.1": meant}, more=more).returncode == 0
     assert compare(tmp_path / "b", {"a.1": LOG}, {"a.1": meant[:-1]}, more=more).returncode == 1
 

@@ -72,7 +72,7 @@ def test_what_is_sound():
     ("efi/main.c", '#include "handoff.h"\n', "door: efi/main.c includes smp/handoff.h: "),
     ("smp/smp.h", '#include "handoff.h"\n', "door: smp/smp.h includes smp/handoff.h: "),
     ("tests/unit/trial/test_trial.c", '#include "wake.h"\n', "door: tests/unit/trial/test_trial.c includes smp/wake.h: "),
-    ("tests/fuzz/fuzz_page.c", '#include "page.h"\n', "door: tests/fuzz/fuzz_page.c includes trampoline/page.h: "),
+    ("tests/boot/page.c", '#include "page.h"\n', "door: tests/boot/page.c includes trampoline/page.h: "),
     # Circles: of headers, and of a source that includes the header of another.
     ("hw/a.h", '#include "a.h"\n', None),
     ("smp/handoff.h", '#include "wake.h"\n', "circle: smp/handoff smp/wake trampoline/page (smp/handoff -> smp/wake -> smp/handoff): "),
