@@ -3,6 +3,7 @@
 #include "fake_firmware.h"
 
 #include "fake_hw.h"
+#include "timing.h"
 #include "told.h"
 
 #define PM_PORT 0x608u
