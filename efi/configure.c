@@ -6,6 +6,7 @@
 #include "configure.h"
 
 #include "options.h"
+#include "tell.h"
 
 // A longer file is no option file: told, and not read.
 #define CONFIG_BYTES_MAX 65536u
@@ -42,15 +43,10 @@ static bool is_directory(EFI_FILE_HANDLE file)
            (info->Attribute & EFI_FILE_DIRECTORY) != 0;
 }
 
-static void warn(const struct problems *problems, const char *what, const char *detail)
-{
-    problems->tell(problems->context, SEVERITY_WARNING, what, detail);
-}
-
 static struct configured refuse(const struct problems *problems, const char *what,
                                 const char *detail)
 {
-    problems->tell(problems->context, SEVERITY_ERROR, what, detail);
+    problem_tell(problems, SEVERITY_ERROR, what, detail);
     return (struct configured){.status = STATUS_INVALID, .unread = true};
 }
 
@@ -77,8 +73,8 @@ static struct configured read_opened(const struct firmware *firmware, EFI_FILE_H
                       "reveille.cfg is 64 KiB or longer, too long for an option file, so no "
                       "processor is woken: leave only options in it, or delete it");
     } else if (bytes == 0) {
-        warn(
-            problems, "config-empty",
+        problem_tell(
+            problems, SEVERITY_WARNING, "config-empty",
             "reveille.cfg is empty and sets no options: if it should, copy it again, and eject the "
             "stick before you unplug it");
     } else {
@@ -101,9 +97,10 @@ static struct configured read_file(const struct firmware *firmware, const struct
     if (EFI_ERROR(opened))
         return refuse_unreadable(problems);
     if (is_directory(file))
-        warn(problems, "config-directory",
-             "reveille.cfg is a directory and sets no options: replace it with a text file of that "
-             "name");
+        problem_tell(
+            problems, SEVERITY_WARNING, "config-directory",
+            "reveille.cfg is a directory and sets no options: replace it with a text file of that "
+            "name");
     else
         read = read_opened(firmware, file, problems, options);
     file->Close(file);

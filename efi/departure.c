@@ -11,6 +11,7 @@
 #include "leave.h"
 #include "memory.h"
 #include "report.h"
+#include "tell.h"
 
 // How long the rest can take; and the part of it that is the serial port's is all that it gets.
 static void tell_bound(const struct machine *machine, const struct options *options,
@@ -57,7 +58,7 @@ enum status departure(struct firmware *firmware, const struct machine *machine,
                       struct stick *stick, struct voice *voice, enum next_start *next)
 {
     tell_bound(machine, options, plan, faults, voice);
-    console_tell(&voice->console, "Leaving firmware", 0);
+    console_tell(&voice->console, "Leaving firmware");
     *next = arrange_next_start(machine, options, past, stick, voice);
     uart_drain(&voice->console.uart);
     firmware_stop_watchdog(firmware);
@@ -71,8 +72,8 @@ enum status departure(struct firmware *firmware, const struct machine *machine,
     if (status == STATUS_OK)
         hw_disable_interrupts();
     else
-        voice->problems.tell(
-            voice->problems.context, SEVERITY_ERROR, "exit-refused",
+        problem_tell(
+            &voice->problems, SEVERITY_ERROR, "exit-refused",
             "ExitBootServices was refused every time; boot services cannot be used any more");
     return status;
 }

@@ -83,7 +83,7 @@ void display_finish(struct display *display, const struct machine *machine,
         return;
     const bool code = make_code(display, machine, evidence, outcome);
     if (!code)
-        console_tell(console, "The screen is too small for the result's code", 0);
+        console_tell(console, "The screen is too small for the result's code");
     console_flush(console);
     const size_t count =
         wall_cells(&machine->inventory, evidence, &machine->clock, display->cells, display->room);

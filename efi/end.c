@@ -42,7 +42,7 @@ static void debug_exit(const struct machine *machine, enum exit_code code)
 
 static void say(struct console *console, const char *text)
 {
-    console_tell(console, text, 0);
+    console_tell(console, "%s", text);
     console_flush(console);
 }
 

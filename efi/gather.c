@@ -15,6 +15,7 @@
 #include "platform_read.h"
 #include "processors.h"
 #include "tables.h"
+#include "tell.h"
 #include "timing.h"
 
 // QEMU's fw_cfg: selector and data ports, and what selector 0 answers.
@@ -143,8 +144,7 @@ enum status gather(struct firmware *firmware, const struct options *options,
 
     enum status status = memory_collect_ram(firmware, machine);
     if (status != STATUS_OK) {
-        problems->tell(problems->context, SEVERITY_ERROR, "no-memory-map",
-                       "the memory map could not be read");
+        problem_tell(problems, SEVERITY_ERROR, "no-memory-map", "the memory map could not be read");
         return status;
     }
     machine->bsp_apic_id = read_bsp_apic_id(machine->apic_base);

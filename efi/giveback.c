@@ -10,6 +10,7 @@
 #include "line.h"
 #include "memory.h"
 #include "processors.h"
+#include "tell.h"
 #include "watch.h"
 
 #define TIMER_TICK_100NS 10000u   // 1 ms
@@ -39,11 +40,6 @@ struct findings {
     bool timer, everybody;
 };
 
-static void warn(const struct voice *voice, const char *what, const char *detail)
-{
-    voice->problems.tell(voice->problems.context, SEVERITY_WARNING, what, detail);
-}
-
 static void report(struct voice *voice, const struct machine *machine, const struct findings *found)
 {
     const uint32_t enabled = machine->mp_services_enabled;
@@ -61,13 +57,14 @@ static void report(struct voice *voice, const struct machine *machine, const str
     record_add_text(&line, "counts", found->taken.counts ? "same" : "other");
     console_record(&voice->console, 0, &line);
     if (found->difference)
-        warn(voice, "bsp-changed", "the BSP is not as firmware left it: see bsp= above");
+        problem_tell(&voice->problems, SEVERITY_WARNING, "bsp-changed",
+                     "the BSP is not as firmware left it: see bsp= above");
     if (!found->timer)
-        warn(voice, "timer-dead",
-             "firmware's timer does not tick any more; a reset brings it back");
+        problem_tell(&voice->problems, SEVERITY_WARNING, "timer-dead",
+                     "firmware's timer does not tick any more; a reset brings it back");
     if (!found->everybody)
-        warn(
-            voice, "not-back",
+        problem_tell(
+            &voice->problems, SEVERITY_WARNING, "not-back",
             "firmware has not got every processor back: their memory is kept, and leaving firmware "
             "may hang; a reset brings them back");
 }
@@ -82,9 +79,10 @@ static bool hold(const struct plan *plan, struct window *window, struct smp *smp
     const enum status status = smp_hold(smp);
     window_close(window);
     if (status != STATUS_OK)
-        warn(voice, "not-held",
-             "the local APIC did not take an INIT: firmware is not asked, since it would wait for "
-             "its own without end");
+        problem_tell(
+            &voice->problems, SEVERITY_WARNING, "not-held",
+            "the local APIC did not take an INIT: firmware is not asked, since it would wait for "
+            "its own without end");
     return status == STATUS_OK;
 }
 

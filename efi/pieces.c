@@ -4,10 +4,10 @@
 #include "pieces.h"
 
 #include "last_run.h"
-#include "line.h"
 #include "mem.h"
 #include "memory.h"
 #include "page.h"
+#include "tell.h"
 
 #define HALT 0xf4 // HLT
 
@@ -18,7 +18,7 @@ static size_t pages_of(uint64_t bytes)
 
 static enum status refuse(const struct problems *problems, const char *text)
 {
-    problems->tell(problems->context, SEVERITY_ERROR, "no-memory", text);
+    problem_tell(problems, SEVERITY_ERROR, "no-memory", text);
     return STATUS_NO_SPACE;
 }
 
@@ -58,9 +58,6 @@ enum status pieces_take_engine(const struct firmware *firmware, size_t cpus, uin
                                const struct problems *problems, struct pieces *pieces,
                                struct smp_memory *memory)
 {
-    char buffer[LINE_BYTES];
-    struct line line;
-
     pieces->note_pages = 1 + pages_of(bytes);
     pieces->note = last_run_allocate(firmware, pieces->note_pages);
     if (pieces->note) {
@@ -69,13 +66,12 @@ enum status pieces_take_engine(const struct firmware *firmware, size_t cpus, uin
         *memory = (struct smp_memory){(uintptr_t)behind, behind, bytes};
         return STATUS_OK;
     }
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(
-        &line,
+    problem_tell(
+        problems, SEVERITY_ERROR, "no-memory",
         "%u processors need %u bytes in one piece below 4 GiB, and there is no such piece; wake "
         "fewer with cpus=",
         (uint64_t)cpus, bytes);
-    return refuse(problems, line.text);
+    return STATUS_NO_SPACE;
 }
 
 enum status pieces_take_page(struct firmware *firmware, enum pieces_page which,
@@ -94,8 +90,8 @@ enum status pieces_take_decoy(struct firmware *firmware, const struct problems *
         memory_take_low_page(firmware, problems, &pieces->decoy_page, &after_exit);
 
     if (status == STATUS_OK && pieces->decoy_page == 0)
-        problems->tell(problems->context, SEVERITY_ERROR, "no-low-page",
-                       "inject=bad-vector needs a second page below 1 MiB, and firmware has none");
+        problem_tell(problems, SEVERITY_ERROR, "no-low-page",
+                     "inject=bad-vector needs a second page below 1 MiB, and firmware has none");
     if (pieces->decoy_page == 0)
         return STATUS_NOT_FOUND;
     memset((void *)(uintptr_t)pieces->decoy_page, HALT, PAGE_BYTES);

@@ -15,15 +15,10 @@
 #include "page.h"
 #include "preflight.h"
 #include "report.h"
+#include "tell.h"
 
 // Runs in a row that may end in a reset before the next one refuses to wake anybody.
 #define RESETS_MAX 2u
-
-static void tell(const struct voice *voice, enum severity severity, const char *what,
-                 const char *detail)
-{
-    voice->problems.tell(voice->problems.context, severity, what, detail);
-}
 
 // ---- facts ----
 
@@ -49,9 +44,10 @@ enum status prepare_facts(struct firmware *firmware, const struct options *asked
     enum status status;
 
     if (asked->exit == ANSWER_NO && (asked->again == ANSWER_YES || asked->save == SAVE_NVRAM))
-        tell(voice, SEVERITY_WARNING, "no-effect",
-             "again=yes and save=nvram do nothing with exit=no: the result is on the volume at "
-             "once");
+        problem_tell(
+            &voice->problems, SEVERITY_WARNING, "no-effect",
+            "again=yes and save=nvram do nothing with exit=no: the result is on the volume at "
+            "once");
     if ((status = plan_check_guest(machine, problems)) != STATUS_OK ||
         (status = gather(firmware, asked, problems, machine)) != STATUS_OK)
         return status;
@@ -69,14 +65,15 @@ static enum status look_back(const struct past *past, const struct voice *voice,
 {
     if (past->resets > 0 && settled->inject_count > 0) {
         settled->inject_count = 0;
-        tell(voice, SEVERITY_WARNING, "inject",
-             "the previous run did not survive: this one injects nothing");
+        problem_tell(&voice->problems, SEVERITY_WARNING, "inject",
+                     "the previous run did not survive: this one injects nothing");
     }
     if (past->resets < RESETS_MAX)
         return STATUS_OK;
-    tell(voice, SEVERITY_ERROR, "keeps-resetting",
-         "the last runs all ended in a reset, so this one wakes nobody; change the options, for "
-         "example cpus=, and start again");
+    problem_tell(
+        &voice->problems, SEVERITY_ERROR, "keeps-resetting",
+        "the last runs all ended in a reset, so this one wakes nobody; change the options, for "
+        "example cpus=, and start again");
     return STATUS_UNSUPPORTED;
 }
 
@@ -85,9 +82,10 @@ static void warn_of_null(const struct options *options, const struct voice *voic
 {
     if (options->bench != BENCH_NONE &&
         (!smp_strategy_reaches_all(options->wake) || options->cpus_count > 0))
-        tell(voice, SEVERITY_WARNING, "null-broadcasts",
-             "the null trampolines are for all but self: every processor is woken by broadcast "
-             "first, also who is hidden or left out");
+        problem_tell(
+            &voice->problems, SEVERITY_WARNING, "null-broadcasts",
+            "the null trampolines are for all but self: every processor is woken by broadcast "
+            "first, also who is hidden or left out");
 }
 
 // Of ours that is touched after the exit: the BSP's stack, the journal, the lists, the inventory,
@@ -140,8 +138,9 @@ void prepare_report(const struct firmware *firmware, const struct options *optio
     if (compare_firmware(firmware, machine, times))
         report_firmware(&voice->console, machine, times);
     else
-        tell(voice, SEVERITY_WARNING, "no-comparison",
-             "MP Services is absent, or its StartupAllAPs fails; there is nothing to compare with");
+        problem_tell(
+            &voice->problems, SEVERITY_WARNING, "no-comparison",
+            "MP Services is absent, or its StartupAllAPs fails; there is nothing to compare with");
 }
 
 // ---- the engine ----

@@ -5,7 +5,6 @@
 
 #include "bound.h"
 #include "hw.h"
-#include "line.h"
 #include "memory.h"
 #include "note.h"
 #include "null.h"
@@ -13,13 +12,13 @@
 #include "report.h"
 #include "shell.h"
 #include "sweep.h"
+#include "tell.h"
 
 // A page of boot services is ours now. It is proved first, then mapped for the APs, and written
 // through the window.
 static enum status take_late_page(const struct rounds_setup *setup)
 {
     const uint32_t page = setup->pieces->late_page;
-    const struct problems *problems = &setup->voice->problems;
 
     if (memory_is_writable(page) && smp_map_page(setup->smp, page) == STATUS_OK) {
         hw_write_cr3(setup->window->home.cr3); // what was mapped there before is forgotten
@@ -29,8 +28,8 @@ static enum status take_late_page(const struct rounds_setup *setup)
             return STATUS_OK;
         }
     }
-    problems->tell(problems->context, SEVERITY_ERROR, "no-low-page",
-                   "the boot-services page below 1 MiB cannot be used either");
+    problem_tell(&setup->voice->problems, SEVERITY_ERROR, "no-low-page",
+                 "the boot-services page below 1 MiB cannot be used either");
     return STATUS_NOT_FOUND;
 }
 
@@ -84,15 +83,10 @@ static void run_round(const struct rounds_setup *setup, const struct plan *plan,
 static bool is_stopped(const struct rounds_setup *setup, const char *what, size_t done,
                        size_t wanted)
 {
-    const struct problems *problems = &setup->voice->problems;
-    char buffer[LINE_BYTES];
-    struct line line;
-
     if (!setup->window->firmware_lives || done == wanted || !shell_break(setup->firmware))
         return false;
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, "CTRL+C: %u of %u %s were run", (uint64_t)done, (uint64_t)wanted, what);
-    problems->tell(problems->context, SEVERITY_WARNING, "stopped-by-key", line.text);
+    problem_tell(&setup->voice->problems, SEVERITY_WARNING, "stopped-by-key",
+                 "CTRL+C: %u of %u %s were run", (uint64_t)done, (uint64_t)wanted, what);
     return true;
 }
 

@@ -4,10 +4,10 @@
 #include "voice.h"
 
 #include "last_run.h"
-#include "line.h"
 #include "mem.h"
 #include "memory.h"
 #include "page.h"
+#include "tell.h"
 #include "timing.h"
 
 // For the console's waits: it starts before the clock is calibrated, and a wait for a dead port may
@@ -59,8 +59,8 @@ void voice_add_display(struct voice *voice, const struct firmware *firmware,
         return;
     void *memory = memory_allocate(firmware, pages);
     if (!memory) {
-        voice->problems.tell(voice->problems.context, SEVERITY_WARNING, "no-screen",
-                             "no memory for the screen's shadow: nothing is shown after the exit");
+        problem_tell(&voice->problems, SEVERITY_WARNING, "no-screen",
+                     "no memory for the screen's shadow: nothing is shown after the exit");
         return;
     }
     voice->display_memory = memory;
@@ -129,18 +129,13 @@ void voice_show_firmware(struct voice *voice)
 
 void voice_tell_left_out(struct voice *voice)
 {
-    char buffer[LINE_BYTES];
-    struct line line;
-
     journal_reserve(&voice->journal, 0);
     if (voice->journal.left_out == 0)
         return;
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line,
-                    "%u lines found no room in the result that is saved; use log=quiet or fewer "
-                    "rounds",
-                    (uint64_t)voice->journal.left_out);
-    voice->problems.tell(voice->problems.context, SEVERITY_WARNING, "journal-full", line.text);
+    problem_tell(&voice->problems, SEVERITY_WARNING, "journal-full",
+                 "%u lines found no room in the result that is saved; use log=quiet or fewer "
+                 "rounds",
+                 (uint64_t)voice->journal.left_out);
 }
 
 void voice_close(struct voice *voice, const struct firmware *firmware)

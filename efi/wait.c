@@ -6,6 +6,7 @@
 
 #include "mem.h"
 #include "shell.h"
+#include "tell.h"
 
 #define KEYS_MOST        256u
 #define LOOK_US          50000u
@@ -96,8 +97,8 @@ static enum wait_end edit(const struct firmware *firmware, const struct options 
     typed->given = edit_line(firmware, typed);
     if (typed->given)
         return WAIT_EDIT;
-    problems->tell(problems->context, SEVERITY_WARNING, "stopped",
-                   "nothing was entered: nobody was woken, and firmware goes on");
+    problem_tell(problems, SEVERITY_WARNING, "stopped",
+                 "nothing was entered: nobody was woken, and firmware goes on");
     return WAIT_STOP;
 }
 
@@ -118,8 +119,8 @@ enum wait_end wait_for_objection(const struct firmware *firmware, const struct o
         return WAIT_OVER;
     if (key.UnicodeChar == L'e' || key.UnicodeChar == L'E')
         return edit(firmware, options, console, problems, typed);
-    problems->tell(problems->context, SEVERITY_WARNING, "stopped",
-                   "a key was pressed: nobody was woken, and firmware goes on");
+    problem_tell(problems, SEVERITY_WARNING, "stopped",
+                 "a key was pressed: nobody was woken, and firmware goes on");
     return WAIT_STOP;
 }
 

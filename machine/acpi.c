@@ -7,6 +7,7 @@
 
 #include "line.h"
 #include "mem.h"
+#include "tell.h"
 
 // ACPI specification, "Root System Description Pointer (RSDP) Structure".
 #define RSDP_REVISION       15
@@ -48,7 +49,7 @@ static void tell(const struct problems *problems, enum severity severity, const 
     line_add_foreign(&line, name, 4);
     line_add_format(&line, " at %x: ", address);
     line_add_format(&line, format, first, second);
-    problems->tell(problems->context, severity, what, text);
+    problem_tell(problems, severity, what, "%s", text);
 }
 
 // A table's header, or NULL where none can stand: no memory, or a length that has no room for the

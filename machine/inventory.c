@@ -2,10 +2,10 @@
 // it, since it is there and runs this; it is the only processor that the table need not name.
 #include "inventory.h"
 
-#include "line.h"
 #include "madt.h"
 #include "mem.h"
 #include "sort.h"
+#include "tell.h"
 
 const char *inventory_source_name(enum inventory_source source)
 {
@@ -16,22 +16,15 @@ const char *inventory_source_name(enum inventory_source source)
 static void tell(const struct problems *problems, enum severity severity, const char *what,
                  const char *format, uint64_t first, uint64_t second, uint64_t third)
 {
-    char text[LINE_BYTES];
-    struct line line;
-    line_start(&line, text, sizeof text);
-    line_add_format(&line, format, first, second, third);
-    problems->tell(problems->context, severity, what, text);
+    problem_tell(problems, severity, what, format, first, second, third);
 }
 
 // Tells a sentence of a list, the MADT's or another: a number, its name, and one more number.
 static void tell_of_list(const struct problems *problems, const struct inventory *inventory,
                          const char *what, const char *format, uint64_t first, uint64_t second)
 {
-    char text[LINE_BYTES];
-    struct line line;
-    line_start(&line, text, sizeof text);
-    line_add_format(&line, format, first, inventory_source_name(inventory->source), second);
-    problems->tell(problems->context, SEVERITY_WARNING, what, text);
+    problem_tell(problems, SEVERITY_WARNING, what, format, first,
+                 inventory_source_name(inventory->source), second);
 }
 
 static struct cpu cpu_of(const struct madt_entry *entry)

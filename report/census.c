@@ -5,17 +5,13 @@
 
 #include "line.h"
 #include "sort.h"
+#include "tell.h"
 
 static void tell(const struct problems *problems, const char *text,
                  const struct census_entry *entry, uint32_t cpu)
 {
-    char buffer[LINE_BYTES];
-    struct line line;
-
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, "CPU %u, APIC ID %u: ", (uint64_t)cpu, (uint64_t)entry->apic_id);
-    line_add_text(&line, text);
-    problems->tell(problems->context, SEVERITY_WARNING, "mp-disagrees", line.text);
+    problem_tell(problems, SEVERITY_WARNING, "mp-disagrees", "CPU %u, APIC ID %u: %s",
+                 (uint64_t)cpu, (uint64_t)entry->apic_id, text);
 }
 
 static bool id_before(const void *left, const void *right)

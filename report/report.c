@@ -80,14 +80,10 @@ void report_machine(struct console *console, const struct machine *machine, cons
 
 void report_initialized(struct console *console, const struct smp *smp)
 {
-    struct report_line out;
-
     for (uint32_t slot = 1; slot < smp_count(smp); slot++) {
         const struct smp_account account = smp_examine(smp, slot);
-        struct line *line = report_start_sentence(&out);
-        line_add_format(line, "Initialized CPU %u: entry=%x, stack=%x", (uint64_t)account.cpu,
-                        account.entry, account.stack);
-        console_say(console, 0, line);
+        console_tell(console, "Initialized CPU %u: entry=%x, stack=%x", (uint64_t)account.cpu,
+                     account.entry, account.stack);
     }
 }
 
@@ -96,18 +92,12 @@ void report_trampoline(struct console *console, const struct smp_layout *layout)
     const uint64_t page = layout->page_phys;
     struct report_line out;
 
-    struct line *line = report_start_sentence(&out);
-    line_add_format(line, "Copied %u bytes to %x", (uint64_t)layout->image_bytes, page);
-    console_say(console, 0, line);
-    line = report_start_sentence(&out);
-    line_add_format(line, "Applied %u relocations to trampoline at %x",
-                    (uint64_t)layout->relocations, page);
-    console_say(console, 0, line);
-    line = report_start_sentence(&out);
-    line_add_format(line, "Set page table addr in trampoline: %x", layout->cr3);
-    console_say(console, 0, line);
+    console_tell(console, "Copied %u bytes to %x", (uint64_t)layout->image_bytes, page);
+    console_tell(console, "Applied %u relocations to trampoline at %x",
+                 (uint64_t)layout->relocations, page);
+    console_tell(console, "Set page table addr in trampoline: %x", layout->cr3);
 
-    line = report_start_record(&out, "trampoline");
+    struct line *line = report_start_record(&out, "trampoline");
     record_add_hex(line, "page", page);
     record_add_decimal(line, "bytes", layout->image_bytes);
     record_add_decimal(line, "relocations", layout->relocations);
@@ -139,13 +129,8 @@ void report_bound(struct console *console, uint64_t us)
 
 void report_starting(struct console *console, const struct plan *plan)
 {
-    struct report_line out;
-
-    for (size_t slot = 1; slot <= plan->want; slot++) {
-        struct line *line = report_start_sentence(&out);
-        line_add_format(line, "Starting CPU %u...", (uint64_t)plan->cpus[slot].cpu);
-        console_say(console, 0, line);
-    }
+    for (size_t slot = 1; slot <= plan->want; slot++)
+        console_tell(console, "Starting CPU %u...", (uint64_t)plan->cpus[slot].cpu);
 }
 
 void report_times(struct console *console, const struct clock *clock, const struct run_times *times)

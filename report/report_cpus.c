@@ -7,6 +7,7 @@
 #include "lapic.h"
 #include "report_line.h"
 #include "stages.h"
+#include "tell.h"
 
 // The words of docs/contract.md: the function that an AP has run says hello.
 static const char *stage_word(enum smp_stage stage)
@@ -54,9 +55,7 @@ static void tell_story(struct console *console, const struct smp_account *accoun
                         mode_phrase(fault->mode), fault->ip, (uint64_t)fault->error, fault->cr2);
     line_add_text(line, ".");
     console_say(console, 0, line);
-    line = report_start_sentence(&out);
-    line_add_format(line, "  Look next: %s", cause_advice(cause));
-    console_say(console, 0, line);
+    console_tell(console, "  Look next: %s", cause_advice(cause));
 }
 
 static void add_fault(struct line *line, const struct smp_fault *fault)
@@ -120,13 +119,10 @@ static void report_disabled(struct console *console, const struct inventory *inv
     console_record(console, 0, line);
     if (!came)
         return;
-    line = report_start_sentence(&out);
-    line_add_format(
-        line,
-        "CPU %u (APIC ID %u) started although %s lists it as disabled: it was plugged in "
-        "since, or firmware holds it back; it is parked",
-        (uint64_t)index, (uint64_t)cpu->apic_id, inventory_source_name(inventory->source));
-    console_say(console, 0, line);
+    console_tell(console,
+                 "CPU %u (APIC ID %u) started although %s lists it as disabled: it was plugged in "
+                 "since, or firmware holds it back; it is parked",
+                 (uint64_t)index, (uint64_t)cpu->apic_id, inventory_source_name(inventory->source));
 }
 
 static void report_strangers(struct console *console, const struct inventory *inventory,
@@ -209,18 +205,13 @@ void report_aswoken(struct console *console, const struct evidence *evidence,
 
 void report_flags(const struct evidence *evidence, const struct problems *problems)
 {
-    struct report_line out;
-
     for (uint32_t slot = 1; slot < evidence->count; slot++) {
         const struct smp_account *account = &evidence->accounts[slot];
         if (!(account->apic_base & APIC_BASE_BSP))
             continue;
-        struct line *line = report_start_sentence(&out);
-        line_add_format(
-            line,
-            "CPU %u is also flagged as a BSP (IA32_APIC_BASE %x), and an INIT to such a "
-            "processor may restart the machine: leave it out with cpus=",
-            (uint64_t)account->cpu, account->apic_base);
-        problems->tell(problems->context, SEVERITY_WARNING, "bsp-flag", line->text);
+        problem_tell(problems, SEVERITY_WARNING, "bsp-flag",
+                     "CPU %u is also flagged as a BSP (IA32_APIC_BASE %x), and an INIT to such a "
+                     "processor may restart the machine: leave it out with cpus=",
+                     (uint64_t)account->cpu, account->apic_base);
     }
 }

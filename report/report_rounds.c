@@ -98,14 +98,12 @@ void report_sweep_end(struct console *console, const struct sweep *sweep, size_t
     record_add_text(line, "key", sweep_word(sweep->key));
     record_add_text(line, what, value);
     console_record(console, 0, line);
-    line = report_start_sentence(&out);
     if (best < count)
-        line_add_format(line, "The %s %s that never lost a processor: %s", what,
-                        sweep_word(sweep->key), value);
+        console_tell(console, "The %s %s that never lost a processor: %s", what,
+                     sweep_word(sweep->key), value);
     else
-        line_add_format(line, "Every value of %s lost a processor at the first try",
-                        sweep_word(sweep->key));
-    console_say(console, 0, line);
+        console_tell(console, "Every value of %s lost a processor at the first try",
+                     sweep_word(sweep->key));
 }
 
 void report_rounds(struct console *console, uint32_t rounds, uint32_t cold_us,

@@ -6,15 +6,10 @@
 
 #include "control.h"
 #include "line.h"
+#include "tell.h"
 
 #define MIB           (1024u * 1024u)
 #define MAPPED_RIGHTS (SMP_WRITE | SMP_EXECUTE | SMP_UNCACHED | SMP_COMBINING)
-
-static void tell(const struct smp *smp, const char *what, const struct line *line)
-{
-    const struct problems *problems = &smp->host.problems;
-    problems->tell(problems->context, SEVERITY_ERROR, what, line->text);
-}
 
 // ---- how many pages the tables take ----
 
@@ -72,19 +67,14 @@ size_t address_space_bound(const struct smp_setup *setup)
 static enum status check(const struct smp *smp, enum status status, const char *verb,
                          const struct smp_region *region)
 {
-    char buffer[LINE_BYTES];
-    struct line line;
-
-    if (status == STATUS_OK)
-        return status;
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(
-        &line, "cannot %s %s at %x, %u bytes: %s", verb, region->name, region->phys, region->bytes,
-        status == STATUS_NO_SPACE
-            ? "the page tables are full"
-            : "not page-aligned, beyond the physical addresses, or with rights that exclude "
-              "each other");
-    tell(smp, "page-tables", &line);
+    if (status != STATUS_OK)
+        problem_tell(
+            &smp->host.problems, SEVERITY_ERROR, "page-tables", "cannot %s %s at %x, %u bytes: %s",
+            verb, region->name, region->phys, region->bytes,
+            status == STATUS_NO_SPACE
+                ? "the page tables are full"
+                : "not page-aligned, beyond the physical addresses, or with rights that exclude "
+                  "each other");
     return status;
 }
 
@@ -150,18 +140,13 @@ enum status smp_unmap(struct smp *smp, uint64_t virt, uint64_t bytes)
 static enum status start(struct smp *smp)
 {
     const struct page_tables *tables = &smp->tables;
-    char buffer[LINE_BYTES];
-    struct line line;
     const enum status status = page_tables_start(&smp->tables);
 
-    if (status == STATUS_OK)
-        return status;
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line,
-                    "no page tables of %u levels for %u physical address bits in %u pages at %x",
-                    (uint64_t)tables->levels, (uint64_t)tables->phys_bits,
-                    (uint64_t)tables->pool_pages, tables->pool_phys);
-    tell(smp, "page-tables", &line);
+    if (status != STATUS_OK)
+        problem_tell(&smp->host.problems, SEVERITY_ERROR, "page-tables",
+                     "no page tables of %u levels for %u physical address bits in %u pages at %x",
+                     (uint64_t)tables->levels, (uint64_t)tables->phys_bits,
+                     (uint64_t)tables->pool_pages, tables->pool_phys);
     return status;
 }
 
@@ -246,7 +231,7 @@ static enum status prove(const struct smp *smp, const struct smp_region *region)
                 walk.executable ? ", executable" : "", walk.uncached ? ", uncached" : "");
         else
             line_add_text(&line, "not mapped");
-        tell(smp, "page-walk", &line);
+        problem_tell(&smp->host.problems, SEVERITY_ERROR, "page-walk", "%s", line.text);
         return STATUS_INVALID;
     }
     return STATUS_OK;
@@ -283,14 +268,11 @@ static enum status prove_slot(const struct smp *smp, size_t slot)
         own("a processor's record", record, sizeof(struct lcpu_page)),
         own("a stack", stack, SMP_STACK_BYTES),
     };
-    char buffer[LINE_BYTES];
-    struct line line;
 
     if (lcpu->stack != stack + SMP_STACK_BYTES) {
-        line_start(&line, buffer, sizeof buffer);
-        line_add_format(&line, "the record at %x has its stack's top at %x, not at %x", record,
-                        lcpu->stack, stack + SMP_STACK_BYTES);
-        tell(smp, "page-walk", &line);
+        problem_tell(&smp->host.problems, SEVERITY_ERROR, "page-walk",
+                     "the record at %x has its stack's top at %x, not at %x", record, lcpu->stack,
+                     stack + SMP_STACK_BYTES);
         return STATUS_INVALID;
     }
     const enum status hole = prove_hole(smp, "a guard page", stack - GUARD_BYTES);

@@ -5,8 +5,8 @@
 #include "control.h"
 #include "engine.h"
 #include "fault.h"
-#include "line.h"
 #include "mem.h"
+#include "tell.h"
 
 #define FOUR_GIB (1ull << 32)
 #define ONE_MIB  (1u << 20)
@@ -14,12 +14,7 @@
 static enum status fail(const struct smp_host *host, const char *what, const char *text,
                         uint64_t number)
 {
-    char buffer[LINE_BYTES];
-    struct line line;
-
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, text, number);
-    host->problems.tell(host->problems.context, SEVERITY_ERROR, what, line.text);
+    problem_tell(&host->problems, SEVERITY_ERROR, what, text, number);
     return STATUS_INVALID;
 }
 

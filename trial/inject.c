@@ -8,6 +8,7 @@
 #include "line.h"
 #include "madt_edit.h"
 #include "page.h"
+#include "tell.h"
 
 #define XAPIC_ID_MAX 0xfeu
 #define GHOST_UID    (CPU_UID_UNKNOWN - 1)
@@ -100,8 +101,8 @@ enum status inject_check(const struct injector *injector, const struct problems 
         if (fault->cpu != FAULT_ANY_CPU)
             line_add_format(&line, ":%u", (uint64_t)fault->cpu);
         const bool can_be = add_verdict(&line, injector, fault);
-        problems->tell(problems->context, can_be ? SEVERITY_WARNING : SEVERITY_ERROR, "inject",
-                       line.text);
+        problem_tell(problems, can_be ? SEVERITY_WARNING : SEVERITY_ERROR, "inject", "%s",
+                     line.text);
         if (!can_be)
             status = STATUS_INVALID;
     }

@@ -7,17 +7,11 @@
 
 #include "control.h"
 #include "lapic.h"
-#include "line.h"
+#include "tell.h"
 
 // Processors since the P6, K8 and the first Hygon are ready at once; 0 us has been seen to hang on
 // some.
 #define INIT_MODERN_US 10u
-
-static void tell(const struct problems *problems, enum severity severity, const char *what,
-                 const struct line *line)
-{
-    problems->tell(problems->context, severity, what, line->text);
-}
 
 static bool init_is_quick(const struct processor *processor)
 {
@@ -61,10 +55,8 @@ static enum status choose_apic(const struct machine *machine, const struct optio
                                const struct problems *problems, enum smp_apic_mode *mode)
 {
     const bool on = machine->apic_base & APIC_BASE_EXTD;
-    char buffer[LINE_BYTES];
-    struct line line;
+    const char *why = NULL;
 
-    line_start(&line, buffer, sizeof buffer);
     switch (options->apic) {
     case APIC_AUTO:
         *mode = is_x2apic_better(machine, options) ? SMP_X2APIC : SMP_XAPIC;
@@ -73,26 +65,21 @@ static enum status choose_apic(const struct machine *machine, const struct optio
         *mode = SMP_X2APIC;
         if (on || (machine->processor.x2apic && options->exit == ANSWER_YES))
             return STATUS_OK;
-        if (machine->processor.x2apic) {
-            line_add_text(&line,
-                          "apic=x2apic with exit=no: firmware runs in xAPIC mode, and there is no "
-                          "safe way back to it; use apic=auto, or exit=yes");
-            break;
-        }
-        line_add_text(&line, "apic=x2apic, but this processor has no x2APIC (CPUID 1, ECX bit 21); "
-                             "use apic=auto");
+        why = machine->processor.x2apic
+                  ? "apic=x2apic with exit=no: firmware runs in xAPIC mode, and there is no safe "
+                    "way back to it; use apic=auto, or exit=yes"
+                  : "apic=x2apic, but this processor has no x2APIC (CPUID 1, ECX bit 21); use "
+                    "apic=auto";
         break;
     case APIC_XAPIC:
         *mode = SMP_XAPIC;
         if (!on)
             return STATUS_OK;
-        line_add_format(&line,
-                        "apic=xapic, but firmware left the x2APIC on (IA32_APIC_BASE %x), and it "
-                        "cannot safely be switched off; use apic=auto",
-                        machine->apic_base);
+        why = "apic=xapic, but firmware left the x2APIC on (IA32_APIC_BASE %x), and it cannot "
+              "safely be switched off; use apic=auto";
         break;
     }
-    tell(problems, SEVERITY_ERROR, "apic-mode", &line);
+    problem_tell(problems, SEVERITY_ERROR, "apic-mode", why, machine->apic_base);
     return STATUS_UNSUPPORTED;
 }
 
@@ -102,21 +89,16 @@ static enum status check_selection(const struct inventory *inventory, const stru
 {
     const char *lister = inventory_source_name(inventory->source);
     enum status status = STATUS_OK;
-    char buffer[LINE_BYTES];
-    struct line line;
 
     for (size_t i = 0; i < options->cpus_count; i++) {
         const struct cpu_range *range = &options->cpus[i];
         if (range->last < inventory->enabled)
             continue;
-        line_start(&line, buffer, sizeof buffer);
-        if (range->last < inventory->count)
-            line_add_format(&line, "cpus= names CPU %u, which %s lists as disabled",
-                            (uint64_t)range->last, lister);
-        else
-            line_add_format(&line, "cpus= names CPU %u, but %s lists CPUs 0 to %u only",
-                            (uint64_t)range->last, lister, (uint64_t)inventory->enabled - 1);
-        tell(problems, SEVERITY_ERROR, "no-such-cpu", &line);
+        problem_tell(problems, SEVERITY_ERROR, "no-such-cpu",
+                     range->last < inventory->count
+                         ? "cpus= names CPU %u, which %s lists as disabled"
+                         : "cpus= names CPU %u, but %s lists CPUs 0 to %u only",
+                     (uint64_t)range->last, lister, (uint64_t)inventory->enabled - 1);
         status = STATUS_INVALID;
     }
     return status;
@@ -127,8 +109,6 @@ static enum status choose_cpus(const struct machine *machine, const struct optio
 {
     const struct inventory *inventory = &machine->inventory;
     enum status status = check_selection(inventory, options, problems);
-    char buffer[LINE_BYTES];
-    struct line line;
 
     plan->cpus[0] = (struct smp_cpu){.cpu = 0, .apic_id = machine->bsp_apic_id};
     for (uint32_t cpu = 1; cpu < inventory->enabled; cpu++) {
@@ -136,13 +116,10 @@ static enum status choose_cpus(const struct machine *machine, const struct optio
             continue;
         const uint32_t apic_id = inventory->cpus[cpu].apic_id;
         if (!smp_can_address(plan->apic_mode, apic_id)) {
-            line_start(&line, buffer, sizeof buffer);
-            line_add_format(
-                &line,
-                "cpu %u apic %x cannot be addressed in %s mode; leave it out with cpus=, "
-                "or use the x2APIC",
-                (uint64_t)cpu, (uint64_t)apic_id, smp_apic_word(plan->apic_mode));
-            tell(problems, SEVERITY_ERROR, "unreachable-id", &line);
+            problem_tell(problems, SEVERITY_ERROR, "unreachable-id",
+                         "cpu %u apic %x cannot be addressed in %s mode; leave it out with cpus=, "
+                         "or use the x2APIC",
+                         (uint64_t)cpu, (uint64_t)apic_id, smp_apic_word(plan->apic_mode));
             status = STATUS_UNSUPPORTED;
             continue;
         }
@@ -172,30 +149,21 @@ enum status plan_check_guest(const struct machine *machine, const struct problem
              "0x10) does"},
     };
     const enum guest guest = machine->processor.guest;
-    char buffer[LINE_BYTES];
-    struct line line;
 
     if (guest == GUEST_NONE)
         return STATUS_OK;
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, "this is %s guest: %s; run Reveille on the host or in a plain guest",
-                    guests[guest].name, guests[guest].why);
-    tell(problems, SEVERITY_ERROR, guests[guest].what, &line);
+    problem_tell(problems, SEVERITY_ERROR, guests[guest].what,
+                 "this is %s guest: %s; run Reveille on the host or in a plain guest",
+                 guests[guest].name, guests[guest].why);
     return STATUS_UNSUPPORTED;
 }
 
 static void warn_of_mailbox(const struct machine *machine, const struct problems *problems)
 {
-    char buffer[LINE_BYTES];
-    struct line line;
-
-    if (!machine->inventory.wakeup_mailbox)
-        return;
-    line_start(&line, buffer, sizeof buffer);
-    line_add_text(&line,
-                  "the MADT has a wake-up mailbox (type 0x10): firmware parks processors there "
-                  "and may not expect an INIT");
-    tell(problems, SEVERITY_WARNING, "wakeup-mailbox", &line);
+    if (machine->inventory.wakeup_mailbox)
+        problem_tell(problems, SEVERITY_WARNING, "wakeup-mailbox",
+                     "the MADT has a wake-up mailbox (type 0x10): firmware parks processors there "
+                     "and may not expect an INIT");
 }
 
 // An INIT to the processor that bears the BSP flag restarts the machine: it begins at the reset
@@ -204,19 +172,14 @@ static void warn_of_mailbox(const struct machine *machine, const struct problems
 static enum status check_bsp_flag(const struct machine *machine, const struct options *options,
                                   const struct problems *problems)
 {
-    char buffer[LINE_BYTES];
-    struct line line;
-
     if (machine->apic_base & APIC_BASE_BSP || options->wake == SMP_FIRMWARE)
         return STATUS_OK;
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(
-        &line,
+    problem_tell(
+        problems, SEVERITY_ERROR, "bsp-flag",
         "this processor is not flagged as the BSP (IA32_APIC_BASE %x), and an INIT to the one that "
         "is restarts the machine: choose the boot processor in firmware's setup, or use exit=no "
         "wake=firmware",
         machine->apic_base);
-    tell(problems, SEVERITY_ERROR, "bsp-flag", &line);
     return STATUS_UNSUPPORTED;
 }
 
@@ -225,16 +188,11 @@ static enum status check_bsp_flag(const struct machine *machine, const struct op
 static enum status check_shadow_stack(const struct machine *machine, const struct options *options,
                                       const struct problems *problems)
 {
-    char buffer[LINE_BYTES];
-    struct line line;
-
     if (!machine->shadow_stack || options->exit == ANSWER_YES)
         return STATUS_OK;
-    line_start(&line, buffer, sizeof buffer);
-    line_add_text(&line,
-                  "firmware runs with a shadow stack (CET), which cannot be restored after a wake: "
-                  "use exit=yes");
-    tell(problems, SEVERITY_ERROR, "shadow-stack", &line);
+    problem_tell(problems, SEVERITY_ERROR, "shadow-stack",
+                 "firmware runs with a shadow stack (CET), which cannot be restored after a wake: "
+                 "use exit=yes");
     return STATUS_UNSUPPORTED;
 }
 
@@ -242,20 +200,16 @@ static enum status check_shadow_stack(const struct machine *machine, const struc
 static enum status check_firmware_wake(const struct options *options,
                                        const struct problems *problems)
 {
-    char buffer[LINE_BYTES];
-    struct line line;
-
     const bool ours =
         options->inject_count > 0 || options->bench != BENCH_NONE || options->sweep.count > 0;
 
     if (options->wake != SMP_FIRMWARE || (options->exit == ANSWER_NO && !ours))
         return STATUS_OK;
-    line_start(&line, buffer, sizeof buffer);
-    line_add_text(&line, options->exit != ANSWER_NO
-                             ? "wake=firmware works only while firmware lives: add exit=no"
-                             : "with wake=firmware Reveille sends no message itself: leave out "
-                               "inject=, bench= and sweep=");
-    tell(problems, SEVERITY_ERROR, "firmware-wake", &line);
+    problem_tell(problems, SEVERITY_ERROR, "firmware-wake",
+                 options->exit != ANSWER_NO
+                     ? "wake=firmware works only while firmware lives: add exit=no"
+                     : "with wake=firmware Reveille sends no message itself: leave out inject=, "
+                       "bench= and sweep=");
     return STATUS_INVALID;
 }
 

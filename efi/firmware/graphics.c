@@ -9,6 +9,7 @@
 #include "canvas.h"
 #include "line.h"
 #include "page.h"
+#include "tell.h"
 
 // Modes of one output that are looked through for screen=WIDTHxHEIGHT.
 #define MODES_MAX 256u
@@ -223,14 +224,13 @@ static void tell_unmet(const struct firmware *firmware, const struct options *op
                        const struct problems *problems, EFI_GRAPHICS_OUTPUT_PROTOCOL *output)
 {
     if (find_mode(firmware, options, output) == MODE_NONE)
-        problems->tell(
-            problems->context, SEVERITY_WARNING, "no-such-mode",
-            "this screen has no usable mode of the size that screen= names; it keeps the "
-            "mode that it has, as with screen=auto");
+        problem_tell(problems, SEVERITY_WARNING, "no-such-mode",
+                     "this screen has no usable mode of the size that screen= names; it keeps the "
+                     "mode that it has, as with screen=auto");
     else
-        problems->tell(problems->context, SEVERITY_WARNING, "mode-refused",
-                       "firmware refuses the mode that screen= names, or sets it up unusably; the "
-                       "screen keeps the mode that it had: use screen=auto");
+        problem_tell(problems, SEVERITY_WARNING, "mode-refused",
+                     "firmware refuses the mode that screen= names, or sets it up unusably; the "
+                     "screen keeps the mode that it had: use screen=auto");
 }
 
 void graphics_gather(const struct firmware *firmware, const struct options *options,
@@ -266,9 +266,9 @@ void graphics_gather(const struct firmware *firmware, const struct options *opti
         machine->framebuffers[machine->framebuffer_count++] = found;
     }
     if (count > 0 && machine->framebuffer_count == 0 && options->exit == ANSWER_YES)
-        problems->tell(problems->context, SEVERITY_WARNING, "no-screen",
-                       "no screen can be drawn on after the exit: read the result on the serial "
-                       "port or on the stick, or use exit=no");
+        problem_tell(problems, SEVERITY_WARNING, "no-screen",
+                     "no screen can be drawn on after the exit: read the result on the serial "
+                     "port or on the stick, or use exit=no");
     if (handles)
         firmware->boot->FreePool(handles);
 }

@@ -6,9 +6,9 @@
 #include "memory.h"
 
 #include "hw.h"
-#include "line.h"
 #include "mem.h"
 #include "page.h"
+#include "tell.h"
 
 #define LOW_LIMIT    0xa0000u // the VGA window begins, and with it what is not memory
 #define MIB          0x100000u
@@ -331,21 +331,17 @@ static uint32_t find_page(const struct firmware *firmware, uint32_t type, bool c
 static void tell_low_memory(const struct firmware *firmware, const struct problems *problems)
 {
     const EFI_MEMORY_DESCRIPTOR *descriptor = NULL;
-    char buffer[LINE_BYTES];
-    struct line line;
 
-    problems->tell(
-        problems->context, SEVERITY_ERROR, "no-low-page",
+    problem_tell(
+        problems, SEVERITY_ERROR, "no-low-page",
         "no usable page below 0xa0000, neither free nor boot-services memory; the map below 1 "
         "MiB follows");
     while ((descriptor = next_descriptor(firmware, descriptor)) != NULL) {
         if (descriptor->PhysicalStart >= MIB)
             continue;
-        line_start(&line, buffer, sizeof buffer);
-        line_add_format(&line, "type %u at %x, %u pages, attributes %x", (uint64_t)descriptor->Type,
-                        descriptor->PhysicalStart, descriptor->NumberOfPages,
-                        descriptor->Attribute);
-        problems->tell(problems->context, SEVERITY_ERROR, "low-memory", line.text);
+        problem_tell(problems, SEVERITY_ERROR, "low-memory",
+                     "type %u at %x, %u pages, attributes %x", (uint64_t)descriptor->Type,
+                     descriptor->PhysicalStart, descriptor->NumberOfPages, descriptor->Attribute);
     }
 }
 
@@ -354,8 +350,8 @@ static enum status read_map_again(struct firmware *firmware, const struct proble
     const enum status status = memory_read_map(firmware);
 
     if (status != STATUS_OK)
-        problems->tell(problems->context, SEVERITY_ERROR, "no-memory-map",
-                       "the memory map could not be read again, for a page below 1 MiB");
+        problem_tell(problems, SEVERITY_ERROR, "no-memory-map",
+                     "the memory map could not be read again, for a page below 1 MiB");
     return status;
 }
 

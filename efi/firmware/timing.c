@@ -5,7 +5,7 @@
 #include "timing.h"
 
 #include "hw.h"
-#include "line.h"
+#include "tell.h"
 
 #define STALL_US      10000u // long against the call, short against a user's patience
 #define MEASUREMENTS  3u
@@ -32,15 +32,12 @@ static void compare(const struct problems *problems, struct machine *machine)
 {
     const uint64_t hz = machine->clock.tsc_hz, other = machine->clock_check_hz;
     const uint64_t apart = hz > other ? hz - other : other - hz;
-    char buffer[LINE_BYTES];
-    struct line line;
 
     if (other == 0 || apart <= hz / 10)
         return;
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, "Stall() makes the TSC %u Hz, %s makes it %u Hz; waits go by the larger",
-                    hz, machine->clock_check, other);
-    problems->tell(problems->context, SEVERITY_WARNING, "tsc-disagrees", line.text);
+    problem_tell(problems, SEVERITY_WARNING, "tsc-disagrees",
+                 "Stall() makes the TSC %u Hz, %s makes it %u Hz; waits go by the larger", hz,
+                 machine->clock_check, other);
     if (other > hz && other <= TSC_HZ_MAX)
         machine->clock.tsc_hz = other; // a wait may be too long, never too short
 }
@@ -49,8 +46,6 @@ enum status time_calibrate(const struct firmware *firmware, uint16_t pm_port,
                            const struct problems *problems, struct machine *machine)
 {
     struct measurement best = {UINT64_MAX, 0};
-    char buffer[LINE_BYTES];
-    struct line line;
 
     for (uint32_t i = 0; i < MEASUREMENTS; i++) {
         const struct measurement one = measure(firmware, pm_port);
@@ -67,10 +62,9 @@ enum status time_calibrate(const struct firmware *firmware, uint16_t pm_port,
         machine->clock_check_hz = best.tsc * PM_TIMER_HZ / best.pm;
     }
     if (machine->clock.tsc_hz < TSC_HZ_MIN || machine->clock.tsc_hz > TSC_HZ_MAX) {
-        line_start(&line, buffer, sizeof buffer);
-        line_add_format(&line, "the TSC made %u ticks in a Stall of %u us: no clock to wait by",
-                        best.tsc, (uint64_t)STALL_US);
-        problems->tell(problems->context, SEVERITY_ERROR, "no-clock", line.text);
+        problem_tell(problems, SEVERITY_ERROR, "no-clock",
+                     "the TSC made %u ticks in a Stall of %u us: no clock to wait by", best.tsc,
+                     (uint64_t)STALL_US);
         return STATUS_UNSUPPORTED;
     }
     compare(problems, machine);

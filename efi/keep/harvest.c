@@ -6,6 +6,7 @@
 
 #include "line.h"
 #include "nvram.h"
+#include "tell.h"
 
 // Also under this name if this run goes on, which writes its own beginning to the other one.
 #define NEWEST L"last"
@@ -29,8 +30,7 @@ static void report_harvest(struct console *console, const struct journal *found,
         console_tell(console,
                      fetched ? "The previous run's result is saved: \\reveille\\last.txt and .rec"
                              : "The previous run's result is saved: \\reveille\\previous.txt and "
-                               ".rec",
-                     0);
+                               ".rec");
 }
 
 bool harvest_own(const struct journal *journal, const CHAR16 *name, enum stick_end end,
@@ -52,12 +52,12 @@ static void fetch_summary(const struct journal *own, struct stick *stick, struct
     CHAR16 older[] = OLDER;
 
     if (!past->summary_told)
-        problems->tell(problems->context, SEVERITY_WARNING, "nothing-to-harvest",
-                       "no result of a previous run is in memory: a cold start clears it, and some "
-                       "firmware clears it at every start");
+        problem_tell(problems, SEVERITY_WARNING, "nothing-to-harvest",
+                     "no result of a previous run is in memory: a cold start clears it, and some "
+                     "firmware clears it at every start");
     else if (harvest_own(own, older, STICK_BLANK, stick, past, problems))
         console_tell(stick->console,
-                     "The previous run's summary is saved: \\reveille\\previous.txt and .rec", 0);
+                     "The previous run's summary is saved: \\reveille\\previous.txt and .rec");
 }
 
 static bool fetch_journal(const struct journal *found, bool fetched, struct stick *stick,

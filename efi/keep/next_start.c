@@ -5,6 +5,8 @@
 
 #include "next_start.h"
 
+#include "tell.h"
+
 static EFI_STATUS set_next(const struct firmware *firmware)
 {
     EFI_GUID global = EFI_GLOBAL_VARIABLE;
@@ -30,10 +32,9 @@ bool next_start_ask(struct journal *kept, struct stick *stick, const struct prob
     }
     if (kept)
         (void)stick_take_mark(stick);
-    problems->tell(
-        problems->context, SEVERITY_WARNING, "no-next-start",
-        "again=yes needs save=ram, memory that outlives a reset, room on the volume, and "
-        "a firmware that takes BootNext: this run ends without another start");
+    problem_tell(problems, SEVERITY_WARNING, "no-next-start",
+                 "again=yes needs save=ram, memory that outlives a reset, room on the volume, and "
+                 "a firmware that takes BootNext: this run ends without another start");
     return false;
 }
 
@@ -44,9 +45,9 @@ bool next_start_allows_reset(const struct journal *kept, const struct past *past
         return false;
     if (!past->forgotten)
         return stick_set_mark(stick);
-    problems->tell(problems->context, SEVERITY_WARNING, "memory-cleared",
-                   "the result of the previous run is gone from memory, cleared by its reset or "
-                   "switched off before, so this run does not reset the machine: use save=nvram "
-                   "to keep a summary");
+    problem_tell(problems, SEVERITY_WARNING, "memory-cleared",
+                 "the result of the previous run is gone from memory, cleared by its reset or "
+                 "switched off before, so this run does not reset the machine: use save=nvram "
+                 "to keep a summary");
     return false;
 }

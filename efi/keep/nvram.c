@@ -5,6 +5,7 @@
 #include "nvram.h"
 
 #include "bsp.h"
+#include "tell.h"
 
 #define BYTES_MOST 1000u
 #define ROOM_LEAST 5120u // bytes that must be free, and half of the store
@@ -34,9 +35,9 @@ bool nvram_has_room(const struct firmware *firmware, const struct problems *prob
         !EFI_ERROR(runtime->QueryVariableInfo(ATTRIBUTES, &all, &left, &largest)) &&
         left >= ROOM_LEAST && left >= all / 2 && largest >= BYTES_MOST)
         return true;
-    problems->tell(problems->context, SEVERITY_WARNING, "no-nvram",
-                   "firmware does not say that 5 KiB and half of its variable store are free: "
-                   "nothing is written there, and save=ram is used");
+    problem_tell(problems, SEVERITY_WARNING, "no-nvram",
+                 "firmware does not say that 5 KiB and half of its variable store are free: "
+                 "nothing is written there, and save=ram is used");
     return false;
 }
 
@@ -47,7 +48,7 @@ void nvram_save(const struct firmware *firmware, const struct line *summary,
     EFI_GUID guid = OF_OURS;
     struct bsp_registers ours;
 
-    console_tell(console, "Saving the summary in NVRAM", 0);
+    console_tell(console, "Saving the summary in NVRAM");
     console_flush(console);
     bsp_visit_firmware(firmware, &ours);
     const EFI_STATUS status = firmware->system->RuntimeServices->SetVariable(
@@ -55,7 +56,7 @@ void nvram_save(const struct firmware *firmware, const struct line *summary,
     bsp_return(&ours);
     if (EFI_ERROR(status))
         console_tell(console,
-                     "Firmware refused the variable ReveilleLast: no summary is kept there", 0);
+                     "Firmware refused the variable ReveilleLast: no summary is kept there");
 }
 
 // Its length, 0: there is none. A longer variable of this name is somebody else's.
@@ -97,6 +98,6 @@ void nvram_forget(const struct firmware *firmware, const struct problems *proble
 
     if (read_variable(firmware, text) != 0 &&
         EFI_ERROR(runtime->SetVariable(name, &guid, ATTRIBUTES, 0, NULL)))
-        problems->tell(problems->context, SEVERITY_WARNING, "nvram-kept",
-                       "firmware did not delete the variable ReveilleLast; delete it by hand");
+        problem_tell(problems, SEVERITY_WARNING, "nvram-kept",
+                     "firmware did not delete the variable ReveilleLast; delete it by hand");
 }

@@ -8,6 +8,7 @@
 
 #include "device_path.h"
 #include "mem.h"
+#include "tell.h"
 
 #define CHUNK_BYTES 4096u
 #define NAME_CHARS  16u
@@ -247,8 +248,8 @@ static EFI_STATUS save_both(const struct journal *journal, const CHAR16 *name, e
 static void tell_saving(struct stick *stick)
 {
     if (!stick->told && !EFI_ERROR(stick->refusal))
-        console_tell(stick->console, "Saving to \\reveille: up to a minute if the volume is broken",
-                     0);
+        console_tell(stick->console,
+                     "Saving to \\reveille: up to a minute if the volume is broken");
     stick->told = true;
 }
 
@@ -271,14 +272,14 @@ bool stick_save(struct stick *stick, const struct journal *journal, const CHAR16
     if (stick->warned)
         return false;
     stick->warned = EFI_ERROR(stick->refusal);
-    problems->tell(
-        problems->context, SEVERITY_WARNING, "not-saved",
-        status == EFI_WRITE_PROTECTED ? "the volume is read-only: no \\reveille\\last.txt"
-        : status == EFI_VOLUME_FULL   ? "the volume is full: no \\reveille\\last.txt"
-        : status == EFI_UNSUPPORTED   ? "not loaded from a file system: no \\reveille\\last.txt"
-        : status == EFI_NO_MEDIA || status == EFI_MEDIA_CHANGED
-            ? "the volume is gone: no \\reveille\\last.txt"
-            : "the volume reported an error: no \\reveille\\last.txt");
+    problem_tell(problems, SEVERITY_WARNING, "not-saved",
+                 status == EFI_WRITE_PROTECTED ? "the volume is read-only: no \\reveille\\last.txt"
+                 : status == EFI_VOLUME_FULL   ? "the volume is full: no \\reveille\\last.txt"
+                 : status == EFI_UNSUPPORTED
+                     ? "not loaded from a file system: no \\reveille\\last.txt"
+                 : status == EFI_NO_MEDIA || status == EFI_MEDIA_CHANGED
+                     ? "the volume is gone: no \\reveille\\last.txt"
+                     : "the volume reported an error: no \\reveille\\last.txt");
     return false;
 }
 

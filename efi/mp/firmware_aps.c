@@ -10,6 +10,7 @@
 #include "memory.h"
 #include "mp_services.h"
 #include "page.h"
+#include "tell.h"
 
 #define CR2_MARK 0x5256454c4c455245ull
 
@@ -74,16 +75,15 @@ enum status firmware_check_return(enum parking parking, const struct plan *plan,
                                   const struct options *options, const struct problems *problems)
 {
     if (low_page == 0) {
-        problems->tell(problems->context, SEVERITY_ERROR, "no-low-page",
-                       "with exit=no a page of boot services cannot be used; try exit=yes");
+        problem_tell(problems, SEVERITY_ERROR, "no-low-page",
+                     "with exit=no a page of boot services cannot be used; try exit=yes");
         return STATUS_NOT_FOUND;
     }
     if (parking == PARKING_INIT || parking == PARKING_NOBODY ||
         plan->messages.strategy == SMP_FIRMWARE)
         return STATUS_OK;
-    problems->tell(
-        problems->context, options->force == ANSWER_YES ? SEVERITY_WARNING : SEVERITY_ERROR,
-        "parking",
+    problem_tell(
+        problems, options->force == ANSWER_YES ? SEVERITY_WARNING : SEVERITY_ERROR, "parking",
         parking == PARKING_OTHER
             ? "firmware's processors wait for a word in memory and not for INIT: once taken, they "
               "do not come back, and firmware waits for them for ever when it is left; use "
@@ -116,8 +116,8 @@ void firmware_wake_round(const struct firmware *firmware, struct smp *smp,
     const EFI_STATUS status = services ? run_everywhere(services, visit, smp) : EFI_UNSUPPORTED;
     smp_end_round(smp, start, round);
     if (EFI_ERROR(status)) {
-        problems->tell(problems->context, SEVERITY_ERROR, "mp-services",
-                       "StartupAllAPs is absent, refused, or ran out of time");
+        problem_tell(problems, SEVERITY_ERROR, "mp-services",
+                     "StartupAllAPs is absent, refused, or ran out of time");
         return;
     }
     const uint32_t first = smp_open_turns(smp);

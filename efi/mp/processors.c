@@ -7,27 +7,16 @@
 #include "acpi.h"
 #include "lapic.h"
 #include "inject.h"
-#include "line.h"
 #include "madt_edit.h"
 #include "memory.h"
 #include "mp_services.h"
 #include "page.h"
+#include "tell.h"
 
 // More processors than any machine has, by far; what counts more counts nothing. Each costs a call
 // of firmware's, and above 2^24 a processor's number means something else to it (PI 1.8, volume 2,
 // "EFI_MP_SERVICES_PROTOCOL.GetProcessorInfo()").
 #define MP_SERVICES_MAX 65536u
-
-static void tell(const struct problems *problems, enum severity severity, const char *what,
-                 const char *format, uint64_t first, uint64_t second)
-{
-    char buffer[LINE_BYTES];
-    struct line line;
-
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line, format, first, second);
-    problems->tell(problems->context, severity, what, line.text);
-}
 
 // Where another list may stand in, nothing that is wrong with this one is the end.
 static void tell_milder(void *context, enum severity severity, const char *what, const char *detail)
@@ -35,7 +24,7 @@ static void tell_milder(void *context, enum severity severity, const char *what,
     const struct problems *problems = context;
 
     (void)severity;
-    problems->tell(problems->context, SEVERITY_WARNING, what, detail);
+    problem_tell(problems, SEVERITY_WARNING, what, "%s", detail);
 }
 
 static bool read_entry(struct mp_services *services, uint32_t handle, struct census_entry *entry)
@@ -79,10 +68,11 @@ static void count_by_mp_services(const struct firmware *firmware, const struct p
     if (!mp_services_count(firmware->boot, &count))
         return;
     if (count.all == 0 || count.all > MP_SERVICES_MAX || count.enabled > count.all) {
-        tell(problems, SEVERITY_WARNING, "mp-services-count",
-             "MP Services counts %u processors, %u of them enabled: impossible, its counts are "
-             "ignored",
-             count.all, count.enabled);
+        problem_tell(
+            problems, SEVERITY_WARNING, "mp-services-count",
+            "MP Services counts %u processors, %u of them enabled: impossible, its counts are "
+            "ignored",
+            count.all, count.enabled);
         return;
     }
     machine->mp_services = (uint32_t)count.all;
@@ -92,17 +82,13 @@ static void count_by_mp_services(const struct firmware *firmware, const struct p
 static void compare_counts(const struct problems *problems, const struct machine *machine)
 {
     const struct inventory *inventory = &machine->inventory;
-    char buffer[LINE_BYTES];
-    struct line line;
 
     if (machine->mp_services == 0 || machine->mp_services_enabled == inventory->enabled)
         return;
-    line_start(&line, buffer, sizeof buffer);
-    line_add_format(&line,
-                    "%s lists %u enabled processors, MP Services counts %u, %u of them enabled",
-                    inventory_source_name(inventory->source), (uint64_t)inventory->enabled,
-                    (uint64_t)machine->mp_services, (uint64_t)machine->mp_services_enabled);
-    problems->tell(problems->context, SEVERITY_WARNING, "mp-services-disagree", line.text);
+    problem_tell(problems, SEVERITY_WARNING, "mp-services-disagree",
+                 "%s lists %u enabled processors, MP Services counts %u, %u of them enabled",
+                 inventory_source_name(inventory->source), (uint64_t)inventory->enabled,
+                 (uint64_t)machine->mp_services, (uint64_t)machine->mp_services_enabled);
 }
 
 static void forget_inventory(const struct firmware *firmware, struct machine *machine)
@@ -129,8 +115,8 @@ static enum status read_table(const struct firmware *firmware, const struct acpi
     machine->inventory_pages = bytes / PAGE_BYTES + 1;
     inventory->cpus = memory_allocate(firmware, machine->inventory_pages);
     if (!inventory->cpus) {
-        problems->tell(problems->context, SEVERITY_ERROR, "no-memory",
-                       "no memory below 4 GiB for the list of processors");
+        problem_tell(problems, SEVERITY_ERROR, "no-memory",
+                     "no memory below 4 GiB for the list of processors");
         return STATUS_NO_SPACE;
     }
     uint64_t *keys = (uint64_t *)(void *)(inventory->cpus + capacity);
@@ -151,8 +137,8 @@ static enum status find_madt(const struct phys *phys, uint64_t rsdp,
 
     if (status == STATUS_OK &&
         acpi_find_table(phys, rsdp, "APIC", 1, &nobody, &second) == STATUS_OK)
-        problems->tell(problems->context, SEVERITY_WARNING, "second-madt",
-                       "firmware publishes more than one MADT; the first is used");
+        problem_tell(problems, SEVERITY_WARNING, "second-madt",
+                     "firmware publishes more than one MADT; the first is used");
     return status;
 }
 
@@ -176,10 +162,11 @@ static void tell_unhealthy(const struct census *census, const struct problems *p
     for (size_t i = 0; i < census->count; i++) {
         const struct census_entry *entry = &census->entries[i];
         if (entry->enabled && !entry->healthy)
-            tell(problems, SEVERITY_WARNING, "unhealthy",
-                 "MP Services says that the processor with APIC ID %x failed its self-test, but is "
-                 "enabled: it is woken anyway",
-                 entry->apic_id, 0);
+            problem_tell(
+                problems, SEVERITY_WARNING, "unhealthy",
+                "MP Services says that the processor with APIC ID %x failed its self-test, but is "
+                "enabled: it is woken anyway",
+                (uint64_t)entry->apic_id);
     }
 }
 
@@ -193,8 +180,8 @@ static enum status read_census(const struct firmware *firmware, const struct cen
     struct cpu *cpus = memory_allocate(firmware, pages);
 
     if (!cpus) {
-        problems->tell(problems->context, SEVERITY_ERROR, "no-memory",
-                       "no memory below 4 GiB for MP Services' list of processors");
+        problem_tell(problems, SEVERITY_ERROR, "no-memory",
+                     "no memory below 4 GiB for MP Services' list of processors");
         return STATUS_NO_SPACE;
     }
     for (size_t i = 0; i < census->count; i++)
@@ -218,8 +205,8 @@ static enum status fall_back(const struct firmware *firmware, enum status status
     if (machine->mp_services > 0)
         processors_read_census(firmware, machine->mp_services, &census);
     if (census.count > 0) {
-        problems->tell(
-            problems->context, SEVERITY_WARNING, "no-madt",
+        problem_tell(
+            problems, SEVERITY_WARNING, "no-madt",
             status == STATUS_OK
                 ? "the MADT lists no enabled processor, not even this one: MP Services' list "
                   "is used, which has no UIDs"
@@ -227,8 +214,8 @@ static enum status fall_back(const struct firmware *firmware, enum status status
         forget_inventory(firmware, machine);
         status = read_census(firmware, &census, options, problems, machine);
     } else if (status != STATUS_OK) {
-        problems->tell(
-            problems->context, SEVERITY_ERROR, "no-madt",
+        problem_tell(
+            problems, SEVERITY_ERROR, "no-madt",
             "there is no usable MADT, and MP Services lists no processor either, so no APIC "
             "ID is known");
     }

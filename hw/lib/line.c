@@ -4,7 +4,6 @@
 // more turns its last three into dots, and doing so again changes nothing.
 #include "line.h"
 
-#include <stdarg.h>
 #include <stdbool.h>
 
 // 2^64 - 1 has 20 decimal digits and 16 hexadecimal ones.
@@ -96,11 +95,8 @@ void line_add_hex(struct line *line, uint64_t value)
     add_number(line, value, 16);
 }
 
-void line_add_format(struct line *line, const char *format, ...)
+void line_add_arguments(struct line *line, const char *format, va_list arguments)
 {
-    va_list arguments;
-
-    va_start(arguments, format);
     for (; *format != '\0'; format++) {
         if (*format != '%' || format[1] == '\0') {
             add_character(line, *format);
@@ -125,6 +121,14 @@ void line_add_format(struct line *line, const char *format, ...)
             break;
         }
     }
+}
+
+void line_add_format(struct line *line, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    line_add_arguments(line, format, arguments);
     va_end(arguments);
 }
 

@@ -4,6 +4,7 @@
 // ends in "...": never silently.
 #pragma once
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,6 +34,7 @@ void line_add_hex(struct line *line, uint64_t value);
 // a string, `%%` a percent sign; nothing else is known. Arguments must be cast to uint64_t. Checked
 // by tests, since the compiler cannot; an unknown letter is written as it stands.
 void line_add_format(struct line *line, const char *format, ...);
+void line_add_arguments(struct line *line, const char *format, va_list arguments);
 
 // Records (docs/contract.md): starts a line with "REVEILLE ev=<event>".
 void record_start(struct line *line, char *buffer, size_t capacity, const char *event);

@@ -123,11 +123,17 @@ void console_say(struct console *console, uint32_t cpu, const struct line *line)
     }
 }
 
-void console_tell(struct console *console, const char *format, uint64_t number)
+void console_tell(struct console *console, const char *format, ...)
 {
-    if (console->log != LOG_QUIET) {
-        console_ask(console, format, number);
-    }
+    char buffer[LINE_BYTES];
+    struct line line;
+    va_list arguments;
+
+    line_start(&line, buffer, sizeof buffer);
+    va_start(arguments, format);
+    line_add_arguments(&line, format, arguments);
+    va_end(arguments);
+    console_say(console, 0, &line);
 }
 
 void console_ask(struct console *console, const char *format, uint64_t number)

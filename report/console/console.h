@@ -56,10 +56,11 @@ void console_drop_sinks(struct console *console);
 // A sentence for people: dropped with log=quiet.
 void console_say(struct console *console, uint32_t cpu, const struct line *line);
 
-// The same of the BSP's, with at most one number in it, as line_add_format takes them.
-void console_tell(struct console *console, const char *format, uint64_t number);
+// The same of the BSP's, with arguments as line_add_format takes them.
+void console_tell(struct console *console, const char *format, ...);
 
-// The same of what a person is to do, such as which key to press: at any log level.
+// The same of what a person is to do, such as which key to press: at any log level, and with at
+// most one number in it.
 void console_ask(struct console *console, const char *format, uint64_t number);
 
 // The same of a line that changes, as a count-down does: only on sinks that can rewrite a line,

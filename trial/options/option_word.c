@@ -3,6 +3,8 @@
 // and no value, so it surfaces as an unknown word or a bad value, with '?' in its place.
 #include "option_word.h"
 
+#include "tell.h"
+
 // How much of a text from outside a message shows.
 #define SHOWN_CHARS 48u
 
@@ -127,7 +129,7 @@ void finding_tell(struct finding *finding, struct option_report *report, enum se
 {
     report->error = report->error || severity == SEVERITY_ERROR;
     if (report->findings < OPTION_FINDINGS_MAX) {
-        report->problems->tell(report->problems->context, severity, what, finding->buffer);
+        problem_tell(report->problems, severity, what, "%s", finding->buffer);
     }
     report->findings++;
 }
