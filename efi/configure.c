@@ -14,14 +14,15 @@
 // EFI_NOT_FOUND: there is none, or no file system where the image came from.
 static EFI_STATUS open_file(const struct firmware *firmware, EFI_FILE_HANDLE *file)
 {
-    EFI_GUID guid = SIMPLE_FILE_SYSTEM_PROTOCOL;
-    EFI_FILE_IO_INTERFACE *volume = NULL;
+    static const EFI_GUID guid = SIMPLE_FILE_SYSTEM_PROTOCOL;
     EFI_FILE_HANDLE root = NULL;
     CHAR16 path[] = L"\\reveille.cfg";
 
-    if (!firmware->loaded->DeviceHandle ||
-        EFI_ERROR(firmware->boot->HandleProtocol(firmware->loaded->DeviceHandle, &guid,
-                                                 (void **)&volume)))
+    if (!firmware->loaded->DeviceHandle)
+        return EFI_NOT_FOUND;
+    EFI_FILE_IO_INTERFACE *volume =
+        firmware_protocol(firmware, firmware->loaded->DeviceHandle, &guid);
+    if (!volume)
         return EFI_NOT_FOUND;
     EFI_STATUS status = volume->OpenVolume(volume, &root);
     if (EFI_ERROR(status))

@@ -27,6 +27,13 @@ struct firmware {
 // tell where the image was loaded from.
 EFI_STATUS firmware_open(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system, struct firmware *firmware);
 
+// What a handle offers under this name; NULL: nothing.
+void *firmware_protocol(const struct firmware *firmware, EFI_HANDLE handle, const EFI_GUID *name);
+
+// All handles that offer it, to be given back by FreePool; NULL where there are none, and then
+// `count` is 0.
+EFI_HANDLE *firmware_handles(const struct firmware *firmware, const EFI_GUID *name, UINTN *count);
+
 // Firmware resets a machine five minutes after it has started a boot entry: not while a person
 // types, or while we stay inside.
 void firmware_stop_watchdog(const struct firmware *firmware);

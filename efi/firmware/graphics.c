@@ -199,25 +199,7 @@ static void report_output(struct console *console, UINTN index, const struct fra
     console_record(console, 0, &line);
 }
 
-static EFI_GRAPHICS_OUTPUT_PROTOCOL *output_of(const struct firmware *firmware, EFI_HANDLE handle)
-{
-    EFI_GUID guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
-    EFI_GRAPHICS_OUTPUT_PROTOCOL *output = NULL;
-
-    return EFI_ERROR(firmware->boot->HandleProtocol(handle, &guid, (void **)&output)) ? NULL
-                                                                                      : output;
-}
-
-static EFI_HANDLE *find_outputs(const struct firmware *firmware, UINTN *count)
-{
-    EFI_GUID guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
-    EFI_HANDLE *handles = NULL;
-
-    *count = 0;
-    if (EFI_ERROR(firmware->boot->LocateHandleBuffer(ByProtocol, &guid, NULL, count, &handles)))
-        *count = 0;
-    return handles;
-}
+static const EFI_GUID graphics_output = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
 
 // Why this screen, which can be drawn on, is not in the mode that screen= names.
 static void tell_unmet(const struct firmware *firmware, const struct options *options,
@@ -238,20 +220,22 @@ void graphics_gather(const struct firmware *firmware, const struct options *opti
                      struct machine *machine)
 {
     UINTN count;
-    EFI_HANDLE *handles = find_outputs(firmware, &count);
+    EFI_HANDLE *handles = firmware_handles(firmware, &graphics_output, &count);
     // Only with screen=WIDTHxHEIGHT, and where nobody has to find the screen as it was.
     const bool choose = options->screen == SCREEN_MODE && options->exit == ANSWER_YES &&
                         options->check == ANSWER_NO;
 
     // All first: a mode that is set through one handle changes what another leads to.
     for (UINTN i = 0; choose && i < count; i++) {
-        EFI_GRAPHICS_OUTPUT_PROTOCOL *output = output_of(firmware, handles[i]);
+        EFI_GRAPHICS_OUTPUT_PROTOCOL *output =
+            firmware_protocol(firmware, handles[i], &graphics_output);
         if (output)
             choose_mode(firmware, options, machine, output);
     }
     for (UINTN i = 0; i < count; i++) {
         struct framebuffer found;
-        EFI_GRAPHICS_OUTPUT_PROTOCOL *output = output_of(firmware, handles[i]);
+        EFI_GRAPHICS_OUTPUT_PROTOCOL *output =
+            firmware_protocol(firmware, handles[i], &graphics_output);
         if (!output)
             continue;
         const char *wrong = read_output(output, machine, &found);
@@ -277,10 +261,11 @@ void graphics_clear(const struct firmware *firmware)
 {
     EFI_GRAPHICS_OUTPUT_BLT_PIXEL black = {0, 0, 0, 0};
     UINTN count;
-    EFI_HANDLE *handles = find_outputs(firmware, &count);
+    EFI_HANDLE *handles = firmware_handles(firmware, &graphics_output, &count);
 
     for (UINTN i = 0; i < count; i++) {
-        EFI_GRAPHICS_OUTPUT_PROTOCOL *output = output_of(firmware, handles[i]);
+        EFI_GRAPHICS_OUTPUT_PROTOCOL *output =
+            firmware_protocol(firmware, handles[i], &graphics_output);
         if (!output || !output->Mode || !output->Mode->Info)
             continue;
         (void)output->Blt(output, &black, EfiBltVideoFill, 0, 0, 0, 0,

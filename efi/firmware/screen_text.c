@@ -15,10 +15,9 @@ static void add(struct text_screens *screens, SIMPLE_TEXT_OUTPUT_INTERFACE *outp
 void text_screens_open(const struct firmware *firmware, bool everywhere,
                        struct text_screens *screens)
 {
-    EFI_GUID text = SIMPLE_TEXT_OUTPUT_PROTOCOL, graphics = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID,
-             path = DEVICE_PATH_PROTOCOL;
-    EFI_HANDLE *handles = NULL;
-    UINTN count = 0;
+    static const EFI_GUID text = SIMPLE_TEXT_OUTPUT_PROTOCOL,
+                          graphics = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID, path = DEVICE_PATH_PROTOCOL;
+    UINTN count;
 
     screens->count = 0;
     screens->firmware = firmware;
@@ -26,20 +25,16 @@ void text_screens_open(const struct firmware *firmware, bool everywhere,
         add(screens, firmware->system->ConOut);
         return;
     }
-    if (EFI_ERROR(firmware->boot->LocateHandleBuffer(ByProtocol, &text, NULL, &count, &handles)))
-        return;
+    EFI_HANDLE *handles = firmware_handles(firmware, &text, &count);
     for (UINTN i = 0; i < count; i++) {
-        SIMPLE_TEXT_OUTPUT_INTERFACE *output = NULL;
-        void *unused = NULL;
         // A text output that stands beside a frame buffer, and is a device: the splitter, which
         // stands for all, has no path. Its handle is ConOut's only where no Shell came between.
-        if (EFI_ERROR(firmware->boot->HandleProtocol(handles[i], &path, &unused)) ||
-            EFI_ERROR(firmware->boot->HandleProtocol(handles[i], &graphics, &unused)) ||
-            EFI_ERROR(firmware->boot->HandleProtocol(handles[i], &text, (void **)&output)))
-            continue;
-        add(screens, output);
+        if (firmware_protocol(firmware, handles[i], &path) &&
+            firmware_protocol(firmware, handles[i], &graphics))
+            add(screens, firmware_protocol(firmware, handles[i], &text));
     }
-    firmware->boot->FreePool(handles);
+    if (handles)
+        firmware->boot->FreePool(handles);
 }
 
 static void write_text(SIMPLE_TEXT_OUTPUT_INTERFACE *output, const char *text)

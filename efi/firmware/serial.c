@@ -70,13 +70,14 @@ static void switch_off(struct serial_switch *on)
     on->device = NULL;
 }
 
+static const EFI_GUID pci_io = EFI_PCI_IO_PROTOCOL_GUID;
+
 static bool open_device(const struct firmware *firmware, EFI_HANDLE handle, uint64_t ticks_per_us,
                         struct serial_port *port)
 {
-    EFI_GUID guid = EFI_PCI_IO_PROTOCOL_GUID;
-    EFI_PCI_IO_PROTOCOL *device = NULL;
+    EFI_PCI_IO_PROTOCOL *device = firmware_protocol(firmware, handle, &pci_io);
 
-    if (EFI_ERROR(firmware->boot->HandleProtocol(handle, &guid, (void **)&device)))
+    if (!device)
         return false;
     const uint16_t number = pci_port(device, &port->on);
     if (number != 0 && uart_open(port->uart, number, ticks_per_us) == STATUS_OK)
@@ -88,11 +89,10 @@ static bool open_device(const struct firmware *firmware, EFI_HANDLE handle, uint
 static bool open_pci(const struct firmware *firmware, uint64_t ticks_per_us,
                      struct serial_port *port)
 {
-    EFI_GUID guid = EFI_PCI_IO_PROTOCOL_GUID;
-    EFI_HANDLE *handles = NULL;
-    UINTN count = 0;
+    UINTN count;
+    EFI_HANDLE *handles = firmware_handles(firmware, &pci_io, &count);
 
-    if (EFI_ERROR(firmware->boot->LocateHandleBuffer(ByProtocol, &guid, NULL, &count, &handles)))
+    if (!handles)
         return false;
     for (UINTN i = 0; i < count && !port->uart->present; i++)
         (void)open_device(firmware, handles[i], ticks_per_us, port);
@@ -120,7 +120,7 @@ static size_t legacy_number(const EFI_DEVICE_PATH_PROTOCOL *path)
 static const char *open_path(const struct firmware *firmware, EFI_DEVICE_PATH_PROTOCOL *path,
                              uint64_t ticks_per_us, struct serial_port *port)
 {
-    EFI_GUID guid = EFI_PCI_IO_PROTOCOL_GUID;
+    EFI_GUID guid = pci_io;
     EFI_DEVICE_PATH_PROTOCOL *rest = path;
     EFI_HANDLE device = NULL;
     const size_t number = legacy_number(path);
@@ -137,16 +137,16 @@ static const char *open_path(const struct firmware *firmware, EFI_DEVICE_PATH_PR
 static const char *open_driven(const struct firmware *firmware, uint64_t ticks_per_us,
                                struct serial_port *port)
 {
-    EFI_GUID serial = EFI_SERIAL_IO_PROTOCOL_GUID, paths = DEVICE_PATH_PROTOCOL;
-    EFI_HANDLE *handles = NULL;
+    static const EFI_GUID serial = EFI_SERIAL_IO_PROTOCOL_GUID, paths = DEVICE_PATH_PROTOCOL;
     const char *found = NULL;
-    UINTN count = 0;
+    UINTN count;
+    EFI_HANDLE *handles = firmware_handles(firmware, &serial, &count);
 
-    if (EFI_ERROR(firmware->boot->LocateHandleBuffer(ByProtocol, &serial, NULL, &count, &handles)))
+    if (!handles)
         return NULL;
     for (UINTN i = 0; i < count && !found; i++) {
-        EFI_DEVICE_PATH_PROTOCOL *path = NULL;
-        if (!EFI_ERROR(firmware->boot->HandleProtocol(handles[i], &paths, (void **)&path)))
+        EFI_DEVICE_PATH_PROTOCOL *path = firmware_protocol(firmware, handles[i], &paths);
+        if (path)
             found = open_path(firmware, path, ticks_per_us, port);
     }
     firmware->boot->FreePool(handles);

@@ -10,10 +10,9 @@
 
 bool shell_started(const struct firmware *firmware)
 {
-    EFI_GUID guid = EFI_SHELL_PARAMETERS_PROTOCOL_GUID;
-    void *parameters = NULL;
+    static const EFI_GUID parameters = EFI_SHELL_PARAMETERS_PROTOCOL_GUID;
 
-    return !EFI_ERROR(firmware->boot->HandleProtocol(firmware->handle, &guid, &parameters));
+    return firmware_protocol(firmware, firmware->handle, &parameters) != NULL;
 }
 
 bool shell_break(const struct firmware *firmware)

@@ -58,21 +58,18 @@ static bool is_cd(const uint8_t *node, size_t bytes)
 // called read-only by each of them.
 static EFI_STATUS check_medium(const struct firmware *firmware)
 {
-    EFI_GUID blocks = BLOCK_IO_PROTOCOL, paths = DEVICE_PATH_PROTOCOL;
+    static const EFI_GUID blocks = BLOCK_IO_PROTOCOL, paths = DEVICE_PATH_PROTOCOL;
     EFI_HANDLE device = firmware->loaded->DeviceHandle;
-    EFI_DEVICE_PATH_PROTOCOL *path = NULL;
-    EFI_BLOCK_IO *disk = NULL;
+    EFI_BLOCK_IO *disk = firmware_protocol(firmware, device, &blocks);
 
-    if (!EFI_ERROR(firmware->boot->HandleProtocol(device, &blocks, (void **)&disk))) {
+    if (disk) {
         if (!disk->Media->MediaPresent)
             return EFI_NO_MEDIA;
         if (disk->Media->ReadOnly)
             return EFI_WRITE_PROTECTED;
     }
-    return !EFI_ERROR(firmware->boot->HandleProtocol(device, &paths, (void **)&path)) &&
-                   device_path_find(path, is_cd) != NULL
-               ? EFI_WRITE_PROTECTED
-               : EFI_SUCCESS;
+    const EFI_DEVICE_PATH_PROTOCOL *path = firmware_protocol(firmware, device, &paths);
+    return path && device_path_find(path, is_cd) ? EFI_WRITE_PROTECTED : EFI_SUCCESS;
 }
 
 static EFI_STATUS open_root(struct stick *stick, EFI_FILE_HANDLE *root)
