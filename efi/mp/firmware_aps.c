@@ -86,10 +86,9 @@ enum status firmware_check_return(enum parking parking, const struct plan *plan,
         problems, options->force == ANSWER_YES ? SEVERITY_WARNING : SEVERITY_ERROR, "parking",
         parking == PARKING_OTHER
             ? "firmware's processors wait for a word in memory and not for INIT: once taken, they "
-              "do not come back, and firmware waits for them for ever when it is left; use "
-              "exit=yes, or force=yes"
-            : "it cannot be found out how firmware's processors wait, so perhaps it waits for them "
-              "for ever when it is left; use exit=yes, or force=yes");
+              "cannot be returned, and leaving firmware would hang; use exit=yes, or force=yes"
+            : "it is unknown how firmware's processors wait, so leaving firmware after the wake may "
+              "hang; use exit=yes, or force=yes");
     return options->force == ANSWER_YES ? STATUS_OK : STATUS_UNSUPPORTED;
 }
 
