@@ -7,7 +7,8 @@
 //      serial ports' registers, the decoding of a PCI port. What is meant to stay, stays: files on
 //      the volume, the summary in NVRAM, and the screen's mode;
 //   2. after it, no firmware is called but for save=nvram, and to switch the machine off;
-//   3. with exit=no all is given back, and what cannot be is told;
+//   3. with exit=no all is given back but firmware's watchdog, which stays off; what cannot be is
+//      told;
 //   4. the last record is ev=end, unless the machine is gone.
 
 #include "departure.h"

@@ -70,10 +70,10 @@ static enum status look_back(const struct past *past, const struct voice *voice,
     }
     if (past->resets < RESETS_MAX)
         return STATUS_OK;
-    problem_tell(
-        &voice->problems, SEVERITY_ERROR, "keeps-resetting",
-        "the last runs all ended in a reset, so this one wakes nobody; change the options, for "
-        "example cpus=, and start again");
+    problem_tell(&voice->problems, SEVERITY_ERROR, "keeps-resetting",
+                 "the last runs all ended in a reset, so this one wakes no processor; change the "
+                 "options, for "
+                 "example cpus=, and start again");
     return STATUS_UNSUPPORTED;
 }
 

@@ -68,7 +68,6 @@ static void run_round(const struct rounds_setup *setup, const struct plan *plan,
 {
     if (plan->messages.strategy == SMP_FIRMWARE) {
         firmware_wake_round(setup->firmware, setup->smp, &setup->voice->problems, round);
-        voice_show_firmware(setup->voice);
         return;
     }
     window_open(setup->window);

@@ -98,7 +98,7 @@ static enum wait_end edit(const struct firmware *firmware, const struct options 
     if (typed->given)
         return WAIT_EDIT;
     problem_tell(problems, SEVERITY_WARNING, "stopped",
-                 "nothing was entered: nobody was woken, and firmware goes on");
+                 "nothing was entered: no processor was woken, and firmware continues");
     return WAIT_STOP;
 }
 
@@ -120,7 +120,7 @@ enum wait_end wait_for_objection(const struct firmware *firmware, const struct o
     if (key.UnicodeChar == L'e' || key.UnicodeChar == L'E')
         return edit(firmware, options, console, problems, typed);
     problem_tell(problems, SEVERITY_WARNING, "stopped",
-                 "a key was pressed: nobody was woken, and firmware goes on");
+                 "a key was pressed: no processor was woken, and firmware continues");
     return WAIT_STOP;
 }
 

@@ -86,10 +86,9 @@ enum status firmware_check_return(enum parking parking, const struct plan *plan,
         problems, options->force == ANSWER_YES ? SEVERITY_WARNING : SEVERITY_ERROR, "parking",
         parking == PARKING_OTHER
             ? "firmware's processors wait for a word in memory and not for INIT: once taken, they "
-              "do not come back, and firmware waits for them for ever when it is left; use "
-              "exit=yes, or force=yes"
-            : "it cannot be found out how firmware's processors wait, so perhaps it waits for them "
-              "for ever when it is left; use exit=yes, or force=yes");
+              "cannot be returned, and leaving firmware would hang; use exit=yes, or force=yes"
+            : "it is unknown how firmware's processors wait, so leaving firmware after the wake may "
+              "hang; use exit=yes, or force=yes");
     return options->force == ANSWER_YES ? STATUS_OK : STATUS_UNSUPPORTED;
 }
 
@@ -171,11 +170,9 @@ static bool everybody_is_back(const struct returned *returned)
     const struct smp *smp = returned->smp;
     const uint32_t unlisted = smp_unlisted_count(smp);
 
-    if (unlisted > SMP_UNLISTED_MAX)
-        return false; // not all are known by name
     for (uint32_t i = 0; i < unlisted; i++) {
-        const uint32_t apic_id = smp_unlisted_id(smp, i);
-        if (apic_id == SMP_NO_ID || !is_back(returned, apic_id)) // or nor this one
+        const uint32_t apic_id = smp_unlisted_id(smp, i); // SMP_NO_ID: not known by name
+        if (apic_id == SMP_NO_ID || !is_back(returned, apic_id))
             return false;
     }
     for (uint32_t slot = 1; slot < smp_count(smp); slot++) {

@@ -31,6 +31,12 @@ GREETING = re.compile(r"Hello from CPU (\d+)! APIC ID: (\d+)")
 TAIL_LINES = 40
 
 
+def warnings_of(section):
+    """The ev=warning of these records, but for one clock against another: how they agree depends on how busy the
+    host is."""
+    return [r for r in section if r["ev"] == "warning" and r["what"] != "tsc-disagrees"]
+
+
 @dataclasses.dataclass
 class Result:
     lines: list  # readable lines, terminal sequences gone
@@ -122,7 +128,7 @@ def describe(vm):
         if value != getattr(default, field.name):
             fields[field.name] = re.sub(r"/[^ ,'\"]*/", "", str(value))
     if vm.machine.stick:
-        fields["options"] = vm.options_there().strip()
+        fields["options"] = " ".join(re.sub(r"#.*", "", vm.options_there()).split())
     return json.dumps(fields, sort_keys=True)
 
 

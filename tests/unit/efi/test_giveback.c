@@ -186,11 +186,33 @@ static void assert_kept(const char *record)
 
 // ---- all is well ----
 
+// Each message went out by the BSP in our address space.
+static void assert_sent_from_inside(size_t wanted)
+{
+    uint64_t cr3 = FAKE_BSP_CR3;
+    size_t sent = 0;
+
+    for (size_t i = 0; i < fake_log_count(); i++) {
+        const struct fake_event *event = fake_log_at(i);
+        if (event->kind == FAKE_WRITE_CR3)
+            cr3 = event->value;
+        if (event->kind != FAKE_WRMSR || event->address != 0x830)
+            continue;
+        assert_int_equal(cr3, window.home.cr3);
+        sent++;
+    }
+    assert_int_equal(sent, wanted);
+    assert_int_equal(cr3, FAKE_BSP_CR3);
+}
+
 static void test_all_is_as_it_was(void **state)
 {
     (void)state;
     run();
+    fake_log_kinds(FAKE_WRITE_CR3 | FAKE_WRMSR);
+    fake_log_clear();
     const struct giveback back = give();
+    assert_sent_from_inside(CPUS - 1);
     assert_true(back.good);
     assert_int_equal(back.keep, KEEP_NOTHING);
     assert_false(is_sealed());

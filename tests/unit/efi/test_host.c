@@ -182,20 +182,6 @@ static void test_the_bsps_further_faults_cost_the_sinks(void **state)
     assert_true(!ended.sinks[2] && !ended.port[2]);
 }
 
-// An AP's line has 1 KiB of stack: what is longer is cut, not written beyond.
-static void test_a_long_line_is_cut(void **state)
-{
-    char text[2 * LINE_BYTES];
-    const struct smp_fault_report report = {.self = {2, 2, 2}, .text = text};
-
-    (void)state;
-    prepare(0, NULL);
-    memset(text, 'x', sizeof text - 1);
-    text[sizeof text - 1] = '\0';
-    aps.host.fault(aps.host.context, &report);
-    assert_in_range(strlen(heard.text), 200, LINE_BYTES / 2);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,7 +193,6 @@ int main(void)
         APS_TEST(test_an_aps_second_fault_says_nothing),
         APS_TEST(test_an_ap_leaves_others_lock_alone),
         APS_TEST(test_the_bsps_further_faults_cost_the_sinks),
-        APS_TEST(test_a_long_line_is_cut),
     };
     return cmocka_run_group_tests_name("host", tests, aps_set_up, NULL);
 }

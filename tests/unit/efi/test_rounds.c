@@ -51,10 +51,30 @@ static EFI_STATUS EFIAPI check_event(EFI_EVENT event)
     return ++shell.looks == shell.breaks_at ? EFI_SUCCESS : EFI_NOT_READY;
 }
 
+// Each AP's line: by the console, which calls nothing of firmware's there.
 static bool greet(void *context, const struct smp_self *self)
 {
-    (void)context, (void)self;
+    char buffer[LINE_BYTES];
+    struct line line;
+
+    (void)context;
+    line_start(&line, buffer, sizeof buffer);
+    line_add_format(&line, "hello %u", (uint64_t)self->cpu);
+    console_say(&voice.console, self->cpu, &line);
     return true;
+}
+
+// Firmware's screen.
+static char shown[1024];
+
+static EFI_STATUS EFIAPI show(SIMPLE_TEXT_OUTPUT_INTERFACE *self, CHAR16 *text)
+{
+    (void)self;
+    for (size_t used = strlen(shown); *text && used + 1 < sizeof shown; used++) {
+        shown[used] = (char)*text++;
+        shown[used + 1] = '\0';
+    }
+    return EFI_SUCCESS;
 }
 
 // ---- set-up ----
@@ -64,8 +84,21 @@ static void open_voice(void)
     voice = (struct voice){.problems = {report_problem, &voice.console}};
     heard_start(&heard, LOG_NORMAL);
     console_start(&voice.console, LOG_NORMAL, 1);
-    voice.console.sinks[SINK_JOURNAL] =
+    voice.console.sinks[SINK_SCREEN] =
         (struct console_sink){.write_line = heard_line, .context = &heard};
+}
+
+// And the journal, which firmware's screens show.
+static void open_firmwares_screen(void)
+{
+    static SIMPLE_TEXT_OUTPUT_INTERFACE output = {.OutputString = show};
+    static _Alignas(64) char memory[8192];
+
+    shown[0] = '\0';
+    voice.screens = (struct text_screens){.outputs = {&output}, .count = 1};
+    journal_open(&voice.journal, memory, sizeof memory);
+    voice.console.sinks[SINK_JOURNAL] =
+        (struct console_sink){.write_line = journal_write_line, .context = &voice.journal};
 }
 
 static int set_up(void **state)
@@ -176,6 +209,7 @@ static void test_rounds(void **state)
     assert_int_equal(smp_rounds(aps.smp), 3);
     assert_int_equal(times("Starting CPU "), CPUS - 1);
     assert_int_equal(times("ev=wake "), 3);
+    assert_int_equal(aps.greeted_count, CPUS - 1);
     assert_int_equal(times(" ratio="), 1); // the last round's
     assert_true(strstr(heard.text, " ratio=") > strstr(heard.text, "round=3 "));
     assert_int_equal(note.step, NOTE_REPORTING);
@@ -228,11 +262,28 @@ static void test_by_firmware(void **state)
     aps.options.wake = SMP_FIRMWARE;
     aps.options.rounds = 2;
     prepare();
-    fake_rally(&aps)->turn_wait_ticks = 1000;
+    open_firmwares_screen();
     assert_int_equal(run().rounds, 2);
     assert_int_equal(aps.messages, 0);
     assert_int_equal(mp.calls, 2 + 1); // in the first round they have a turn, too
     assert_int_equal(times("ev=wake "), 2);
+    // The screen has the APs' lines before the round's record, as all else has them.
+    assert_true(strstr(shown, "hello 1") < strstr(shown, "hello 3"));
+    assert_true(strstr(shown, "hello 3") < strstr(shown, "ev=wake "));
+}
+
+// Who comes when nobody waits for it any more is late, and not lost.
+static void test_who_is_late_is_awaited(void **state)
+{
+    (void)state;
+    aps.aps[2].to_c_ticks = TICKS(150 * MS);
+    aps.options.timeout_us = 100 * MS;
+    aps.options.retries = 0;
+    aps.options.sipis = 1;
+    prepare();
+    (void)run();
+    const struct smp_account account = smp_examine(aps.smp, 2);
+    assert_int_equal(smp_verdict(&account), SMP_CAUSE_LATE);
 }
 
 // ---- a key ----
@@ -347,9 +398,13 @@ static void test_a_late_page(void **state)
     (void)state;
     prepare();
     open_pieces(0, FAKE_PAGE);
+    fake_log_kinds(FAKE_WRITE_CR3);
     const struct rounds_done done = run();
     assert_int_equal(done.status, STATUS_OK);
     assert_int_equal(done.rounds, 1);
+    // Into the window; and once more, so that what was mapped at the page before is forgotten.
+    FAKE_EXPECT_LOG({FAKE_WRITE_CR3, 3, window.home.cr3, 0, 0},
+                    {FAKE_WRITE_CR3, 3, window.home.cr3, 0, 0});
     assert_int_equal(times("ev=trampoline "), 1);
     assert_true(strstr(heard.text, "ev=trampoline ") < strstr(heard.text, "Starting CPU "));
     assert_int_equal((uintptr_t)smp_layout(aps.smp).page_view, smp_layout(aps.smp).page_window);
@@ -516,6 +571,7 @@ int main(void)
         TEST(test_the_note_goes_before),
         TEST(test_while_firmware_lives),
         TEST(test_by_firmware),
+        TEST(test_who_is_late_is_awaited),
         TEST(test_a_key),
         TEST(test_a_key_in_a_setting),
         TEST(test_a_key_between_settings),

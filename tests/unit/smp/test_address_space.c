@@ -902,8 +902,8 @@ static void test_proof_tells_levels(void **state)
         assert_true(told_times(&told, "page-walk", text) >= 1);
     }
     // The last one took all with it: what is to be unmapped still is, and each other thing is told:
-    // eight that are shared, four regions, a record and a stack for each processor.
-    assert_int_equal(told.count, 8 + 4 + 2 * 2);
+    // nine that are shared, four regions, a record and a stack for each processor.
+    assert_int_equal(told.count, 9 + 4 + 2 * 2);
 }
 
 // A trampoline's page that nobody mapped, and one that is another than the window leads to.

@@ -72,6 +72,41 @@ static void test_whole_accounts(void **state)
     assert_int_equal(cause_of(2), SMP_CAUSE_NEVER_FETCHED);
 }
 
+// In the middle of a round, where a fault of the BSP's may ask: the times are this round's already.
+static uint64_t started_within;
+
+static bool look_at_the_account(void *context, struct smp_message *message)
+{
+    (void)context;
+    if (message->round == 2)
+        started_within = smp_examine(aps.smp, 1).started;
+    return true;
+}
+
+static void test_an_account_within_a_round(void **state)
+{
+    (void)state;
+    fake_aps_open(&aps, 3);
+    aps.host.filter = look_at_the_account;
+    fake_aps_prepare(&aps);
+    smp_wake(aps.smp, &result);
+    const uint64_t between = fake_now();
+    smp_wake(aps.smp, &result);
+    assert_in_range(started_within, between, fake_now());
+    assert_int_equal(smp_examine(aps.smp, 1).started, started_within);
+}
+
+// A page that was overwritten is told even where no round was run after it.
+static void test_a_damaged_page_before_any_round(void **state)
+{
+    (void)state;
+    fake_aps_open(&aps, 3);
+    fake_aps_prepare(&aps);
+    assert_false(smp_examine(aps.smp, 1).page_damaged);
+    aps.page[0] ^= 1;
+    assert_int_equal(cause_of(1), SMP_CAUSE_DAMAGED_PAGE);
+}
+
 // Whom the second STARTUP woke.
 static void test_helped(void **state)
 {
@@ -452,6 +487,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         APS_TEST(test_whole_accounts),
+        APS_TEST(test_an_account_within_a_round),
+        APS_TEST(test_a_damaged_page_before_any_round),
         APS_TEST(test_helped),
         APS_TEST(test_late),
         APS_TEST(test_stages),
