@@ -45,8 +45,8 @@ WERROR   ?=
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef \
             -Wvla -Wpointer-arith -Wcast-qual -Wwrite-strings $(if $(WERROR),-Werror)
 
-# The image; clang needs -Oz to stay within its limit of bytes. Freestanding, no SSE (an AP has not set it up), no red zone (exceptions use the stack).
-IMAGE_CFLAGS := -std=gnu17 $(if $(filter $(CLANG),$(CC)),-Oz,-Os) -g -ffreestanding -fpic -fvisibility=hidden -fshort-wchar \
+# The image. Freestanding, no SSE (an AP has not set it up), no red zone (exceptions use the stack).
+IMAGE_CFLAGS := -std=gnu17 -Oz -g -ffreestanding -fpic -fvisibility=hidden -fshort-wchar \
                 -fno-stack-protector -mno-red-zone -mgeneral-regs-only -fcf-protection=none \
                 -fno-asynchronous-unwind-tables -fno-ident -ffunction-sections -fdata-sections \
                 $(call quote,-ffile-prefix-map=$(CURDIR)=.) $(WARNINGS) $(INCLUDES) -DVERSION='"$(VERSION)"'
