@@ -7,9 +7,9 @@
 
 #include "census.h"
 #include "hw.h"
-#include "line.h"
 #include "memory.h"
 #include "processors.h"
+#include "report_line.h"
 #include "tell.h"
 #include "watch.h"
 
@@ -43,19 +43,18 @@ struct findings {
 static void report(struct voice *voice, const struct machine *machine, const struct findings *found)
 {
     const uint32_t enabled = machine->mp_services_enabled;
-    char buffer[LINE_BYTES];
-    struct line line;
+    struct report_line out;
 
-    record_start(&line, buffer, sizeof buffer, "giveback");
-    record_add_text(&line, "parking", parking_word(found->parking));
-    record_add_decimal(&line, "aps", enabled > 0 ? enabled - 1 : 0);
-    record_add_decimal(&line, "back", found->taken.ran);
-    record_add_decimal(&line, "timer", found->timer);
-    record_add_text(&line, "bsp", found->difference ? found->difference : "same");
-    record_add_decimal(&line, "freed", found->everybody);
-    record_add_decimal(&line, "answered", found->taken.answered);
-    record_add_text(&line, "counts", found->taken.counts ? "same" : "other");
-    console_record(&voice->console, 0, &line);
+    struct line *line = report_start_record(&out, "giveback");
+    record_add_text(line, "parking", parking_word(found->parking));
+    record_add_decimal(line, "aps", enabled > 0 ? enabled - 1 : 0);
+    record_add_decimal(line, "back", found->taken.ran);
+    record_add_decimal(line, "timer", found->timer);
+    record_add_text(line, "bsp", found->difference ? found->difference : "same");
+    record_add_decimal(line, "freed", found->everybody);
+    record_add_decimal(line, "answered", found->taken.answered);
+    record_add_text(line, "counts", found->taken.counts ? "same" : "other");
+    console_record(&voice->console, 0, line);
     if (found->difference)
         problem_tell(&voice->problems, SEVERITY_WARNING, "bsp-changed",
                      "the BSP is not as firmware left it: see bsp= above");

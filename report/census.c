@@ -3,7 +3,7 @@
 
 #include "census.h"
 
-#include "line.h"
+#include "report_line.h"
 #include "sort.h"
 #include "tell.h"
 
@@ -114,29 +114,28 @@ void census_compare(struct census_entry *entries, size_t count, const struct mac
 void census_report(struct console *console, const struct census_entry *entries, size_t count,
                    const struct evidence *evidence)
 {
-    char buffer[LINE_BYTES];
-    struct line line;
+    struct report_line out;
 
     for (size_t i = 0; i < count; i++) {
         const struct census_entry *entry = &entries[i];
         const struct smp_account *account = find_speaker(evidence, entry->apic_id);
-        record_start(&line, buffer, sizeof buffer, "mp");
-        record_add_decimal(&line, "handle", entry->handle);
-        record_add_hex(&line, "apic", entry->apic_id);
-        record_add_decimal(&line, "bsp", entry->bsp);
-        record_add_decimal(&line, "enabled", entry->enabled);
-        record_add_decimal(&line, "healthy", entry->healthy);
-        record_add_decimal(&line, "package", entry->package);
-        record_add_decimal(&line, "core", entry->core);
-        record_add_decimal(&line, "thread", entry->thread);
+        struct line *line = report_start_record(&out, "mp");
+        record_add_decimal(line, "handle", entry->handle);
+        record_add_hex(line, "apic", entry->apic_id);
+        record_add_decimal(line, "bsp", entry->bsp);
+        record_add_decimal(line, "enabled", entry->enabled);
+        record_add_decimal(line, "healthy", entry->healthy);
+        record_add_decimal(line, "package", entry->package);
+        record_add_decimal(line, "core", entry->core);
+        record_add_decimal(line, "thread", entry->thread);
         if (account) {
             const struct hello *own = &evidence->hellos[account->slot];
-            record_add_hex(&line, "own_apic", account->apic_id);
-            record_add_decimal(&line, "own_package", own->package);
-            record_add_decimal(&line, "own_core", own->core);
-            record_add_decimal(&line, "own_thread", own->thread);
+            record_add_hex(line, "own_apic", account->apic_id);
+            record_add_decimal(line, "own_package", own->package);
+            record_add_decimal(line, "own_core", own->core);
+            record_add_decimal(line, "own_thread", own->thread);
         }
-        console_record(console, 0, &line);
+        console_record(console, 0, line);
     }
 }
 

@@ -5,6 +5,7 @@
 
 #include "control.h"
 #include "lapic.h"
+#include "report_line.h"
 #include "tell.h"
 
 #define DETAIL_COLUMN 16u
@@ -25,22 +26,21 @@ static const char *or_unknown(const char *text)
 void preflight_record(struct console *console, const struct machine *machine)
 {
     const struct platform *platform = &machine->platform;
-    char buffer[LINE_BYTES];
-    struct line line;
+    struct report_line out;
 
-    record_start(&line, buffer, sizeof buffer, "platform");
-    record_add_text(&line, "maker", platform->maker);
-    record_add_text(&line, "product", platform->product);
-    record_add_text(&line, "board", platform->board);
-    record_add_text(&line, "bios", platform->bios);
-    record_add_text(&line, "bios_date", platform->bios_date);
-    record_add_hex(&line, "microcode", platform->microcode);
-    record_add_text(&line, "secure_boot", secure_boot_word(platform->secure_boot));
-    record_add_decimal(&line, "apic_locked", platform->apic_locked);
-    record_add_decimal(&line, "low_pages", platform->low_pages);
+    struct line *line = report_start_record(&out, "platform");
+    record_add_text(line, "maker", platform->maker);
+    record_add_text(line, "product", platform->product);
+    record_add_text(line, "board", platform->board);
+    record_add_text(line, "bios", platform->bios);
+    record_add_text(line, "bios_date", platform->bios_date);
+    record_add_hex(line, "microcode", platform->microcode);
+    record_add_text(line, "secure_boot", secure_boot_word(platform->secure_boot));
+    record_add_decimal(line, "apic_locked", platform->apic_locked);
+    record_add_decimal(line, "low_pages", platform->low_pages);
     if (machine->processor.missing_msr != MISSING_MSR_UNKNOWN)
-        record_add_text(&line, "missing_msr", missing_msr_word(machine->processor.missing_msr));
-    console_record(console, 0, &line);
+        record_add_text(line, "missing_msr", missing_msr_word(machine->processor.missing_msr));
+    console_record(console, 0, line);
 }
 
 // A topic, and what is to be said of it, as line_add_format takes it. Whatever the machine does not

@@ -7,8 +7,8 @@
 
 #include "lapic.h"
 #include "canvas.h"
-#include "line.h"
 #include "page.h"
+#include "report_line.h"
 #include "tell.h"
 
 // Modes of one output that are looked through for screen=WIDTHxHEIGHT.
@@ -180,23 +180,22 @@ static void choose_mode(const struct firmware *firmware, const struct options *o
 static void report_output(struct console *console, UINTN index, const struct framebuffer *found,
                           const EFI_GRAPHICS_OUTPUT_PROTOCOL *output, const char *wrong)
 {
-    char buffer[LINE_BYTES];
-    struct line line;
+    struct report_line out;
 
-    record_start(&line, buffer, sizeof buffer, "screen");
-    record_add_decimal(&line, "gop", index);
+    struct line *line = report_start_record(&out, "screen");
+    record_add_decimal(line, "gop", index);
     if (wrong) {
-        record_add_text(&line, "skipped", wrong);
+        record_add_text(line, "skipped", wrong);
     } else {
-        record_add_decimal(&line, "width", found->width);
-        record_add_decimal(&line, "height", found->height);
-        record_add_decimal(&line, "pitch", found->pitch_pixels);
-        record_add_text(&line, "format", format_word(output->Mode->Info->PixelFormat));
+        record_add_decimal(line, "width", found->width);
+        record_add_decimal(line, "height", found->height);
+        record_add_decimal(line, "pitch", found->pitch_pixels);
+        record_add_text(line, "format", format_word(output->Mode->Info->PixelFormat));
         if (output->Mode->Info->PixelFormat == PixelBitMask)
-            record_add_decimal(&line, "bits", 8 * found->pixel_bytes);
-        record_add_hex(&line, "base", found->phys);
+            record_add_decimal(line, "bits", 8 * found->pixel_bytes);
+        record_add_hex(line, "base", found->phys);
     }
-    console_record(console, 0, &line);
+    console_record(console, 0, line);
 }
 
 static const EFI_GUID graphics_output = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;

@@ -4,8 +4,8 @@
 
 #include "harvest.h"
 
-#include "line.h"
 #include "nvram.h"
+#include "report_line.h"
 #include "tell.h"
 
 // Also under this name if this run goes on, which writes its own beginning to the other one.
@@ -15,17 +15,16 @@
 static void report_harvest(struct console *console, const struct journal *found, bool saved,
                            bool fetched)
 {
-    char buffer[LINE_BYTES];
-    struct line line;
+    struct report_line out;
     size_t lines = 0;
 
     for (size_t at = 0; journal_next(found, &at) != NULL;)
         lines++;
-    record_start(&line, buffer, sizeof buffer, "harvest");
-    record_add_decimal(&line, "lines", lines);
-    record_add_decimal(&line, "complete", journal_is_complete(found));
-    record_add_decimal(&line, "saved", saved);
-    console_record(console, 0, &line);
+    struct line *line = report_start_record(&out, "harvest");
+    record_add_decimal(line, "lines", lines);
+    record_add_decimal(line, "complete", journal_is_complete(found));
+    record_add_decimal(line, "saved", saved);
+    console_record(console, 0, line);
     if (saved)
         console_tell(console,
                      fetched ? "The previous run's result is saved: \\reveille\\last.txt and .rec"

@@ -25,6 +25,7 @@
 _Static_assert(LINE_BYTES <= BYTES_MOST, "a summary is one line");
 
 static CHAR16 name[] = L"ReveilleLast";
+static EFI_GUID guid = OF_OURS;
 
 bool nvram_has_room(const struct firmware *firmware, const struct problems *problems)
 {
@@ -45,7 +46,6 @@ bool nvram_has_room(const struct firmware *firmware, const struct problems *prob
 void nvram_save(const struct firmware *firmware, const struct line *summary,
                 struct console *console)
 {
-    EFI_GUID guid = OF_OURS;
     struct bsp_registers ours;
 
     console_tell(console, "Saving the summary in NVRAM");
@@ -62,7 +62,6 @@ void nvram_save(const struct firmware *firmware, const struct line *summary,
 // Its length, 0: there is none. A longer variable of this name is somebody else's.
 static UINTN read_variable(const struct firmware *firmware, char text[BYTES_MOST])
 {
-    EFI_GUID guid = OF_OURS;
     UINTN bytes = BYTES_MOST;
 
     return EFI_ERROR(
@@ -93,7 +92,6 @@ bool nvram_tell(const struct firmware *firmware, struct console *console)
 void nvram_forget(const struct firmware *firmware, const struct problems *problems)
 {
     const EFI_RUNTIME_SERVICES *runtime = firmware->system->RuntimeServices;
-    EFI_GUID guid = OF_OURS;
     char text[BYTES_MOST];
 
     if (read_variable(firmware, text) != 0 &&
