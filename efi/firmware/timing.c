@@ -35,11 +35,11 @@ static void compare(const struct problems *problems, struct machine *machine)
 
     if (other == 0 || apart <= hz / 10)
         return;
-    problem_tell(problems, SEVERITY_WARNING, "tsc-disagrees",
-                 "Stall() makes the TSC %u Hz, %s makes it %u Hz; waits go by the larger", hz,
-                 machine->clock_check, other);
     if (other > hz && other <= TSC_HZ_MAX)
         machine->clock.tsc_hz = other; // a wait may be too long, never too short
+    problem_tell(problems, SEVERITY_WARNING, "tsc-disagrees",
+                 "Stall() makes the TSC %u Hz, %s makes it %u Hz; waits use %u Hz", hz,
+                 machine->clock_check, other, machine->clock.tsc_hz);
 }
 
 enum status time_calibrate(const struct firmware *firmware, uint16_t pm_port,
@@ -63,8 +63,8 @@ enum status time_calibrate(const struct firmware *firmware, uint16_t pm_port,
     }
     if (machine->clock.tsc_hz < TSC_HZ_MIN || machine->clock.tsc_hz > TSC_HZ_MAX) {
         problem_tell(problems, SEVERITY_ERROR, "no-clock",
-                     "the TSC made %u ticks in a Stall of %u us: no clock to wait by", best.tsc,
-                     (uint64_t)STALL_US);
+                     "the TSC made %u ticks during a Stall() of %u us: it cannot time a wait",
+                     best.tsc, (uint64_t)STALL_US);
         return STATUS_UNSUPPORTED;
     }
     compare(problems, machine);
