@@ -192,7 +192,7 @@ static void test_other_parking_is_refused(void **state)
 
 static void test_unknown_parking_is_refused(void **state)
 {
-    static const char text[] = "it cannot be found out";
+    static const char text[] = "it is unknown how";
 
     (void)state;
     mp.absent = true;
