@@ -58,7 +58,7 @@ struct smp_account smp_examine(const struct smp *smp, uint32_t slot)
         .stage = stage_of(smp, slot),
         .mark = mark_of(smp, lcpu->apic_id),
         .arrived = book->arrived,
-        .done = book->done,
+        .done = book->done || stage_of(smp, slot) == STAGE_DONE, // or after its turn was over
         .lost = book->lost,
         .by_firmware = smp->plan.strategy == SMP_FIRMWARE,
         .no_nx = lcpu->no_nx,

@@ -67,15 +67,19 @@ static struct trampoline_parameters parameters_of(const struct smp *smp)
     };
 }
 
-// Two processors with one ID would find the same record and the same stack.
-static enum status check_ids(const struct arena *arena, const struct smp_host *host)
+// Two processors with one ID would find the same record and the same stack. And an xAPIC message to
+// an ID that it cannot name goes to somebody else.
+static enum status check_ids(const struct smp_setup *setup, const struct arena *arena)
 {
     const struct lcpu_id *table = arena_table(arena);
 
     for (size_t i = 1; i < arena->count; i++) {
         if (table[i].apic_id == table[i - 1].apic_id)
-            return fail(host, "repeated-id", "two processors are given with APIC ID %x",
+            return fail(&setup->host, "repeated-id", "two processors are given with APIC ID %x",
                         table[i].apic_id);
+        if (!smp_can_address(setup->apic_mode, setup->cpus[i].apic_id))
+            return fail(&setup->host, "unreachable-id",
+                        "APIC ID %x cannot be addressed in this mode", setup->cpus[i].apic_id);
     }
     return STATUS_OK;
 }
@@ -115,7 +119,7 @@ enum status smp_open(const struct smp_setup *setup, struct smp **smp)
     arena_rally(&arena)->pat = setup->pat;
     if ((status = trampoline_open_builtin(&made->trampoline)) != STATUS_OK)
         return fail(&setup->host, "bad-copy", "the trampoline's image is damaged", 0);
-    if ((status = check_ids(&arena, &setup->host)) != STATUS_OK ||
+    if ((status = check_ids(setup, &arena)) != STATUS_OK ||
         (status = address_space_build(made)) != STATUS_OK)
         return status;
     made->parameters = parameters_of(made);

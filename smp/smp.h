@@ -48,11 +48,12 @@
 //     }
 //
 // Who may call: one processor, that of slot 0, with interrupts off from smp_start to
-// smp_close_turns; but for what says that it is for APs. Order: smp_open, smp_map_page,
-// smp_fill_page, smp_start, then rounds. Every wait is bounded. It is measured in time in which
-// this processor was seen to run, so a stop by an SMI or a hypervisor loses nobody
-// (hw/lib/watch.h). Nothing is printed inside smp_wake, unless a processor meets a fault and the
-// host's `fault` prints it.
+// smp_close_turns and in whatever sends, since an xAPIC message takes two writes; but for what says
+// that it is for APs. After smp_start in x2APIC mode the caller's own APIC code must use the MSRs.
+// Order: smp_open, smp_map_page, smp_fill_page, smp_start, then rounds. Every wait is bounded. It
+// is measured in time in which this processor was seen to run, and forgives four stops by an SMI or
+// a hypervisor (hw/lib/watch.h). Nothing is printed inside smp_wake, unless a processor meets a
+// fault and the host's `fault` prints it.
 //
 // Addresses: `phys` is physical, `view` is where the engine's caller sees the same bytes; the two
 // may differ. APs run on page tables of the engine: they hold the engine's memory and the page
@@ -85,7 +86,8 @@ struct smp_memory {
     uint64_t bytes;
 };
 
-// A processor. Each APIC ID may occur only once. (SDM vol. 3A, "Local APIC ID".)
+// A processor. Each APIC ID may occur only once, and smp_can_address must be true of an AP's. (SDM
+// vol. 3A, "Local APIC ID".)
 struct smp_cpu {
     uint32_t cpu; // the caller's number for it; 0 is slot 0's alone
     uint32_t apic_id;
@@ -147,20 +149,21 @@ struct smp_message {
 // told by smp_examine alone.
 struct smp_fault_report {
     struct smp_self self;
-    uint32_t before;  // how many it had met before
+    uint32_t
+        before; // on slot 0: faults that it took before; on an AP: 1 if it took one in this try
     const char *text; // one line that says who, what and where; valid during the call
     size_t length;    // of it
 };
 
-// What the engine calls. Each may be NULL but problems.tell. The context is passed as it is: it is
-// valid at one address here and on the APs.
+// What the engine calls. Each may be NULL but problems.tell. The context is passed as it is: it
+// and the functions must be valid at one address here and on the APs, so let regions cover them.
 struct smp_host {
     void *context;
     // On each AP, in its turn: the caller's function. Interrupts are off; the stack has
     // SMP_STACK_BYTES; CR4 has PAE, MCE and LA57 only, so no FPU or SSE; FS and GS are 0; MTRRs are
     // as INIT leaves them. It is to return within the plan's turn_us: then the next AP begins, and
-    // an AP that overruns is still in here beside it. False, or no return: its turn is lost, and
-    // its verdict is SMP_CAUSE_SILENT.
+    // an AP that overruns is still in here beside it. False, or no return: the caller waits
+    // for the whole of its turn, and its verdict is SMP_CAUSE_SILENT.
     bool (*run)(void *context, const struct smp_self *self);
     // On the caller's processor, inside smp_wake: false withholds the message; `command` may be
     // changed.
@@ -204,13 +207,14 @@ uint64_t smp_memory_bytes(const struct smp_setup *setup);
 // ID twice, a region that cannot be mapped), STATUS_NO_SPACE (too little memory); told.
 enum status smp_open(const struct smp_setup *setup, struct smp **smp);
 
-// Maps the page in which APs start: page-aligned, below 1 MiB, the engine's alone from now on.
-// STATUS_NO_SPACE or STATUS_INVALID as smp_open. Once; again for another page.
+// Maps the page in which APs start: page-aligned, below 1 MiB, the engine's as long as its memory
+// is. STATUS_NO_SPACE or STATUS_INVALID as smp_open. Once; again for another page.
 enum status smp_map_page(struct smp *smp, uint32_t page_phys);
 
-// Fills that page through `view`, compares it byte by byte, and walks the page tables for every
-// address that an AP touches. STATUS_INVALID: something is not as it must be; told by name, and no
-// processor may be woken. Call it again after anybody else has used the page.
+// Fills that page through `view`, compares it byte by byte, and walks the page tables for what an
+// AP touches: the engine's memory, the page of its entry in C, and each region that is SMP_NEEDED.
+// STATUS_INVALID: something is not as it must be; told by name, and no processor may be woken.
+// Called again by whoever has put another trampoline there.
 enum status smp_fill_page(struct smp *smp, uint8_t *view);
 
 // From now on the caller sees the page there: for one that changes its address space in between.
@@ -251,7 +255,8 @@ enum smp_strategy {
     SMP_PARALLEL,   // a sequence to each, all at once
     SMP_ONE_BY_ONE, // each waits for the one before
     SMP_BROADCAST,  // the first sequence to all but self; who is missing then, as in parallel
-    SMP_FIRMWARE,   // nothing is sent: somebody else starts them and has each call smp_visit
+    SMP_FIRMWARE,   // nothing is sent: somebody else starts them and has each call smp_visit,
+                    // between smp_begin_round and smp_end_round; smp_wake would count all as lost
 };
 uint32_t smp_strategy_count(void);
 const char *smp_strategy_word(uint32_t strategy);
@@ -430,7 +435,8 @@ struct smp_account {
     uint64_t efer, apic_base;
 };
 
-// For after a round, or before the first; `slot` 1..count-1, or 0 for what is known of this one.
+// `slot` 1..count-1, or 0 for what is known of this one, of which there is no verdict. A fault is
+// the first of the last round's last try: with several rounds, examine after each.
 struct smp_account smp_examine(const struct smp *smp, uint32_t slot);
 
 // The furthest stage that it shows, by its record or by a mark that is its own alone.
@@ -450,7 +456,7 @@ bool smp_came_unlisted(const struct smp *smp, uint32_t apic_id);
 
 // Why it failed. Pure; says "unknown" rather than something false.
 enum smp_cause {
-    SMP_CAUSE_NONE, // it arrived in every round and ran the caller's function
+    SMP_CAUSE_NONE, // it arrived in every round, ran the caller's function, and took no fault since
     SMP_CAUSE_NEVER_FETCHED,
     SMP_CAUSE_DAMAGED_PAGE,
     SMP_CAUSE_STOPPED_IN_REAL,

@@ -107,6 +107,17 @@ static void test_a_damaged_page_before_any_round(void **state)
     assert_int_equal(cause_of(1), SMP_CAUSE_DAMAGED_PAGE);
 }
 
+// Its turn was over for the caller, and it ran the function to its end all the same.
+static void test_done_after_its_turn(void **state)
+{
+    (void)state;
+    wake_up();
+    fake_lcpu(&aps, 1)->state = 1 << STATE_STAGE_BITS | STAGE_DONE;
+    assert_int_equal(fake_book(&aps, 1)->done, 0);
+    assert_true(smp_examine(aps.smp, 1).done);
+    assert_int_equal(cause_of(1), SMP_CAUSE_NONE);
+}
+
 // Whom the second STARTUP woke.
 static void test_helped(void **state)
 {
@@ -489,6 +500,7 @@ int main(void)
         APS_TEST(test_whole_accounts),
         APS_TEST(test_an_account_within_a_round),
         APS_TEST(test_a_damaged_page_before_any_round),
+        APS_TEST(test_done_after_its_turn),
         APS_TEST(test_helped),
         APS_TEST(test_late),
         APS_TEST(test_stages),

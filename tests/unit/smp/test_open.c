@@ -142,6 +142,10 @@ static void test_processors_that_are_refused(void **state)
     assert_int_equal(smp_open(&setup, &smp), STATUS_INVALID);
     assert_told("repeated-id", "with APIC ID 0x7");
     setup.cpus = cpus;
+    setup.apic_mode = SMP_XAPIC; // CPU 3 has 0x12b
+    assert_int_equal(smp_open(&setup, &smp), STATUS_INVALID);
+    assert_told("unreachable-id", "APIC ID 0x12b");
+    setup.apic_mode = SMP_X2APIC;
     setup.count = 0;
     assert_int_equal(smp_open(&setup, &smp), STATUS_INVALID);
     assert_told("setup", "no processor");
@@ -234,7 +238,10 @@ static void test_half_of_the_table(void **state)
 // Each fact moves its own bit and no other. (SDM vol. 3A, "Control Registers", "IA32_EFER".)
 static void test_modes(void **state)
 {
+    static const struct smp_cpu low[CPUS] = {{0, 7}, {1, 3}, {2, 9}, {3, 0xfe}};
+
     (void)state;
+    setup.cpus = low; // in either mode
     for (unsigned facts = 0; facts < 16; facts++) {
         const bool mce = facts & 1, la57 = facts & 2, nx = facts & 4, x2apic = facts & 8;
         setup.features.machine_check = mce;
