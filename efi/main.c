@@ -268,6 +268,24 @@ static void report(const struct rounds_done *done, struct run_times *times)
 // somebody asked for, or another start with other options.
 enum after { AFTER_END, AFTER_STOP, AFTER_EDIT };
 
+// Somebody at the keyboard wants no run, or another one: all is given back.
+static EFI_STATUS objected(enum wait_end end, enum after *after)
+{
+    *after = end == WAIT_STOP ? AFTER_STOP : AFTER_EDIT;
+    if (end == WAIT_STOP)
+        return refuse(STATUS_OK);
+    give_back(KEEP_NOTHING);
+    serial_close(&g_voice.port); // the next start reads its registers anew
+    return EFI_SUCCESS;
+}
+
+// With exit=no: can firmware get its processors back?
+static enum status check_return(enum parking *parking)
+{
+    *parking = firmware_parking(&g_firmware);
+    return firmware_check_return(*parking, &g_plan, g_pieces.low_page, &g_asked, &g_voice.problems);
+}
+
 static EFI_STATUS start(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system, enum after *after)
 {
     struct run_times times = {.start = hw_tsc()};
@@ -303,11 +321,8 @@ static EFI_STATUS start(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system, enum after 
     status = prepare_engine(&g_firmware, &g_machine, &g_plan, &g_host, &g_voice, &g_pieces, &pat,
                             &g_smp);
     times.prepared = hw_tsc();
-    if (status == STATUS_OK && g_asked.exit == ANSWER_NO) {
-        parking = firmware_parking(&g_firmware);
-        status =
-            firmware_check_return(parking, &g_plan, g_pieces.low_page, &g_asked, &g_voice.problems);
-    }
+    if (status == STATUS_OK && g_asked.exit == ANSWER_NO)
+        status = check_return(&parking);
     if (status != STATUS_OK)
         return refuse(status);
     if (g_asked.check == ANSWER_YES)
@@ -318,14 +333,8 @@ static EFI_STATUS start(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system, enum after 
     const enum wait_end end = inside ? WAIT_OVER
                                      : wait_for_objection(&g_firmware, &g_asked, &g_voice.console,
                                                           &g_voice.problems, &g_typed);
-    if (end != WAIT_OVER) {
-        *after = end == WAIT_STOP ? AFTER_STOP : AFTER_EDIT;
-        if (end == WAIT_STOP)
-            return refuse(STATUS_OK);
-        give_back(KEEP_NOTHING);
-        serial_close(&g_voice.port); // the next start reads its registers anew
-        return EFI_SUCCESS;
-    }
+    if (end != WAIT_OVER)
+        return objected(end, after);
     get_ready(pat);
     if (inside) {
         firmware_stop_watchdog(&g_firmware);

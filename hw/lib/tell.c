@@ -1,5 +1,5 @@
-// A problem's sentence, put together on the stack of whoever tells it: BSP's code alone does, since
-// an AP's interrupt stacks have no room for a line.
+// A problem's sentence, put together on the stack of whoever tells it. For the BSP alone: an AP's
+// interrupt stack has no room for a line.
 
 #include "tell.h"
 
