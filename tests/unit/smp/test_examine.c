@@ -168,6 +168,36 @@ static void test_stages(void **state)
     }
 }
 
+// Long mode is not C: who stops there within the round has not arrived.
+static void step_into_long_mode(struct fake_aps *machine, uint64_t now)
+{
+    const uint32_t round = 1u << STATE_STAGE_BITS;
+    uint32_t stands_in_protected = round | STAGE_PROTECTED;
+
+    (void)now;
+    if (machine->aps[2].state == FAKE_AP_PROTECTED)
+        atomic_compare_exchange_strong(&fake_lcpu(machine, 2)->state, &stands_in_protected,
+                                       round | STAGE_LONG);
+}
+
+static void test_long_mode_is_no_arrival(void **state)
+{
+    (void)state;
+    fake_aps_open(&aps, 4);
+    aps.options.timeout_us = 1 * MS;
+    aps.options.retries = 0;
+    aps.aps[2].to_c_ticks = FAKE_NEVER;
+    aps.watch = step_into_long_mode;
+    fake_aps_prepare(&aps);
+    smp_wake(aps.smp, &result);
+    assert_int_equal(result.arrived, 2);
+    const struct smp_account account = smp_examine(aps.smp, 2);
+    assert_int_equal(account.stage, SMP_STAGE_LONG);
+    assert_false(account.arrived);
+    assert_int_equal(account.lost, 1);
+    assert_int_equal(cause_of(2), SMP_CAUSE_STOPPED_IN_LONG);
+}
+
 // A mark is read where its record says nothing; one that a defect left there is none.
 static void test_marks(void **state)
 {
@@ -504,6 +534,7 @@ int main(void)
         APS_TEST(test_helped),
         APS_TEST(test_late),
         APS_TEST(test_stages),
+        APS_TEST(test_long_mode_is_no_arrival),
         APS_TEST(test_marks),
         APS_TEST(test_a_damaged_page),
         APS_TEST(test_strangers),
