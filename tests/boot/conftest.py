@@ -91,8 +91,9 @@ class Result:
         return "\n".join([heading, *self.lines[-TAIL_LINES:]])
 
 
-def assert_volume_is_sound(image):
-    """fsck.fat finds nothing on the volume of a disk image."""
+def assert_volume_is_sound(image, count_may_be_old=False):
+    """fsck.fat finds nothing on the volume of a disk image; nor that the count of free clusters, which is a hint
+    (FAT specification, FSI_Free_Count), is an old one, if that may be."""
     volume = image.with_name("volume.fat")
     with open(image, "rb") as disk:
         disk.seek(PARTITION)
@@ -100,7 +101,10 @@ def assert_volume_is_sound(image):
     checked = subprocess.run(["/sbin/fsck.fat", "-n", str(volume)], capture_output=True, text=True,
                              check=False)
     volume.unlink()
-    assert checked.returncode == 0, checked.stdout
+    old_count = count_may_be_old and re.fullmatch(
+        r"fsck.*\nFree cluster summary wrong .*\n  Auto-correcting\.\n\nLeaving filesystem unchanged\.\n.*\n",
+        checked.stdout)
+    assert checked.returncode == 0 or old_count, checked.stdout
 
 
 def keep_log(vm):
@@ -207,7 +211,7 @@ class Watched(qemu.Qemu):
         assert changed <= asked | was_there | {"MTC"}, changed
         assert left <= asked | was_there, left
         if self.process.poll() is not None and (self.home / "esp.img").exists():
-            assert_volume_is_sound(self.home / "esp.img")
+            assert_volume_is_sound(self.home / "esp.img", count_may_be_old="u-boot" in self.machine.ovmf)
 
     def __exit__(self, kind, *_):
         keep_log(self)
@@ -228,7 +232,7 @@ def run(**machine):
     """Boots qemu.Machine(**machine), by the firmware and the accelerator that the environment names; once,
     however many ask, unless it has a stick or variables, whose contents are the test's own."""
     chosen = qemu.from_environment()
-    asked = qemu.Machine(accel=chosen.accel, ovmf=chosen.ovmf, **machine)
+    asked = qemu.Machine(**{"accel": chosen.accel, "ovmf": chosen.ovmf} | machine)
     key = repr(asked)
     if key not in _booted or asked.stick or asked.variables:
         with qemu.Qemu(asked) as vm:
