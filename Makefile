@@ -83,7 +83,7 @@ BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run test quick boot-test hostile bench distributions image firmware stick iso usb signed debug host explain help setup unit fuzz clang clean
+.PHONY: all run test quick boot-test hostile bench proofs distributions image firmware stick iso usb signed debug host explain help setup unit fuzz clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -123,6 +123,12 @@ bench:
 	@tools/setup build bench
 	@$(BUILD) all $(B)/host/unit/smp/test_scale
 	@$(PYTHON) tools/bench.py
+
+## make proofs     every firmware and emulator in every way of running: the table of docs/proofs.md; ONLY=
+proofs:
+	@tools/setup build run test
+	@$(BUILD) all
+	@$(PYTHON) tools/proofs.py
 
 ## make distributions   `make run` as a new user, in chroots of Debian 13, 12 and testing; as root; SUITES=
 distributions:
