@@ -26,7 +26,7 @@ $(error B=$(B): make cannot build in a folder of that name: choose one without b
 endif
 
 SMP     ?= 4
-CPU     ?= max
+CPU     ?=
 MEM     ?= 512
 MACHINE ?= q35
 ACCEL   ?= tcg,thread=single
