@@ -50,6 +50,8 @@ _SEQUENCE = re.compile(rb"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()].|c)")
 _TPM_PHYS = 0xFED40000
 _ONES_SLOT = 0x1D  # on bus 0, where nothing else is
 
+# A Shell for firmware that does not start its own: OVMF no longer does since 2026.
+_SHELL = pathlib.Path("/usr/share/efi-shell-x64/shellx64.efi")
 # The Shell's count-down, at its first second.
 _SHELL_COUNTS = b" in 5 seconds to skip "
 
@@ -174,6 +176,14 @@ def folder_for_sockets():
     return folder if len(os.fsencode(folder)) + len("/reveille-xxxxxxxx/qmp") <= 107 else "/tmp"
 
 
+def give_way_to_shell(esp):
+    """Moves the image to \\reveille, so that firmware starts a Shell: ours, or its own where there is none."""
+    (esp / "reveille").mkdir(exist_ok=True)
+    (esp / "EFI/BOOT/BOOTX64.EFI").rename(esp / "reveille/BOOTX64.EFI")
+    if _SHELL.exists():
+        shutil.copyfile(_SHELL, esp / "EFI/BOOT/BOOTX64.EFI")
+
+
 def option_value(path):
     """A path as a value in one of QEMU's lists of options, where a comma ends a value."""
     return str(path).replace(",", ",,")
@@ -245,8 +255,7 @@ class Qemu:
             (esp / "reveille.cfg").mkdir()
             (esp / "reveille.cfg/file.txt").write_text("rounds=7\n")
         if m.shell is not None:
-            (esp / "reveille").mkdir()
-            (esp / "EFI/BOOT/BOOTX64.EFI").rename(esp / "reveille/BOOTX64.EFI")
+            give_way_to_shell(esp)
             (esp / "startup.nsh").write_text(m.shell.replace("\n", "\r\n"))
         if m.firmware:
             (esp / "reveille").mkdir(exist_ok=True)
