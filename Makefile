@@ -125,7 +125,7 @@ bench:
 	@$(BUILD) all $(B)/host/unit/smp/test_scale
 	@$(PYTHON) tools/bench.py
 
-## make distributions   `make run` as a new user, in chroots of Debian 13, 12 and testing; as root; SUITES=
+## make distributions   `make run` as a new user, in chroots of Debian 13, 12 and testing; as root; SUITES= TEST=yes
 distributions:
 	@tools/setup build distributions
 	@$(PYTHON) tools/distributions.py
