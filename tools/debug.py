@@ -94,7 +94,7 @@ def write_script(vm, base, page):
 
 
 def main():
-    machine = qemu.from_environment()
+    machine = qemu.for_a_user()
     print("debug: a first boot, to learn where the image and the trampoline lie", flush=True)
     base, page = learn_places(machine)
     print(f"debug: image at {base:#x}, trampoline at {page:#x}; now with GDB", flush=True)

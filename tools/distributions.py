@@ -1,12 +1,15 @@
-"""make distributions: a new user's `make run` on each Debian that README names, and on testing.
+"""make distributions: a new user's `make run` on each Debian that README names, and on testing; with TEST=yes
+the whole `make test` on those with newer compilers than ours, by the newest GCC and clang that each packages.
 
 For each a chroot by mmdebstrap, from the mirror that the machine itself uses, with git and make and nothing
-else; in it a clone of HEAD, and `make run`. One line each at the end, and exit status 0 only if none failed
-and at least one was tried; a release that cannot be set up here is told as skipped. SUITES= names others.
+else; in it a clone of HEAD. One line each at the end, the tests that failed below it, and exit status 0 only
+if none failed and at least one was tried; a release that cannot be set up here is told as skipped. SUITES=
+names others, KEEP=yes leaves the chroots and says where.
 Surprise: what is mounted for a chroot is mounted in a name space of its own and is gone with the last
 process in it, however that ends, so removing the folder afterwards is safe.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -20,31 +23,64 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / os.environ.get("B", "build")
-SUITES = ("trixie", "bookworm", "testing")
 MINUTE = 60
-# Bounds, not estimates: some 100 packages to set up, some 200 to install and one boot, which has its own.
-SET_UP_S, RUN_S = 15 * MINUTE, 30 * MINUTE
+# A bound, not an estimate: some 100 packages to set up.
+SET_UP_S = 15 * MINUTE
 # What the machine's apt was told of its mirror holds in the chroot, too.
 APT_OPTIONS = ("Acquire::Check-Valid-Until", "Acquire::Check-Date", "Acquire::Retries",
                "Acquire::http::Proxy", "Acquire::https::Proxy")
 
-# Beside the tree, what `make run` may expect of a machine: /proc, /dev, /sys.
-RUN = """\
+# Beside the tree, what a user's commands may expect of a machine: /proc, /dev, /sys. The kernel's settings
+# are the machine's, and a package of the chroot's would make them its own.
+ENTER = """\
 set -e
 mount -t proc proc "$1/proc"
+mount --bind "$1/proc/sys" "$1/proc/sys"
+mount -o remount,bind,ro "$1/proc/sys"
 mount --rbind /dev "$1/dev"
 mount --rbind /sys "$1/sys"
 exec chroot "$1" /usr/bin/env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \\
-    LC_ALL=C.UTF-8 sh -c 'git clone -q /root/reveille.bundle /root/reveille && cd /root/reveille && make run'
+    LC_ALL=C.UTF-8 sh -ec "git clone -q /root/reveille.bundle /root/reveille; cd /root/reveille; $2"
+"""
+# The newest compilers are told to make, and to VERSIONS; the release's own come along by tools/setup.
+TEST = """\
+export DEBIAN_FRONTEND=noninteractive
+newest() { apt-cache search --names-only "^$1-[0-9]+\\$" | sed 's/ .*//' | sort -V | tail -n 1; }
+apt-get -q update
+gcc=$(newest gcc) clang=$(newest clang)
+apt-get -q -y install --no-install-recommends $gcc $clang libclang-rt-${clang#clang-}-dev
+echo "gcc=$gcc clang=$clang" >/root/compilers
+make test CC=$gcc HOSTCC=$gcc CLANG=$clang
 """
 VERSIONS = """\
 . /etc/os-release
+gcc=gcc clang=
+[ ! -e /root/compilers ] || . /root/compilers
 echo "name=$PRETTY_NAME"
-echo "gcc=$(gcc -dumpfullversion)"
+echo "gcc=$($gcc -dumpfullversion)"
+[ -z "$clang" ] || echo "clang=$($clang -dumpversion)"
 echo "ld=$(ld --version | sed -n '1s/.* //p')"
 echo "gnu-efi=$(dpkg-query -W -f '${Version}' gnu-efi)"
+echo "ovmf=$(dpkg-query -W -f '${Version}' ovmf)"
 echo "qemu=$(qemu-system-x86_64 --version | sed -n '1s/.*version \\([^ ]*\\).*/\\1/p')"
 """
+
+
+@dataclasses.dataclass
+class Trial:
+    """What is done in each chroot."""
+
+    name: str
+    suites: tuple
+    script: str
+    seconds: int  # a bound
+    success: str  # a line that only a good run says
+
+
+# Some 200 packages to install, and one boot, which has its own bound.
+RUN = Trial("make run", ("trixie", "bookworm", "testing"), "make run", 30 * MINUTE, r"^REVEILLE ev=end ok=1 ")
+# As many packages, and an hour for what takes up to 20 minutes on a quiet machine.
+WHOLE = Trial("make test", ("trixie", "testing"), TEST, RUN.seconds + 60 * MINUTE, r"^\d+ passed, 0 failed")
 
 
 class Skipped(Exception):
@@ -58,12 +94,14 @@ class Outcome:
     why: str = ""
     seconds: float = 0
     versions: dict = dataclasses.field(default_factory=dict)
+    failures: list = dataclasses.field(default_factory=list)  # lines
 
-    def line(self):
-        v = self.versions
-        programs = [f"{name} {v.get(name) or '?'}" for name in ("gcc", "ld", "gnu-efi", "qemu")] if v else []
-        facts = [f"{v['name']}:" if v else "", ", ".join(programs), f"({self.seconds:.0f} s)", self.why]
-        return " ".join([f"{self.verdict:7} {self.suite:9}", *filter(None, facts)])
+    def text(self):
+        programs = [f"{name} {version or '?'}" for name, version in self.versions.items() if name != "name"]
+        facts = [f"{self.versions['name']}:" if self.versions else "", ", ".join(programs),
+                 f"({self.seconds:.0f} s)", self.why]
+        line = " ".join([f"{self.verdict:7} {self.suite:9}", *filter(None, facts)])
+        return "\n    ".join([line, *self.failures])
 
 
 def command(words, seconds, log):
@@ -112,10 +150,34 @@ def versions(chroot):
     return dict(line.split("=", 1) for line in told.splitlines())
 
 
-def try_suite(suite, bundle, log):
-    """Everything in a temporary folder, since mmdebstrap does not take every path."""
+@contextlib.contextmanager
+def folder():
+    """A temporary one, since mmdebstrap does not take every path."""
+    home = tempfile.mkdtemp(prefix="reveille-")
+    try:
+        yield home
+    finally:
+        if os.environ.get("KEEP") == "yes":
+            print(f"distributions: kept {home}/root", flush=True)
+        else:
+            shutil.rmtree(home)
+
+
+def judge(trial, status, log):
+    """What went wrong, or nothing; a count of tests, or none; and the lines of those that failed."""
+    text = log.read_text(errors="replace")
+    counts = re.findall(r"^\d+ passed, \d+ failed(?:, \d+ skipped)?$", text, re.M)[-1:]
+    if status == 0 and re.search(trial.success, text, re.M):
+        return "", counts, []
+    wrong = f"out of time after {trial.seconds} s" if status is None else f"exit status {status}"
+    summary = text.rpartition("\n==== after ")[2]  # tools/test.py's, or all that came before the end
+    failed = dict.fromkeys(re.findall(r"^FAILED .*", summary, re.M))
+    return f"{trial.name}: {wrong}, see {log}", counts, list(failed)
+
+
+def try_suite(trial, suite, bundle, log):
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="reveille-") as home:
+    with folder() as home:
         os.chmod(home, 0o755)  # apt downloads as a user of its own
         chroot, sources = pathlib.Path(home, "root"), pathlib.Path(home, "sources")
         sources.mkdir()
@@ -127,13 +189,12 @@ def try_suite(suite, bundle, log):
         for name in ("resolv.conf", "hosts"):
             shutil.copyfile(f"/etc/{name}", chroot / "etc" / name)
         with open(log, "a", encoding="utf-8") as out:
-            status = command(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", RUN, "sh",
-                              chroot], RUN_S, out)
-        lines = log.read_text(errors="replace").splitlines()
-        good = status == 0 and any(re.match(r"REVEILLE ev=end ok=1 ", line) for line in lines)
-        why = "" if good else (f"make run: out of time after {RUN_S} s" if status is None
-                               else f"make run: exit status {status}") + f", see {log}"
-        return Outcome(suite, "ok" if good else "FAILED", why, time.monotonic() - started, versions(chroot))
+            words = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, "sh", chroot,
+                     trial.script]
+            status = command(words, trial.seconds, out)
+        wrong, counts, failures = judge(trial, status, log)
+        return Outcome(suite, "FAILED" if wrong else "ok", "; ".join(filter(None, [*counts, wrong])),
+                       time.monotonic() - started, versions(chroot), failures)
 
 
 def make_bundle(bundle):
@@ -146,16 +207,17 @@ def make_bundle(bundle):
 
 
 def main():
+    trial = WHOLE if os.environ.get("TEST") == "yes" else RUN
     logs = BUILD / "distributions"
     logs.mkdir(parents=True, exist_ok=True)
     bundle = logs / "reveille.bundle"
     make_bundle(bundle)
     outcomes = []
-    for suite in os.environ.get("SUITES", "").split() or SUITES:
+    for suite in os.environ.get("SUITES", "").split() or trial.suites:
         log = logs / f"{suite}.log"
-        print(f"distributions: {suite}, in full in {log}", flush=True)
-        outcomes.append(try_suite(suite, bundle, log))
-    print(*(outcome.line() for outcome in outcomes), sep="\n")
+        print(f"distributions: {trial.name} on {suite}, in full in {log}", flush=True)
+        outcomes.append(try_suite(trial, suite, bundle, log))
+    print(*(outcome.text() for outcome in outcomes), sep="\n")
     counts = {word: sum(o.verdict == word for o in outcomes) for word in ("ok", "FAILED", "skipped")}
     print(f"{counts['ok']} passed, {counts['FAILED']} failed, {counts['skipped']} skipped")
     return 1 if counts["FAILED"] or not counts["ok"] else 0

@@ -21,6 +21,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -49,6 +50,8 @@ _SEQUENCE = re.compile(rb"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()].|c)")
 _TPM_PHYS = 0xFED40000
 _ONES_SLOT = 0x1D  # on bus 0, where nothing else is
 
+# A Shell for firmware that does not start its own: OVMF no longer does since 2026.
+_SHELL = pathlib.Path("/usr/share/efi-shell-x64/shellx64.efi")
 # The Shell's count-down, at its first second.
 _SHELL_COUNTS = b" in 5 seconds to skip "
 
@@ -57,6 +60,9 @@ _SHELL_COUNTS = b" in 5 seconds to skip "
 # after one or two.
 LOOK_S, LOOKS, MOVES = 0.1, 100, 300
 _FLAGS, _INTERRUPTS = re.compile(r"FL=(\w+)"), 0x200  # RFLAGS.IF
+
+# Since then QEMU emulates an x2APIC under TCG. An xAPIC's ID has 8 bits, and 255 means everybody.
+_X2APIC_SINCE, _XAPIC_CPUS = 9, 255
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _libc = ctypes.CDLL(None)
@@ -118,6 +124,35 @@ def from_environment():
                    options=e.get("OPTIONS", ""))
 
 
+def for_a_user():
+    """from_environment(), as far as the QEMU that is there can do it: where it emulates no x2APIC, with a CPU
+    that has none, which a line says; Failure where one was asked for."""
+    machine, version = from_environment(), qemu_version()
+    if not machine.accel.startswith("tcg") or int(version.split(".")[0]) >= _X2APIC_SINCE:
+        return machine
+    lacks = f"QEMU {version} cannot emulate an x2APIC"
+    if machine.most_cpus() > _XAPIC_CPUS:
+        raise Failure(f"{lacks}, which SMP={machine.smp} needs: at most {_XAPIC_CPUS}, or QEMU {_X2APIC_SINCE}")
+    if re.search(r",(\+x2apic|x2apic=(on|true|yes))\b", machine.cpu):
+        raise Failure(f"{lacks}, which CPU={machine.cpu} asks for: leave it out, or take QEMU {_X2APIC_SINCE}")
+    machine.cpu = os.environ.get("CPU") or "qemu64"
+    print(f"{lacks}: CPU={machine.cpu}, xAPIC only", file=sys.stderr, flush=True)
+    return machine
+
+
+def qemu_version():
+    """Such as "8.2.2"."""
+    try:
+        said = subprocess.run(["qemu-system-x86_64", "--version"], stdin=subprocess.DEVNULL, check=True,
+                              capture_output=True, text=True, timeout=60).stdout
+    except FileNotFoundError as e:
+        raise Failure(f"{e.filename} is not there") from None
+    found = re.search(r"version (\d+\.\d+(\.\d+)?)", said)
+    if not found:
+        raise Failure(f"QEMU does not tell its version: {said.strip()}")
+    return found[1]
+
+
 def find_ovmf(code=""):
     """(code, vars) of the firmware: `code` with the vars beside it, or the first pair in ovmf.txt.
     """
@@ -139,6 +174,14 @@ def folder_for_sockets():
     (unix(7)), and ours has a folder of 17 and a name of 3 below it."""
     folder = tempfile.gettempdir()
     return folder if len(os.fsencode(folder)) + len("/reveille-xxxxxxxx/qmp") <= 107 else "/tmp"
+
+
+def give_way_to_shell(esp):
+    """Moves the image to \\reveille, so that firmware starts a Shell: ours, or its own where there is none."""
+    (esp / "reveille").mkdir(exist_ok=True)
+    (esp / "EFI/BOOT/BOOTX64.EFI").rename(esp / "reveille/BOOTX64.EFI")
+    if _SHELL.exists():
+        shutil.copyfile(_SHELL, esp / "EFI/BOOT/BOOTX64.EFI")
 
 
 def option_value(path):
@@ -212,8 +255,7 @@ class Qemu:
             (esp / "reveille.cfg").mkdir()
             (esp / "reveille.cfg/file.txt").write_text("rounds=7\n")
         if m.shell is not None:
-            (esp / "reveille").mkdir()
-            (esp / "EFI/BOOT/BOOTX64.EFI").rename(esp / "reveille/BOOTX64.EFI")
+            give_way_to_shell(esp)
             (esp / "startup.nsh").write_text(m.shell.replace("\n", "\r\n"))
         if m.firmware:
             (esp / "reveille").mkdir(exist_ok=True)

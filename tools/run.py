@@ -33,7 +33,7 @@ def verdict(end, status, timed_out, options=""):
 
 
 def main():
-    machine = qemu.from_environment()
+    machine = qemu.for_a_user()
     # A machine that goes down starts anew, as a real one does, and tells what happened; unless a reset is
     # how the run is to end.
     machine.reset_ends = re.search(r"(?:^|\s)end=reset(?:\s|$)", machine.options) is not None

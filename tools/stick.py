@@ -34,7 +34,7 @@ def set_options(image, options):
 
 
 def main():
-    machine = qemu.from_environment()
+    machine = qemu.for_a_user()
     machine.stick, machine.stick_mode = qemu.BUILD / "stick.img", "snapshot=off"
     machine.serial, machine.reset_ends = False, False
     shutil.copyfile(qemu.BUILD / "reveille.img", machine.stick)

@@ -26,6 +26,7 @@ B = os.environ.get("B", "build")
 BUILD = ROOT / B
 # Built from nothing, with every warning an error; the unit tests come from there.
 AGAIN = f"{B}/again"
+CLANG = os.environ.get("CLANG", "clang")
 FUZZ_SECONDS = os.environ.get("FUZZ_SECONDS", "8")
 BOOTS_AT_A_TIME = "2"  # two-core machines; a boot under one-thread TCG fills a core
 JOBS = f"-j{os.cpu_count()}"
@@ -104,7 +105,7 @@ def test_builds(counts):
     print(f"{size} bytes")
     counts.add(f"the image has at most {finish_image.MAX_BYTES} bytes",
                size is not None and size <= finish_image.MAX_BYTES)
-    counts.add("clang builds the image", make("CC=clang", "all", "firmware", build=clang))
+    counts.add("clang builds the image", make(f"CC={CLANG}", "all", "firmware", build=clang))
 
 
 def test_units(counts, build):

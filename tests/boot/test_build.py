@@ -17,6 +17,8 @@ import qemu
 # Whatever a shell, make, QEMU, mtools, GDB or xorriso might read something into.
 ODD = "a b (c) [d] & e's, {f} \"g\"/x#y $z:w;v=u@@t%p\\q*r"
 BUILD_S = 300
+# As the make that runs the tests was told, by its command line.
+COMPILER = re.findall(r"(?<!\S)CC=\S+", os.environ.get("MAKEFLAGS", ""))
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "B", "WERROR")}
 
 
@@ -42,7 +44,7 @@ def make(*words, cwd=qemu.ROOT, **environment):
 def test_a_folder_of_any_name(tmp_path):
     """The same bytes as elsewhere, the host's programs, and a boot from there."""
     tree = copy_tree(tmp_path / ODD / "reveille")
-    built = make("-j2", "all", "host", "iso", "build/host/unit/hw/test_sort", cwd=tree)
+    built = make("-j2", *COMPILER, "all", "host", "iso", "build/host/unit/hw/test_sort", cwd=tree)
     assert built.returncode == 0, built.stdout + built.stderr
     assert (tree / "build/BOOTX64.EFI").read_bytes() == (qemu.BUILD / "BOOTX64.EFI").read_bytes()
     assert run(tree / "build/host/unit/hw/test_sort", cwd="/").returncode == 0

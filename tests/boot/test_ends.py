@@ -3,6 +3,7 @@ or an old one, or QEMU keeps its name to itself."""
 
 import re
 import shutil
+import subprocess
 import time
 
 import pytest
@@ -135,12 +136,18 @@ def test_a_quiet_end_says_which_key_ends_it():
 @pytest.mark.parametrize("words", [
     {"cpu": "max,tcg-cpuid=off"},  # as KVM's kvm=off
     {"cpu": "max,hypervisor=off,tcg-cpuid=off"},
-    {"machine": "pc-q35-2.6"},  # deprecated, but there still
     {"cpu": "max,hypervisor=off,tcg-cpuid=off", "extra": NAMELESS["extra"]},  # the ACPI tables tell
     {"cpu": "max,hypervisor=off,tcg-cpuid=off", "machine": NAMELESS["machine"]},  # SMBIOS tells
-], ids=["unnamed", "hidden", "old", "by-acpi", "by-smbios"])
+], ids=["unnamed", "hidden", "by-acpi", "by-smbios"])
 def test_qemu_that_hides_its_name_is_left(boot, words):
     assert_all_greeted(boot(smp="2", **words), consecutive(2))
+
+
+def test_the_oldest_machine_of_qemu_is_left(boot):
+    told = subprocess.run(["qemu-system-x86_64", "-machine", "help"], check=True, capture_output=True, text=True)
+    found = re.findall(r"^pc-q35-(\d+)\.(\d+) ", told.stdout, re.MULTILINE)
+    major, minor = min((int(major), int(minor)) for major, minor in found)
+    assert_all_greeted(boot(machine=f"pc-q35-{major}.{minor}", smp="2"), consecutive(2))
 
 
 def test_qemu_that_says_its_name_nowhere_is_a_machine(boot):

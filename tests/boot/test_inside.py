@@ -43,8 +43,7 @@ def stick_with_shell(folder, script):
     """A disk image like Machine's own, for a port of another kind."""
     esp = folder / "esp"
     shutil.copytree(qemu.BUILD / "esp", esp)
-    (esp / "reveille").mkdir(exist_ok=True)
-    (esp / "EFI/BOOT/BOOTX64.EFI").rename(esp / "reveille/BOOTX64.EFI")
+    qemu.give_way_to_shell(esp)
     (esp / "startup.nsh").write_text("\r\n".join(["fs0:", *script, ""]))
     image.make_image(esp, folder / "stick.img")
     return folder / "stick.img"

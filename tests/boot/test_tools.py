@@ -113,6 +113,50 @@ def test_make_run_judges():
     assert bad.returncode == 1 and "refused" in bad.stderr
 
 
+OLD_QEMU = """\
+#!/bin/bash
+[ "$1" != --version ] || {{ echo "QEMU emulator version 8.2.2 (Debian 1:8.2.2+ds-0ubuntu1)"; exit; }}
+words=("$@")
+for ((i = 0; i < $#; i++)); do
+    [ "${{words[i]}}" != -cpu ] || words[i + 1]+=,-x2apic
+done
+exec {qemu} "${{words[@]}}"
+"""
+
+
+@pytest.fixture
+def old_qemu(tmp_path):
+    """A folder for PATH: its QEMU says that it is Ubuntu 24.04's and emulates no x2APIC, its apt has no newer."""
+    programs = {"qemu-system-x86_64": OLD_QEMU.format(qemu=shutil.which("qemu-system-x86_64")),
+                "apt-get": "#!/bin/sh\n[ $1 = indextargets ]\n",
+                "apt-cache": "#!/bin/sh\necho '  Candidate: 1:8.2.2+ds-0ubuntu1'\n"}
+    for name, text in programs.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    return {"PATH": f"{tmp_path}:{ENVIRONMENT['PATH']}", "MAKEFLAGS": "", "SMP": "2", "CPU": "", "OPTIONS": ""}
+
+
+def test_make_run_with_an_old_qemu(old_qemu):
+    done = tool("make", "--no-print-directory", "run", **old_qemu)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == "QEMU 8.2.2 cannot emulate an x2APIC: CPU=qemu64, xAPIC only\n"
+    said = [record for line in done.stdout.splitlines() if (record := records.parse_record(line))]
+    machine = next(record for record in said if record["ev"] == "machine")
+    assert machine["apic"] == "xapic" and machine["processor"].startswith("QEMU Virtual CPU "), machine
+    assert said[-1]["ev"] == "end" and said[-1]["ok"] == "1" and "setup:" not in done.stdout
+
+
+@pytest.mark.parametrize("named, complaint", [
+    ({"SMP": "256"}, "which SMP=256 needs: at most 255, or QEMU 9"),
+    ({"SMP": "1,maxcpus=300"}, "which SMP=1,maxcpus=300 needs: at most 255, or QEMU 9"),
+    ({"CPU": "qemu64,+x2apic"}, "which CPU=qemu64,+x2apic asks for: leave it out, or take QEMU 9")])
+def test_what_an_old_qemu_cannot_do_is_told(old_qemu, named, complaint):
+    for program in ("run", "debug", "stick"):
+        done = tool(sys.executable, f"tools/{program}.py", **{**old_qemu, **named})
+        assert done.returncode == 1 and done.stdout == ""
+        assert done.stderr == f"{program}: QEMU 8.2.2 cannot emulate an x2APIC, {complaint}\n"
+
+
 def test_make_debug_stops_at_every_stage():
     """With a single AP the stops come one after another: three stages, then its C entry. More steps
     than that, since QEMU's single step now and then ends where it began, and GDB then stops there

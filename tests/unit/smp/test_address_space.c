@@ -106,7 +106,7 @@ static void start_pc(size_t count)
     add_entry();
 }
 
-static void stop(void)
+static void give_back(void)
 {
     if (setup.memory.view != NULL)
         munmap(setup.memory.view, setup.memory.bytes);
@@ -116,7 +116,7 @@ static void stop(void)
 static int tear_down(void **state)
 {
     (void)state;
-    stop();
+    give_back();
     return 0;
 }
 
@@ -328,7 +328,7 @@ static void test_a_pc(void **state)
         assert_around(1ull << 46);
         assert_int_equal(prove(), STATUS_OK);
         assert_nothing_told();
-        stop();
+        give_back();
     }
 }
 
@@ -360,7 +360,7 @@ static void test_a_kernel_in_the_higher_half(void **state)
         assert_memory();
         assert_int_equal(prove(), STATUS_OK);
         assert_nothing_told();
-        stop();
+        give_back();
     }
 }
 
@@ -384,7 +384,7 @@ static void test_rights(void **state)
         build();
         assert_pages(3 * GIB - MIB, 3 * GIB + 4 * MIB);
         assert_int_equal(prove(), STATUS_OK);
-        stop();
+        give_back();
     }
 }
 
@@ -401,7 +401,7 @@ static void test_rights_that_cannot_be(void **state)
         assert_int_equal(smp_open(&setup, &smp), STATUS_INVALID);
         assert_int_equal(told_times(&told, "page-tables", "cannot map a region at 0xc0000000"), 1);
         assert_int_equal(told.count, 1);
-        stop();
+        give_back();
     }
 }
 
@@ -420,7 +420,7 @@ static void test_apic(void **state)
         assert_around(places[i]);
         assert_true(walk(places[i]).uncached);
         assert_int_equal(prove(), STATUS_OK);
-        stop();
+        give_back();
     }
 }
 
@@ -447,7 +447,7 @@ static void test_fill(void **state)
     assert_int_equal(smp_unmap(smp, 3 * GIB + 0xa000, PAGE_BYTES), STATUS_OK);
     assert_int_equal(prove(), STATUS_INVALID);
     assert_int_equal(told_times(&told, "page-walk", "outside at 0xc000a000"), 1);
-    stop();
+    give_back();
 
     // Mapped to other memory, or read only: it is not what was asked for.
     start_pc(2);
@@ -472,7 +472,7 @@ static void test_the_engine_outside_of_ram(void **state)
         build();
         assert_memory();
         assert_int_equal(prove(), STATUS_OK);
-        stop();
+        give_back();
     }
 }
 
@@ -494,7 +494,7 @@ static void test_needed(void **state)
         assert_int_equal(
             told_times(&told, "page-walk", "tables of firmware at 0xc0003000 is to be read only"),
             needed);
-        stop();
+        give_back();
     }
 }
 
@@ -615,7 +615,7 @@ static void test_odd_lists(void **state)
         assert_memory();
         assert_pages(0, 2 * MIB);
         assert_around(setup.apic_phys);
-        stop();
+        give_back();
     }
 }
 
@@ -646,7 +646,7 @@ static void test_bound_of_exceptions_alone(void **state)
         assert_around(setup.apic_phys);
         if (base > 8 * MIB)
             assert_int_equal(prove(), STATUS_OK);
-        stop();
+        give_back();
     }
 }
 
@@ -728,7 +728,7 @@ static void assert_not_built(const char *text)
     assert_int_equal(told.count, 1);
     assert_int_equal(told_times(&told, "page-tables", text), 1);
     assert_int_equal(told.lines[0].severity, SEVERITY_ERROR);
-    stop();
+    give_back();
 }
 
 static void test_facts_that_cannot_be(void **state)

@@ -71,7 +71,7 @@ static void start(struct page_tables *tables, size_t pool_pages)
     assert_int_equal(tables->pages_used, 1);
 }
 
-static void stop(struct page_tables *tables)
+static void give_back(struct page_tables *tables)
 {
     free(tables->pool);
 }
@@ -199,7 +199,7 @@ static void random_maps_agree_with_the_model(void **state)
             assert_unmapped(&tables, shape->window - 1);
         }
         assert_unmapped(&tables, shape->window + WINDOW_BYTES);
-        stop(&tables);
+        give_back(&tables);
     }
     free(model);
 }
@@ -222,7 +222,7 @@ static void bound_is_exact_for_empty_tables(void **state)
                          STATUS_OK);
         assert_int_equal(tables.pages_used, 1 + bound);
         most = bound > most ? bound : most;
-        stop(&tables);
+        give_back(&tables);
     }
     // At most two tables a level; without 1 GiB pages one for each GiB touched, of which 3 GiB
     // touch 4.
@@ -254,7 +254,7 @@ static void bound_by_page_covers_guard_pages(void **state)
         assert_unmapped(&tables, guard + PAGE_BYTES - 1);
         assert_mapped(&tables, guard + PAGE_BYTES, guard + PAGE_BYTES, SMP_WRITE);
     }
-    stop(&tables);
+    give_back(&tables);
 }
 
 static void bound_has_known_values(void **state)
@@ -292,7 +292,7 @@ static void largest_pages_are_used(void **state)
     assert_int_equal(page_tables_walk(&tables, 8 * GIB - 1).level, shape->gib_pages ? 3 : 2);
     assert_int_equal(page_tables_walk(&tables, 8 * GIB).level, 2);
     assert_int_equal(page_tables_walk(&tables, from + 3 * GIB - 1).level, 1);
-    stop(&tables);
+    give_back(&tables);
 }
 
 // The bits themselves, by the manual's figure, along the way to address 0 of a three-entry path.
@@ -326,7 +326,7 @@ static void entries_have_the_manuals_bits(void **state)
     assert_int_equal(pool[4 * 512 + 0], 0);
     assert_int_equal(pool[4 * 512 + 1], 0x8000000000201061);
     assert_int_equal(pool[4 * 512 + 511], 0x80000000003FF061);
-    stop(&tables);
+    give_back(&tables);
 }
 
 static void splitting_keeps_what_is_around(void **state)
@@ -350,7 +350,7 @@ static void splitting_keeps_what_is_around(void **state)
     // And whole again.
     assert_int_equal(page_tables_map(&tables, GIB, GIB, GIB, SMP_READ), STATUS_OK);
     assert_mapped(&tables, GIB + 4 * MIB + 0x5000, GIB + 4 * MIB + 0x5000, SMP_READ);
-    stop(&tables);
+    give_back(&tables);
 }
 
 static void null_page_is_cut_out(void **state)
@@ -370,7 +370,7 @@ static void null_page_is_cut_out(void **state)
     assert_mapped(&tables, PAGE_BYTES, PAGE_BYTES, SMP_WRITE);
     assert_mapped(&tables, 4 * GIB - 1, 4 * GIB - 1, SMP_WRITE);
     assert_unmapped(&tables, 4 * GIB);
-    stop(&tables);
+    give_back(&tables);
 }
 
 static void unmapping_nothing_takes_nothing(void **state)
@@ -381,7 +381,7 @@ static void unmapping_nothing_takes_nothing(void **state)
     start(&tables, 1);
     assert_int_equal(page_tables_unmap(&tables, 0x5000, 3 * TIB), STATUS_OK);
     assert_int_equal(tables.pages_used, 1);
-    stop(&tables);
+    give_back(&tables);
 }
 
 static void a_tebibyte_takes_few_tables(void **state)
@@ -394,7 +394,7 @@ static void a_tebibyte_takes_few_tables(void **state)
     for (uint64_t virt = 2 * MIB; virt <= TIB; virt += 2 * MIB) {
         assert_mapped(&tables, virt + 0x1234, virt + 0x1234, SMP_WRITE);
     }
-    stop(&tables);
+    give_back(&tables);
 }
 
 static void highest_addresses_work(void **state)
@@ -420,7 +420,7 @@ static void highest_addresses_work(void **state)
     assert_int_equal(page_tables_unmap(&tables, half, PAGE_BYTES), STATUS_INVALID);
     assert_int_equal(page_tables_map(&tables, top_page, 0, 2 * PAGE_BYTES, SMP_READ),
                      STATUS_INVALID);
-    stop(&tables);
+    give_back(&tables);
 }
 
 static void bad_requests_are_refused(void **state)
@@ -458,7 +458,7 @@ static void bad_requests_are_refused(void **state)
     assert_unmapped(&tables, 0x1000);
     assert_int_equal(page_tables_map(&tables, 0x1000, (1ull << 36) - 0x1000, 0x1000, SMP_READ),
                      STATUS_OK);
-    stop(&tables);
+    give_back(&tables);
 }
 
 static void bad_pools_are_refused(void **state)
@@ -491,7 +491,7 @@ static void bad_pools_are_refused(void **state)
     tables = good;
     tables.pool_pages = 0;
     assert_int_equal(page_tables_start(&tables), STATUS_NO_SPACE);
-    stop(&good);
+    give_back(&good);
 }
 
 // With none, one, two... free pages until there are enough, for a call that splits at both ends.
@@ -520,7 +520,7 @@ static void exhaustion_corrupts_nothing(void **state)
         }
         assert_unmapped(&tables, base - 1);
         assert_unmapped(&tables, base + bytes);
-        stop(&tables);
+        give_back(&tables);
     }
     assert_int_equal(free_pages, needed + 1);
 }
