@@ -64,7 +64,7 @@ enum status departure(struct firmware *firmware, const struct machine *machine,
     firmware_stop_watchdog(firmware);
     voice_hide_firmware(voice);
     if (voice->display_memory)
-        graphics_clear(firmware);
+        graphics_clear(firmware, machine);
     console_flush(&voice->console); // the exit may never return, and the screen is not black then
     note_keep(note, smp, NOTE_LEAVING, 0, past->resets);
     const enum status status =

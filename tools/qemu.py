@@ -39,9 +39,9 @@ GRACE_S = 10
 # And one that starts anew when it resets, until firmware has started us again.
 RESTART_S = 60
 
-# OVMF draws by terminal sequences. Moving the cursor or clearing starts a new line for us, all
-# others go.
-_CURSOR = re.compile(rb"\x1b\[(?:\d*;\d*H|\d*J)")
+# OVMF draws by terminal sequences. Moving the cursor, as a carriage return does, or clearing starts a new
+# line for us, all others go.
+_CURSOR = re.compile(rb"\x1b\[(?:\d*;\d*H|\d*J)|\r")
 _SEQUENCE = re.compile(rb"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()].|c)")
 
 

@@ -256,9 +256,14 @@ void graphics_gather(const struct firmware *firmware, const struct options *opti
         firmware->boot->FreePool(handles);
 }
 
-void graphics_clear(const struct firmware *firmware)
+// Surprise: the display may be in another mode than firmware says. GRUB, where it shows graphics,
+// drives the VGA of QEMU and VirtualBox by itself and leaves it so; then each row that is
+// drawn has the wrong length. On bare hardware it goes by firmware, and a mode that is set again
+// would only make the monitor go dark for a second.
+void graphics_clear(const struct firmware *firmware, const struct machine *machine)
 {
     EFI_GRAPHICS_OUTPUT_BLT_PIXEL black = {0, 0, 0, 0};
+    const bool virtual = machine->under_qemu || machine->processor.hypervisor[0];
     UINTN count;
     EFI_HANDLE *handles = firmware_handles(firmware, &graphics_output, &count);
 
@@ -267,6 +272,8 @@ void graphics_clear(const struct firmware *firmware)
             firmware_protocol(firmware, handles[i], &graphics_output);
         if (!output || !output->Mode || !output->Mode->Info)
             continue;
+        if (virtual)
+            (void)output->SetMode(output, output->Mode->Mode);
         (void)output->Blt(output, &black, EfiBltVideoFill, 0, 0, 0, 0,
                           output->Mode->Info->HorizontalResolution,
                           output->Mode->Info->VerticalResolution, 0);

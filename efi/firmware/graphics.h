@@ -13,5 +13,6 @@ void graphics_gather(const struct firmware *firmware, const struct options *opti
                      struct console *console, const struct problems *problems,
                      struct machine *machine);
 
-// All outputs black, before the exit.
-void graphics_clear(const struct firmware *firmware);
+// All outputs black, before the exit. Behind a hypervisor each is first set to the mode that
+// firmware believes it has.
+void graphics_clear(const struct firmware *firmware, const struct machine *machine);

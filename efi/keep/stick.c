@@ -273,7 +273,8 @@ bool stick_save(struct stick *stick, const struct journal *journal, const CHAR16
                  status == EFI_WRITE_PROTECTED ? "the volume is read-only: no \\reveille\\last.txt"
                  : status == EFI_VOLUME_FULL   ? "the volume is full: no \\reveille\\last.txt"
                  : status == EFI_UNSUPPORTED
-                     ? "not loaded from a file system: no \\reveille\\last.txt"
+                     ? "the image came from a network, or from a file system that firmware cannot "
+                       "read: no \\reveille.cfg, no \\reveille\\last.txt"
                  : status == EFI_NO_MEDIA || status == EFI_MEDIA_CHANGED
                      ? "the volume is gone: no \\reveille\\last.txt"
                      : "the volume reported an error: no \\reveille\\last.txt");

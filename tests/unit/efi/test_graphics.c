@@ -31,7 +31,7 @@ static struct output {
     EFI_STATUS set_status;
     UINTN short_by; // bytes, after a mode was set
     EFI_PHYSICAL_ADDRESS moves_to;
-    unsigned sets;
+    unsigned sets, fills, fills_before_set;
 } outputs[OUTPUTS_MAX];
 static UINTN output_count;
 static EFI_BOOT_SERVICES boot;
@@ -98,6 +98,7 @@ static EFI_STATUS EFIAPI set(EFI_GRAPHICS_OUTPUT_PROTOCOL *protocol, UINT32 mode
     struct output *output = (struct output *)(void *)protocol;
 
     output->sets++;
+    output->fills_before_set = output->fills;
     if (EFI_ERROR(output->set_status))
         return output->set_status;
     output->mode.Mode = mode;
@@ -105,6 +106,23 @@ static EFI_STATUS EFIAPI set(EFI_GRAPHICS_OUTPUT_PROTOCOL *protocol, UINT32 mode
     output->mode.FrameBufferSize = 16 * MIB - (mode != 0 ? output->short_by : 0);
     if (output->moves_to != 0)
         output->mode.FrameBufferBase = output->moves_to;
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI blt(EFI_GRAPHICS_OUTPUT_PROTOCOL *protocol,
+                             EFI_GRAPHICS_OUTPUT_BLT_PIXEL *pixel,
+                             EFI_GRAPHICS_OUTPUT_BLT_OPERATION operation, UINTN from_x,
+                             UINTN from_y, UINTN x, UINTN y, UINTN width, UINTN height, UINTN delta)
+{
+    struct output *output = (struct output *)(void *)protocol;
+
+    (void)from_x, (void)from_y, (void)delta;
+    assert_int_equal(operation, EfiBltVideoFill);
+    assert_int_equal(pixel->Red | pixel->Green | pixel->Blue, 0);
+    assert_int_equal(x | y, 0);
+    assert_int_equal(width, output->now.HorizontalResolution);
+    assert_int_equal(height, output->now.VerticalResolution);
+    output->fills++;
     return EFI_SUCCESS;
 }
 
@@ -129,7 +147,7 @@ static struct output *add_output(EFI_PHYSICAL_ADDRESS base)
     struct output *output = &outputs[output_count++];
 
     *output = (struct output){
-        .protocol = {.QueryMode = query, .SetMode = set, .Mode = &output->mode},
+        .protocol = {.QueryMode = query, .SetMode = set, .Blt = blt, .Mode = &output->mode},
         .modes = {info_of(800, 600, PixelBlueGreenRedReserved8BitPerColor, NULL)},
         .mode = {.MaxMode = MODES,
                  .Info = &output->now,
@@ -456,6 +474,48 @@ static void test_more_outputs_than_there_is_room_for(void **state)
     assert_heard("gop=4 skipped=\"there are too many\"");
 }
 
+// ---- before the exit ----
+
+// GRUB drives the display of some hypervisors by itself, and firmware knows nothing of the mode
+// that it leaves.
+static void test_behind_a_hypervisor_the_mode_is_set_again(void **state)
+{
+    static const struct {
+        const char *hypervisor;
+        bool under_qemu;
+        unsigned sets;
+    } cases[] = {
+        {"TCGTCGTCGTCG", true, 1}, {"VBoxVBoxVBox", false, 1}, {"", true, 1}, {"", false, 0}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        set_up(state);
+        struct output *output = add_output(BASE);
+        output->modes[2] = output->now = info_of(1280, 800, PixelBitMask, &bits_32);
+        output->mode.Mode = 2;
+        strcpy(machine.processor.hypervisor, cases[i].hypervisor);
+        machine.under_qemu = cases[i].under_qemu;
+        graphics_clear(&firmware, &machine);
+        assert_int_equal(output->sets, cases[i].sets);
+        assert_int_equal(output->mode.Mode, 2);
+        assert_int_equal(output->fills, 1);
+        assert_int_equal(output->fills_before_set, 0);
+    }
+}
+
+static void test_what_has_no_mode_is_left_alone(void **state)
+{
+    (void)state;
+    machine.under_qemu = true;
+    struct output *none = add_output(BASE), *bare = add_output(BASE), *refused = add_output(BASE);
+    none->protocol.Mode = NULL;
+    bare->mode.Info = NULL;
+    refused->set_status = EFI_DEVICE_ERROR;
+    graphics_clear(&firmware, &machine);
+    assert_int_equal(none->sets + bare->sets, 0);
+    assert_int_equal(none->fills + bare->fills, 0);
+    assert_int_equal(refused->fills, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -473,6 +533,8 @@ int main(void)
         cmocka_unit_test_setup(test_no_output_is_no_reason_to_warn, set_up),
         cmocka_unit_test_setup(test_several_outputs, set_up),
         cmocka_unit_test_setup(test_more_outputs_than_there_is_room_for, set_up),
+        cmocka_unit_test_setup(test_behind_a_hypervisor_the_mode_is_set_again, set_up),
+        cmocka_unit_test_setup(test_what_has_no_mode_is_left_alone, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

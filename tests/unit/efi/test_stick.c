@@ -348,7 +348,8 @@ static void test_what_is_known_beforehand_is_not_tried(void **state)
     assert_refused_unasked("the volume is read-only: no \\reveille\\last.txt");
     start(0, EFI_SUCCESS);
     has_file_system = false;
-    assert_refused_unasked("not loaded from a file system: no \\reveille\\last.txt");
+    assert_refused_unasked("the image came from a network, or from a file system that firmware "
+                           "cannot read: no \\reveille.cfg, no \\reveille\\last.txt");
     start(0, EFI_SUCCESS);
     handle_is_gone = true;
     assert_refused_unasked("the volume is gone: no \\reveille\\last.txt");
