@@ -3,9 +3,21 @@
 
 #include "engine.h"
 
-// A trap before long mode lies in the AP's record or, earlier, in the page; a fault in long mode in
-// its record.
-static struct smp_fault find_fault(const struct smp *smp, const struct lcpu *lcpu)
+// A trap before long mode lies in the AP's record or, earlier, in a cell of the page; a fault in
+// long mode in its record. Who has come to its record has met no trap before: what stands in the
+// cell, which sixteen APs or more may share, is another's.
+static bool find_trap(const struct smp *smp, const struct lcpu *lcpu, uint32_t stage,
+                      struct trap *trap)
+{
+    if (!smp->page_view)
+        return false;
+    return trampoline_trap_at(&smp->trampoline, smp->page_phys, lcpu->trap + sizeof lcpu->trap,
+                              trap) ||
+           (stage == STAGE_NONE && trampoline_trap_in_cell(&smp->trampoline, smp->page_view,
+                                                           smp->page_phys, lcpu->apic_id, trap));
+}
+
+static struct smp_fault find_fault(const struct smp *smp, const struct lcpu *lcpu, uint32_t stage)
 {
     struct trap trap;
 
@@ -18,10 +30,7 @@ static struct smp_fault find_fault(const struct smp *smp, const struct lcpu *lcp
             .ip = lcpu->fault.ip,
             .cr2 = lcpu->fault.cr2,
         };
-    if (!smp->page_view || (!trampoline_trap_at(&smp->trampoline, smp->page_phys,
-                                                lcpu->trap + sizeof lcpu->trap, &trap) &&
-                            !trampoline_trap_in_cell(&smp->trampoline, smp->page_view,
-                                                     smp->page_phys, lcpu->apic_id, &trap)))
+    if (!find_trap(smp, lcpu, stage, &trap))
         return (struct smp_fault){.valid = false};
     return (struct smp_fault){
         .valid = true,
@@ -45,39 +54,49 @@ static enum smp_stage mark_of(const struct smp *smp, uint32_t apic_id)
     return mark <= STAGE_PROTECTED ? mark : STAGE_NONE; // beyond: a defect that nobody met
 }
 
+// What an AP writes behind the stage that it has come to: what INIT left it, its stamps, and why it
+// goes no further. One that is on its way just now may not have written all of it.
+static void copy_way(const struct lcpu *lcpu, struct smp_account *account)
+{
+    account->tsc_real = lcpu->tsc_real;
+    account->tsc_protected = lcpu->tsc_protected;
+    account->tsc_long = lcpu->tsc_long;
+    account->bist = lcpu->bist;
+    account->signature = lcpu->signature;
+    account->cr0 = lcpu->cr0;
+    account->cr4 = lcpu->cr4;
+    account->efer = lcpu->efer;
+    account->apic_base = lcpu->apic_base;
+    account->no_nx = lcpu->no_nx;
+}
+
 struct smp_account smp_examine(const struct smp *smp, uint32_t slot)
 {
     const struct lcpu *lcpu = arena_lcpu(&smp->arena, slot);
     const struct book *book = arena_book(&smp->arena, slot);
+    const uint32_t stage = stage_of(smp, slot); // first: it says what else is there
     struct smp_account account = {
         .slot = slot,
         .cpu = lcpu->cpu,
         .apic_id = lcpu->apic_id,
         .entry = lcpu->entry,
         .stack = lcpu->stack,
-        .stage = stage_of(smp, slot),
+        .stage = stage,
         .mark = mark_of(smp, lcpu->apic_id),
         .arrived = book->arrived,
-        .done = book->done || stage_of(smp, slot) == STAGE_DONE, // or after its turn was over
+        .done = book->done || stage == STAGE_DONE, // or after its turn was over
         .lost = book->lost,
         .by_firmware = smp->plan.strategy == SMP_FIRMWARE,
-        .no_nx = lcpu->no_nx,
-        .fault = find_fault(smp, lcpu),
+        .fault = find_fault(smp, lcpu, stage),
         .tries = book->tries,
-        .startup_helped = book->startups > 1 && lcpu->tsc_real >= book->startup_tsc,
         .us = book->us,
         .started = smp->started,
-        .tsc_real = lcpu->tsc_real,
-        .tsc_protected = lcpu->tsc_protected,
-        .tsc_long = lcpu->tsc_long,
-        .tsc_c = lcpu->tsc_c,
-        .bist = lcpu->bist,
-        .signature = lcpu->signature,
-        .cr0 = lcpu->cr0,
-        .cr4 = lcpu->cr4,
-        .efer = lcpu->efer,
-        .apic_base = lcpu->apic_base,
     };
+    if (stage != STAGE_NONE)
+        copy_way(lcpu, &account);
+    if (stage >= STAGE_C)
+        account.tsc_c = lcpu->tsc_c;
+    account.startup_helped = book->startups > 1 && account.tsc_real >= book->startup_tsc;
     // What takes a look at the whole page is asked only where nothing else speaks.
     if (account.stage == SMP_STAGE_NONE && !account.done && !account.fault.valid &&
         smp->page_filled) {

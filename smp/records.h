@@ -66,7 +66,7 @@ struct lcpu {
     uint32_t cr3_error;            // added to CR3; 0 but for SMP_BAD_CR3
     uint32_t slot;                 // the same number by which C knows it
     // Line 5: the stack of a trap in protected mode, from its end downwards. Cleared before each
-    // round and each further try.
+    // round, and whenever INIT has stopped the AP.
     alignas(64) uint8_t trap[64];
 };
 

@@ -78,48 +78,63 @@ static void send_startup(struct smp *smp, const struct group *group, uint32_t tr
     }
 }
 
-void sequence_forget_try(struct smp *smp, uint32_t slot, uint32_t try)
+void sequence_open_book(const struct smp *smp, uint32_t slot, uint32_t try)
 {
     struct book *book = arena_book(&smp->arena, slot);
-    struct lcpu *lcpu = arena_lcpu(&smp->arena, slot);
 
     book->tries = try;
     book->startups = 1;
     book->held = 0;
     book->given_up = 0;
+}
+
+void sequence_forget(const struct smp *smp, uint32_t slot)
+{
+    struct lcpu *lcpu = arena_lcpu(&smp->arena, slot);
+
+    atomic_store_explicit(&lcpu->state, STAGE_NONE, memory_order_relaxed);
     atomic_store_explicit(&lcpu->fault.valid, 0, memory_order_relaxed);
     memset(lcpu->trap, 0, sizeof lcpu->trap);
     lcpu->no_nx = 0;
 }
 
 // Begins a sequence: INIT to everyone in the group who is missing. Who is late needs none, and
-// would only be put to sleep again.
+// would only be put to sleep again; but not before the first one of a round, where an AP that is
+// here is late for the round before.
 static void send_init(struct smp *smp, const struct group *group, uint32_t try)
 {
-    if (group->address == SEQUENCE_ALL) { // a first try
-        (void)send(smp, 0, try, ICR_INIT);
-        return;
-    }
+    const bool all = group->address == SEQUENCE_ALL; // a first try
+    const bool sent_to_all = all && send(smp, 0, try, ICR_INIT);
+
     for (size_t i = 0; i < group->count; i++) {
-        struct book *book = arena_book(&smp->arena, group->slots[i]);
+        const uint32_t slot = group->slots[i];
+        struct book *book = arena_book(&smp->arena, slot);
         book->held = 0;
-        if (has_arrived(smp, group->slots[i]))
+        if (try > 1 && has_arrived(smp, slot))
             continue;
         if (try > 1)
-            sequence_forget_try(smp, group->slots[i], try);
-        book->held = send(smp, group->slots[i], try, ICR_INIT);
+            sequence_open_book(smp, slot, try);
+        book->held = all ? sent_to_all : send(smp, slot, try, ICR_INIT);
     }
 }
 
-// An AP may have arrived after it was looked at and before its INIT reached it. By now it is held,
-// and writes nothing: its record must not say that it is there. For use after the wait that follows
-// INIT.
+// Until its INIT reached it, an AP may have gone on: it arrived after it was looked at, or met a
+// fault, or it is from the round before, and took this one for its own. By now it is held, and
+// writes nothing, and what it has left says nothing of what is to come. For use after the wait that
+// follows INIT. Here too: the defects of real mode, where no record is in reach.
 static void forget_the_held(const struct smp *smp, const struct group *group)
 {
     for (size_t i = 0; i < group->count; i++) {
-        if (arena_book(&smp->arena, group->slots[i])->held)
-            atomic_store_explicit(&arena_lcpu(&smp->arena, group->slots[i])->state, STAGE_NONE,
-                                  memory_order_relaxed);
+        const uint32_t slot = group->slots[i];
+        const struct book *book = arena_book(&smp->arena, slot);
+        const uint32_t apic_id = arena_lcpu(&smp->arena, slot)->apic_id;
+        if (!book->held)
+            continue;
+        sequence_forget(smp, slot);
+        if (!book->mark_shared) // else it may be another's, who is not held
+            trampoline_forget(smp->page_view, apic_id);
+        if (book->real_defect != DEFECT_NONE)
+            trampoline_set_mark(smp->page_view, apic_id, (uint8_t)book->real_defect);
     }
 }
 
@@ -134,17 +149,6 @@ static void note_startup(const struct smp *smp, const struct group *group, uint3
             continue;
         book->startups = count;
         book->startup_tsc = now;
-    }
-}
-
-void sequence_arm_real_mode(struct smp *smp)
-{
-    for (size_t i = 0; i < smp->missing_count; i++) {
-        const uint32_t slot = smp->missing[i];
-        const uint32_t defect = arena_book(&smp->arena, slot)->real_defect;
-        if (defect != DEFECT_NONE)
-            trampoline_set_mark(smp->page_view, arena_lcpu(&smp->arena, slot)->apic_id,
-                                (uint8_t)defect);
     }
 }
 
@@ -167,8 +171,7 @@ void sequence_run(struct smp *smp, struct group group, uint32_t expected, uint32
         return;
     send_init(smp, &group, try);
     smp_wait_us(smp, try == 1 ? plan->init_us : plan->init_retry_us);
-    if (try > 1)
-        forget_the_held(smp, &group);
+    forget_the_held(smp, &group);
     for (uint32_t sent = 1; sent <= sipis; sent++) {
         if (sent > 1)
             note_startup(smp, &group, sent);

@@ -23,10 +23,8 @@ void strategy_pass(struct smp *smp, uint32_t try, uint64_t *last_sent);
 void sequence_run(struct smp *smp, struct group group, uint32_t expected, uint32_t try,
                   uint64_t *last_sent);
 
-// What an AP left in the try before is forgotten. For the first try this is done before the round,
-// since there it would delay the first message by everybody's share.
-void sequence_forget_try(struct smp *smp, uint32_t slot, uint32_t try);
+// The books of an AP for the `try`th sequence of this round, which is about to begin.
+void sequence_open_book(const struct smp *smp, uint32_t slot, uint32_t try);
 
-// Puts the defects of real mode into the marks of those who are missing: no record is in reach
-// there.
-void sequence_arm_real_mode(struct smp *smp);
+// What an AP left behind in its record is forgotten.
+void sequence_forget(const struct smp *smp, uint32_t slot);

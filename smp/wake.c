@@ -48,10 +48,9 @@ void smp_begin_round(struct smp *smp)
         if (stage_in_round(lcpu, last_round) == STAGE_DONE)
             book->done = 1; // perhaps after its turn was taken back
         lcpu->has_turn = !book->done && book->unheard < SMP_TURNS;
-        atomic_store_explicit(&lcpu->state, STAGE_NONE, memory_order_relaxed);
-        sequence_forget_try(smp, slot, 1);
+        sequence_open_book(smp, slot, 1);
+        sequence_forget(smp, slot); // who is not sent an INIT has left nothing in this round
     }
-    sequence_arm_real_mode(smp);
     atomic_store_explicit(&rally->turn, 0, memory_order_relaxed);
     atomic_store_explicit(&rally->arrived, 0, memory_order_relaxed);
     atomic_store_explicit(&rally->generation, smp->round, memory_order_release);
@@ -104,8 +103,6 @@ void smp_wake(struct smp *smp, struct smp_round *round)
     const uint64_t start = smp->started = hw_tsc(); // now: a fault may end this round
     uint64_t last_sent = start;
     for (uint32_t try = 1; try <= smp->plan.retries + 1 && smp->missing_count > 0; try++) {
-        if (try > 1)
-            sequence_arm_real_mode(smp);
         strategy_pass(smp, try, &last_sent);
         keep_missing(smp);
     }

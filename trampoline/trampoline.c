@@ -3,6 +3,8 @@
 
 #include "trampoline.h"
 
+#include <stdatomic.h>
+
 #include "handoff.h"
 #include "mem.h"
 #include "page.h"
@@ -179,14 +181,33 @@ void trampoline_clear_marks(uint8_t *view)
 
 void trampoline_set_mark(uint8_t *view, uint32_t apic_id, uint8_t mark)
 {
-    volatile uint8_t *at = view + PAGE_MARKS + (apic_id & (MARK_COUNT - 1));
-    *at = mark;
+    _Atomic uint8_t *at = (_Atomic uint8_t *)(view + PAGE_MARKS + (apic_id & (MARK_COUNT - 1)));
+    atomic_store_explicit(at, mark, memory_order_relaxed);
 }
 
 uint8_t trampoline_mark(const uint8_t *view, uint32_t apic_id)
 {
-    const volatile uint8_t *mark = view + PAGE_MARKS + (apic_id & (MARK_COUNT - 1));
-    return *mark;
+    const _Atomic uint8_t *at =
+        (const _Atomic uint8_t *)(view + PAGE_MARKS + (apic_id & (MARK_COUNT - 1)));
+    return atomic_load_explicit(at, memory_order_relaxed);
+}
+
+// The end of a trap's stack in the cell of this processor, where its mark's index stands.
+static size_t cell_end(uint32_t apic_id)
+{
+    return PAGE_CELLS + ((apic_id & (CELL_COUNT - 1)) + 1) * CELL_BYTES - CELL_INDEX_BYTES;
+}
+
+static bool is_in_cell(const uint8_t *view, uint32_t apic_id)
+{
+    return load16(view + cell_end(apic_id)) == (apic_id & (MARK_COUNT - 1));
+}
+
+void trampoline_forget(uint8_t *view, uint32_t apic_id)
+{
+    trampoline_set_mark(view, apic_id, STAGE_NONE);
+    if (is_in_cell(view, apic_id))
+        memset(view + cell_end(apic_id) + CELL_INDEX_BYTES - CELL_BYTES, 0, CELL_BYTES);
 }
 
 // The vector whose stub's call pushed this return address.
@@ -197,13 +218,22 @@ static bool vector_of(uint32_t pushed, size_t stubs, size_t stub_bytes, uint32_t
     return beyond % stub_bytes == 0 && *vector < TRAP_VECTORS;
 }
 
+// The magic is the last word of a frame that is pushed, so that all others are there; they are read
+// behind it, in the order in which they stand here.
+static bool is_whole(size_t last, size_t magic)
+{
+    atomic_signal_fence(memory_order_acquire); // the processor keeps the order by itself
+    return last == magic;
+}
+
 static bool real_trap_at(const struct trampoline *trampoline, uint32_t page_phys,
                          const uint8_t *top, struct trap *trap)
 {
+    if (!is_whole(load16(top - REAL_MAGIC), TRAP_MAGIC_REAL))
+        return false;
     *trap =
         (struct trap){.mode = STAGE_REAL, .ip_phys = page_phys + (uint32_t)load16(top - REAL_IP)};
-    return load16(top - REAL_MAGIC) == TRAP_MAGIC_REAL &&
-           vector_of((uint32_t)load16(top - REAL_STUB), trampoline->traps_real_offset,
+    return vector_of((uint32_t)load16(top - REAL_STUB), trampoline->traps_real_offset,
                      TRAP_REAL_BYTES, &trap->vector);
 }
 
@@ -211,20 +241,27 @@ bool trampoline_trap_at(const struct trampoline *trampoline, uint32_t page_phys,
                         struct trap *trap)
 {
     const size_t stubs = page_phys + trampoline->traps_protected_offset;
-    *trap = (struct trap){.mode = STAGE_PROTECTED, .ip_phys = load32(top - PROTECTED_IP)};
-    if (load32(top - PROTECTED_MAGIC) == TRAP_MAGIC_PROTECTED)
-        return vector_of(load32(top - PROTECTED_STUB), stubs, TRAP_PROTECTED_BYTES, &trap->vector);
-    trap->error = load32(top - PROTECTED_STUB);
-    return load32(top - PROTECTED_MAGIC - 4) == TRAP_MAGIC_PROTECTED &&
-           vector_of(load32(top - PROTECTED_STUB - 4), stubs, TRAP_PROTECTED_BYTES, &trap->vector);
+    size_t code_bytes = 0;
+
+    if (!is_whole(load32(top - PROTECTED_MAGIC), TRAP_MAGIC_PROTECTED)) {
+        code_bytes = 4;
+        if (!is_whole(load32(top - PROTECTED_MAGIC - code_bytes), TRAP_MAGIC_PROTECTED))
+            return false;
+    }
+    *trap = (struct trap){
+        .mode = STAGE_PROTECTED,
+        .ip_phys = load32(top - PROTECTED_IP),
+        .error = code_bytes != 0 ? load32(top - PROTECTED_STUB) : 0,
+    };
+    return vector_of(load32(top - PROTECTED_STUB - code_bytes), stubs, TRAP_PROTECTED_BYTES,
+                     &trap->vector);
 }
 
 bool trampoline_trap_in_cell(const struct trampoline *trampoline, const uint8_t *view,
                              uint32_t page_phys, uint32_t apic_id, struct trap *trap)
 {
-    const uint8_t *end =
-        view + PAGE_CELLS + ((apic_id & (CELL_COUNT - 1)) + 1) * CELL_BYTES - CELL_INDEX_BYTES;
-    return load16(end) == (apic_id & (MARK_COUNT - 1)) &&
-           (real_trap_at(trampoline, page_phys, end, trap) ||
-            trampoline_trap_at(trampoline, page_phys, end, trap));
+    const uint8_t *end = view + cell_end(apic_id);
+
+    return is_in_cell(view, apic_id) && (real_trap_at(trampoline, page_phys, end, trap) ||
+                                         trampoline_trap_at(trampoline, page_phys, end, trap));
 }

@@ -62,9 +62,10 @@ enum status trampoline_verify(const struct trampoline *trampoline, const uint8_t
 void trampoline_close(uint8_t *view);
 
 // What processors leave in the page before they find their record: marks and trap cells, cleared
-// before a round; marks set only to break a processor in real mode (DEFECT_*_REAL), and read after
-// the round, by APIC ID.
+// before a round, or of one processor alone, by APIC ID; marks set only to break a processor in
+// real mode (DEFECT_*_REAL), and read after the round.
 void trampoline_clear_marks(uint8_t *view);
+void trampoline_forget(uint8_t *view, uint32_t apic_id);
 void trampoline_set_mark(uint8_t *view, uint32_t apic_id, uint8_t mark);
 uint8_t trampoline_mark(const uint8_t *view, uint32_t apic_id);
 

@@ -308,6 +308,10 @@ static void test_faults(void **state)
     store(cell - 2, 18, 2);
     assert_false(smp_examine(aps.smp, 2).fault.valid);
     store(cell - 2, 2, 2);
+    // Who has come further only passed by another's trap: its index is there, the frame is not its.
+    atomic_store(&lcpu->state, 1 << STATE_STAGE_BITS | STAGE_PROTECTED);
+    assert_false(smp_examine(aps.smp, 2).fault.valid);
+    atomic_store(&lcpu->state, STAGE_NONE);
 
     push_trap(lcpu->trap + sizeof lcpu->trap, 6, FAKE_PAGE + 0x99);
     assert_fault(SMP_STAGE_PROTECTED, 6, 0, FAKE_PAGE + 0x99, 0);

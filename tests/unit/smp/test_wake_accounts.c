@@ -4,6 +4,8 @@
 // the AP that came too late has done all it can.
 #include "aps_fixture.h"
 
+#include "image_layout.h"
+
 #define TIMEOUT_US    (5 * MS)
 #define INIT_RETRY_US (10 * MS)
 
@@ -432,6 +434,75 @@ static void test_a_late_one_from_an_earlier_round(void **state)
     assert_int_equal(aps.greeted[0], 2);
 }
 
+// One by one: an AP that is late for round 1 comes in round 2 before its own INIT, and takes that
+// round for its own. It is put back all the same, like every other, and then is late again.
+static void test_a_late_one_comes_before_its_init(void **state)
+{
+    (void)state;
+    open_aps(3, SMP_ONE_BY_ONE, 1);
+    aps.options.retries = 0;
+    aps.aps[1].to_protected_ticks = FAKE_NEVER;
+    aps.aps[2].to_protected_ticks = TICKS(TIMEOUT_US + 2 * MS);
+    fake_aps_prepare(&aps);
+    smp_wake(aps.smp, &result);
+    assert_int_equal(result.arrived, 0);
+    smp_wake(aps.smp, &result);
+    assert_int_equal(aps.aps[2].arrivals, 1);
+    assert_int_equal(aps.aps[2].inits, 2);
+    assert_int_equal(result.arrived, 0);
+    assert_account(2, 1, 0, 2);
+    assert_int_equal(cause_of(2), SMP_CAUSE_NEVER_FETCHED);
+}
+
+// What an AP leaves between a look at it and its INIT.
+static bool leave_traces(void *context, struct smp_message *message)
+{
+    struct lcpu *lcpu = fake_lcpu(&aps, 2);
+    uint8_t *cell_end = aps.page + PAGE_CELLS + 3 * CELL_BYTES; // of ID 2
+
+    (void)context;
+    if (message->slot == 1 || (message->command & 0x700) != 0x500)
+        return true;
+    trampoline_set_mark(aps.page, 2, STAGE_PROTECTED);
+    cell_end[-2] = 2;
+    memset(cell_end - CELL_BYTES, 0xa5, CELL_BYTES - 2);
+    memset(lcpu->trap, 0xa5, sizeof lcpu->trap);
+    lcpu->no_nx = 1;
+    atomic_store(&lcpu->fault.valid, 1);
+    atomic_store(&lcpu->state, aps.smp->round << STATE_STAGE_BITS | STAGE_READY);
+    return true;
+}
+
+// By the first INIT of a round and by a retry's, one of its own and one to all: whoever is held has
+// left nothing, and an AP of the same mark who is not keeps it.
+static void test_who_is_held_has_left_nothing(void **state)
+{
+    static const uint8_t nothing[CELL_BYTES];
+
+    (void)state;
+    for (uint32_t variant = 0; variant < 6; variant++) {
+        const bool is_shared = variant & 1;
+        open_aps(3, variant & 2 ? SMP_BROADCAST : SMP_PARALLEL, 1);
+        aps.options.retries = variant / 4;
+        aps.host.filter = leave_traces;
+        aps.aps[2].lost_startups = UINT32_MAX;
+        fake_aps_prepare(&aps);
+        fake_book(&aps, 2)->mark_shared = is_shared;
+        smp_wake(aps.smp, &result);
+        assert_int_equal(result.arrived, 1);
+        assert_account(2, aps.options.retries + 1, 0, 1);
+        assert_int_equal(state_of(2), STAGE_NONE);
+        assert_int_equal(trampoline_mark(aps.page, 2), is_shared ? STAGE_PROTECTED : STAGE_NONE);
+        const struct lcpu *lcpu = fake_lcpu(&aps, 2);
+        assert_int_equal(atomic_load(&lcpu->fault.valid) | lcpu->no_nx, 0);
+        assert_memory_equal(lcpu->trap, nothing, sizeof lcpu->trap);
+        if (!is_shared)
+            assert_memory_equal(aps.page + PAGE_CELLS + 2 * CELL_BYTES, nothing, CELL_BYTES);
+        assert_int_equal(cause_of(2), is_shared ? SMP_CAUSE_UNKNOWN : SMP_CAUSE_NEVER_FETCHED);
+        fake_aps_close(&aps);
+    }
+}
+
 static void test_stage_is_of_one_generation(void **state)
 {
     static struct lcpu record;
@@ -697,6 +768,8 @@ int main(void)
         APS_TEST(test_rounds),
         APS_TEST(test_a_stale_stage),
         APS_TEST(test_a_late_one_from_an_earlier_round),
+        APS_TEST(test_a_late_one_comes_before_its_init),
+        APS_TEST(test_who_is_held_has_left_nothing),
         APS_TEST(test_stage_is_of_one_generation),
         APS_TEST(test_us_is_of_the_last_round),
         APS_TEST(test_one_hangs_in_c),

@@ -573,6 +573,30 @@ static void test_traps_in_cells(void **state)
     free(page);
 }
 
+// What one processor left: its mark, and the cell if it is the last who was there.
+static void test_one_is_forgotten(void **state)
+{
+    (void)state;
+    uint8_t *page = new_page();
+    trampoline_clear_marks(page);
+    for (uint32_t id = 0; id < 2 * CELL_COUNT; id++)
+        trampoline_set_mark(page, id, STAGE_REAL);
+    struct stack stack = cell_of(page, 3);
+    push(&stack, 0x12345678, 4);
+    trampoline_forget(page, 3 + CELL_COUNT); // in the same cell
+    trampoline_forget(page, 4);
+    assert_int_equal(trampoline_mark(page, 3 + CELL_COUNT), STAGE_NONE);
+    assert_int_equal(trampoline_mark(page, 4), STAGE_NONE);
+    assert_int_equal(trampoline_mark(page, 3), STAGE_REAL);
+    assert_int_equal(page[PAGE_CELLS + 4 * CELL_BYTES - 2], 3);
+    trampoline_forget(page, 3);
+    assert_filled(page, PAGE_CELLS, PAGE_CELLS + CELL_COUNT * CELL_BYTES, 0);
+    for (uint32_t id = 0; id < 2 * CELL_COUNT; id++)
+        assert_int_equal(trampoline_mark(page, id),
+                         id == 3 || id == 4 || id == 3 + CELL_COUNT ? STAGE_NONE : STAGE_REAL);
+    free(page);
+}
+
 static void test_trap_on_a_stack(void **state)
 {
     (void)state;
@@ -620,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_random_images),
         cmocka_unit_test(test_marks),
         cmocka_unit_test(test_traps_in_cells),
+        cmocka_unit_test(test_one_is_forgotten),
         cmocka_unit_test(test_trap_on_a_stack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
