@@ -352,7 +352,7 @@ static bool ask(EFI_STATUS status, struct journal *kept)
 static void test_a_current_entry_that_is_no_number(void **state)
 {
     (void)state;
-    own = (struct journal){.head = (struct journal_head *)memory};
+    own = (struct journal){.text = kept_text, .head = (struct journal_head *)memory};
     for (current_bytes = 0; current_bytes < sizeof(UINT16); current_bytes++) {
         assert_false(ask(EFI_SUCCESS, &own));
         assert_non_null(strstr(heard, "what=no-next-start"));
@@ -363,7 +363,7 @@ static void test_a_current_entry_that_is_no_number(void **state)
 static void test_another_start(void **state)
 {
     (void)state;
-    own = (struct journal){.head = (struct journal_head *)memory};
+    own = (struct journal){.text = kept_text, .head = (struct journal_head *)memory};
     assert_false(ask(EFI_SUCCESS, NULL)); // where no start would find the result
     assert_non_null(strstr(heard, "what=no-next-start"));
     assert_int_equal(own.seal.again, 0);
@@ -377,7 +377,7 @@ static void test_another_start(void **state)
 static void test_no_other_start(void **state)
 {
     (void)state;
-    own = (struct journal){.head = (struct journal_head *)memory};
+    own = (struct journal){.text = kept_text, .head = (struct journal_head *)memory};
     assert_false(ask(EFI_SECURITY_VIOLATION, &own));
     assert_false(world.mark);
     assert_non_null(strstr(heard, "what=no-next-start"));
