@@ -24,6 +24,15 @@ static void put_text(char *to, uint32_t a, uint32_t b, uint32_t c)
     to[sizeof words] = '\0';
 }
 
+// A name for people, who may read it on a terminal.
+static void make_printable(char *name)
+{
+    for (; *name != '\0'; name++) {
+        if (*name < 0x20 || *name > 0x7e)
+            *name = '?';
+    }
+}
+
 static enum vendor vendor_of(const char *name)
 {
     static const struct {
@@ -90,6 +99,7 @@ static void read_extended(struct processor *processor)
             const struct cpuid part = hw_cpuid(0x80000002u + i, 0);
             memcpy(processor->brand + 16 * i, &part, sizeof part);
         }
+        make_printable(processor->brand);
     }
     if (max >= 0x80000007u)
         processor->tsc_invariant = hw_cpuid(0x80000007u, 0).edx & 1u << 8;
@@ -121,6 +131,7 @@ void processor_read(struct processor *processor)
     if (features.ecx & 1u << 31) {
         const struct cpuid signature = hw_cpuid(LEAF_HYPERVISOR, 0);
         put_text(processor->hypervisor, signature.ebx, signature.ecx, signature.edx);
+        make_printable(processor->hypervisor);
     }
 
     // Leaf 0xB exists if its EBX, the number of logical processors at this level, is not 0.

@@ -14,31 +14,31 @@ static void tell(const struct problems *problems, const char *text,
                  (uint64_t)cpu, (uint64_t)entry->apic_id, text);
 }
 
-static bool id_before(const void *left, const void *right)
+// Of handles with one ID the first stands first.
+static bool entry_before(const void *left, const void *right)
 {
-    return ((const struct census_entry *)left)->apic_id <
-           ((const struct census_entry *)right)->apic_id;
+    const struct census_entry *a = left, *b = right;
+    return a->apic_id < b->apic_id || (a->apic_id == b->apic_id && a->handle < b->handle);
 }
 
 static void sort_entries(struct census_entry *entries, size_t count)
 {
-    sort(entries, count, sizeof entries[0], id_before);
+    sort(entries, count, sizeof entries[0], entry_before);
 }
 
+// The first with this ID; NULL: there is none.
 static struct census_entry *find(struct census_entry *entries, size_t count, uint32_t apic_id)
 {
     size_t first = 0, end = count;
 
     while (first < end) {
         const size_t middle = first + (end - first) / 2;
-        if (entries[middle].apic_id == apic_id)
-            return &entries[middle];
         if (entries[middle].apic_id < apic_id)
             first = middle + 1;
         else
             end = middle;
     }
-    return NULL;
+    return first < count && entries[first].apic_id == apic_id ? &entries[first] : NULL;
 }
 
 static void compare_listing(const struct problems *problems, const struct cpu *cpu, uint32_t index,
@@ -102,11 +102,14 @@ void census_compare(struct census_entry *entries, size_t count, const struct mac
                  &(struct census_entry){.apic_id = cpu->apic_id}, index);
     }
     for (size_t i = 0; i < count; i++) {
+        const bool repeats = i > 0 && entries[i].apic_id == entries[i - 1].apic_id;
+        if (repeats)
+            entries[i].listed = entries[i - 1].listed;
         if (has_madt && !entries[i].listed)
             tell(problems, "known to MP Services by that number, but not in the MADT", &entries[i],
                  entries[i].handle);
         compare_location(problems, evidence, &entries[i]);
-        if (i > 0 && entries[i].apic_id == entries[i - 1].apic_id)
+        if (repeats)
             tell(problems, "two handles of MP Services have it", &entries[i], entries[i].handle);
     }
 }
@@ -146,15 +149,27 @@ static bool has_answered(const struct smp_account *account, uint32_t rounds)
            (account->mark != SMP_STAGE_NONE && !account->mark_shared);
 }
 
+// Has firmware a handle with this ID that is enabled?
+static bool is_awaited(struct census_entry *entries, size_t count, uint32_t apic_id)
+{
+    const struct census_entry *entry = find(entries, count, apic_id);
+
+    while (entry && entry < entries + count && entry->apic_id == apic_id) {
+        if (entry->enabled)
+            return true;
+        entry++;
+    }
+    return false;
+}
+
 bool census_allows_asking(struct census_entry *entries, size_t count,
                           const struct evidence *evidence, const struct injector *injector)
 {
     sort_entries(entries, count);
     for (uint32_t slot = 1; slot < evidence->count; slot++) {
         const struct smp_account *account = &evidence->accounts[slot];
-        const struct census_entry *entry = find(entries, count, account->apic_id);
-        if (entry && entry->enabled && !has_answered(account, evidence->rounds) &&
-            !inject_silences(injector, slot))
+        if (is_awaited(entries, count, account->apic_id) &&
+            !has_answered(account, evidence->rounds) && !inject_silences(injector, slot))
             return false;
     }
     return true;

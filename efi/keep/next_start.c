@@ -16,6 +16,8 @@ static EFI_STATUS set_next(const struct firmware *firmware)
     UINTN bytes = sizeof entry;
 
     EFI_STATUS status = runtime->GetVariable(current, &global, NULL, &bytes, &entry);
+    if (!EFI_ERROR(status) && bytes != sizeof entry)
+        status = EFI_COMPROMISED_DATA;
     if (!EFI_ERROR(status))
         status = runtime->SetVariable(next, &global,
                                       EFI_VARIABLE_NON_VOLATILE | EFI_VARIABLE_BOOTSERVICE_ACCESS |

@@ -64,10 +64,9 @@ static UINTN read_variable(const struct firmware *firmware, char text[BYTES_MOST
 {
     UINTN bytes = BYTES_MOST;
 
-    return EFI_ERROR(
-               firmware->system->RuntimeServices->GetVariable(name, &guid, NULL, &bytes, text))
-               ? 0
-               : bytes;
+    const EFI_STATUS status =
+        firmware->system->RuntimeServices->GetVariable(name, &guid, NULL, &bytes, text);
+    return !EFI_ERROR(status) && bytes <= BYTES_MOST ? bytes : 0;
 }
 
 bool nvram_tell(const struct firmware *firmware, struct console *console)

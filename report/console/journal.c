@@ -90,10 +90,9 @@ void journal_write_line(void *context, const char *text)
 
 const char *journal_next(const struct journal *journal, size_t *at)
 {
-    const char *line = journal->text + *at;
-
     if (*at >= atomic_load_explicit(&journal->length, memory_order_acquire))
         return NULL;
+    const char *line = journal->text + *at;
     while (journal->text[(*at)++] != '\0')
         ;
     return line;

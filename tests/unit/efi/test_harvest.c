@@ -37,6 +37,7 @@ static struct {
     uint32_t summary_told;
 } did;
 static char heard[4096];
+static UINTN current_bytes; // that BootCurrent has
 static _Alignas(64) char memory[1024];
 static char kept_text[] = "REVEILLE ev=end ok=1";
 
@@ -120,6 +121,7 @@ static int set_up(void **state)
     memset(memory, 'x', sizeof memory);
     heard[0] = '\0';
     world.writable = true;
+    current_bytes = sizeof(UINT16);
     console_start(&console, LOG_NORMAL, 1);
     console.sinks[0] = (struct console_sink){.write_line = hear};
     return 0;
@@ -320,6 +322,7 @@ static EFI_STATUS EFIAPI get_current(CHAR16 *name, EFI_GUID *guid, UINT32 *attri
     assert_int_equal(name[4], L'C');
     assert_int_equal(*bytes, sizeof(UINT16));
     *(UINT16 *)data = 7;
+    *bytes = current_bytes;
     return EFI_SUCCESS;
 }
 
@@ -345,10 +348,22 @@ static bool ask(EFI_STATUS status, struct journal *kept)
     return next_start_ask(kept, &stick, &problems);
 }
 
+// Half a number is none, and firmware is not asked for the entry that it would be.
+static void test_a_current_entry_that_is_no_number(void **state)
+{
+    (void)state;
+    own = (struct journal){.text = kept_text, .head = (struct journal_head *)memory};
+    for (current_bytes = 0; current_bytes < sizeof(UINT16); current_bytes++) {
+        assert_false(ask(EFI_SUCCESS, &own));
+        assert_non_null(strstr(heard, "what=no-next-start"));
+        assert_false(world.mark);
+    }
+}
+
 static void test_another_start(void **state)
 {
     (void)state;
-    own = (struct journal){.head = (struct journal_head *)memory};
+    own = (struct journal){.text = kept_text, .head = (struct journal_head *)memory};
     assert_false(ask(EFI_SUCCESS, NULL)); // where no start would find the result
     assert_non_null(strstr(heard, "what=no-next-start"));
     assert_int_equal(own.seal.again, 0);
@@ -362,7 +377,7 @@ static void test_another_start(void **state)
 static void test_no_other_start(void **state)
 {
     (void)state;
-    own = (struct journal){.head = (struct journal_head *)memory};
+    own = (struct journal){.text = kept_text, .head = (struct journal_head *)memory};
     assert_false(ask(EFI_SECURITY_VIOLATION, &own));
     assert_false(world.mark);
     assert_non_null(strstr(heard, "what=no-next-start"));
@@ -390,6 +405,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_reset_of_its_own, set_up),
         cmocka_unit_test_setup(test_a_reset_of_its_own_that_was_in_vain, set_up),
         cmocka_unit_test_setup(test_a_start_by_hand, set_up),
+        cmocka_unit_test_setup(test_a_current_entry_that_is_no_number, set_up),
         cmocka_unit_test_setup(test_another_start, set_up),
         cmocka_unit_test_setup(test_no_other_start, set_up),
     };

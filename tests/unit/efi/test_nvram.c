@@ -40,6 +40,7 @@ static struct {
     EFI_STATUS query, set, get;
     char text[1200];
     UINTN bytes; // 0: there is no variable
+    UINTN lie;   // with success, told instead of what was written; 0: none
     uint32_t sets, deletions;
 } store;
 static char heard[8192];
@@ -76,7 +77,7 @@ static EFI_STATUS EFIAPI get(CHAR16 *name, EFI_GUID *guid, UINT32 *attributes, U
     if (store.bytes > *bytes)
         return EFI_BUFFER_TOO_SMALL;
     memcpy(data, store.text, store.bytes);
-    *bytes = store.bytes;
+    *bytes = store.lie != 0 ? store.lie : store.bytes;
     return EFI_SUCCESS;
 }
 
@@ -251,6 +252,20 @@ static void test_a_variable_that_is_too_long(void **state)
     assert_string_equal(heard, "");
 }
 
+// Success, and a length that there was no room for: nothing of it is believed.
+static void test_a_length_that_cannot_be(void **state)
+{
+    (void)state;
+    memset(store.text, 'x', sizeof store.text);
+    store.bytes = 10;
+    for (store.lie = 1001; store.lie != 0; store.lie *= 2) {
+        assert_false(nvram_tell(&firmware, &console));
+        nvram_forget(&firmware, &problems);
+    }
+    assert_int_equal(store.deletions, 0);
+    assert_string_equal(heard, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +274,7 @@ int main(void)
         cmocka_unit_test_setup(test_written_in_firmwares_address_space, set_up),
         cmocka_unit_test_setup(test_told_and_then_forgotten, set_up),
         cmocka_unit_test_setup(test_a_variable_that_is_too_long, set_up),
+        cmocka_unit_test_setup(test_a_length_that_cannot_be, set_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -123,6 +123,13 @@ static void test_features(void **state)
     assert_false(processor.mce);
 }
 
+static void put_brand(const char *text)
+{
+    for (uint32_t i = 0; i < 3; i++)
+        leaf(0x80000002 + i, word(text, 4 * i), word(text, 4 * i + 1), word(text, 4 * i + 2),
+             word(text, 4 * i + 3));
+}
+
 // Leaf 0x40000000 is a hypervisor's; without the bit in leaf 1 it may be anything, and is not read.
 static void test_hypervisor(void **state)
 {
@@ -138,6 +145,23 @@ static void test_hypervisor(void **state)
     leaf(0x40000000, 0, word(name, 0), word(name, 1), word(name, 2));
     processor_read(&processor);
     assert_string_equal(processor.hypervisor, "KVMKVMKVM");
+}
+
+// Names are shown on terminals and screens as they stand here.
+static void test_names_that_are_no_text(void **state)
+{
+    static const char brand[48] = "A\x1b[2J processor\xff";
+    const char *name = "\x1b]0;\x07\x80\xff\x7f\n ok";
+
+    (void)state;
+    leaf(1, 0x6f1, 0, 1u << 31, 0);
+    leaf(0x40000000, 0, word(name, 0), word(name, 1), word(name, 2));
+    leaf(0x80000000, 0x80000004, 0, 0, 0);
+    leaf(0x80000001, 0, 0, 0, 0);
+    put_brand(brand);
+    processor_read(&processor);
+    assert_string_equal(processor.hypervisor, "?]0;????? ok");
+    assert_string_equal(processor.brand, "A?[2J processor?");
 }
 
 // ---- where the ID stands ----
@@ -259,13 +283,6 @@ static void test_no_extended_leaves(void **state)
         assert_string_equal(processor.brand, "");
         assert_int_equal(processor.phys_bits, 36);
     }
-}
-
-static void put_brand(const char *text)
-{
-    for (uint32_t i = 0; i < 3; i++)
-        leaf(0x80000002 + i, word(text, 4 * i), word(text, 4 * i + 1), word(text, 4 * i + 2),
-             word(text, 4 * i + 3));
 }
 
 static void test_brand(void **state)
@@ -427,6 +444,7 @@ int main(void)
         cmocka_unit_test_setup(test_family, set_up),
         cmocka_unit_test_setup(test_features, set_up),
         cmocka_unit_test_setup(test_hypervisor, set_up),
+        cmocka_unit_test_setup(test_names_that_are_no_text, set_up),
         cmocka_unit_test_setup(test_id_leaf, set_up),
         cmocka_unit_test_setup(test_tsc_by_the_crystal, set_up),
         cmocka_unit_test_setup(test_tsc_by_the_base_frequency, set_up),

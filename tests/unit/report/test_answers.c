@@ -70,6 +70,19 @@ static void test_one_that_is_not_firmwares(void **state)
     assert_true(allowed());
 }
 
+// Two handles have its ID, and firmware waits for the one that is enabled, whichever that is.
+static void test_two_handles_have_its_id(void **state)
+{
+    for (uint32_t handle = 0; handle < 2; handle++) {
+        (void)set_up(state);
+        entries[0].apic_id = SILENT; // CPU 3's; 2 and 3 are the handles now
+        entries[handle].enabled = false;
+        assert_false(allowed());
+        entries[SILENT].enabled = entries[SILENT + 1].enabled = false; // sorted by now
+        assert_true(allowed());
+    }
+}
+
 static void test_it_came_in_another_round(void **state)
 {
     (void)state;
@@ -149,6 +162,7 @@ int main(void)
         TEST(test_all_came),
         TEST(test_one_is_silent),
         TEST(test_one_that_is_not_firmwares),
+        TEST(test_two_handles_have_its_id),
         TEST(test_it_came_in_another_round),
         TEST(test_it_came_late),
         TEST(test_a_mark_of_its_own),
