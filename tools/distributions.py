@@ -40,7 +40,12 @@ mount -o remount,bind,ro "$1/proc/sys"
 mount --rbind /dev "$1/dev"
 mount --rbind /sys "$1/sys"
 exec chroot "$1" /usr/bin/env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \\
-    LC_ALL=C.UTF-8 sh -ec "git clone -q /root/reveille.bundle /root/reveille; cd /root/reveille; $2"
+    LC_ALL=C.UTF-8 sh -ec "$2"
+"""
+CLONE = """\
+cd /root
+git -c advice.detachedHead=no -c init.defaultBranch=main clone -q reveille.bundle reveille
+cd reveille
 """
 # The newest compilers are told to make, and to VERSIONS; the release's own come along by tools/setup.
 TEST = """\
@@ -190,7 +195,7 @@ def try_suite(trial, suite, bundle, log):
             shutil.copyfile(f"/etc/{name}", chroot / "etc" / name)
         with open(log, "a", encoding="utf-8") as out:
             words = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, "sh", chroot,
-                     trial.script]
+                     CLONE + trial.script]
             status = command(words, trial.seconds, out)
         wrong, counts, failures = judge(trial, status, log)
         return Outcome(suite, "FAILED" if wrong else "ok", "; ".join(filter(None, [*counts, wrong])),

@@ -55,6 +55,9 @@ _SHELL = pathlib.Path("/usr/share/efi-shell-x64/shellx64.efi")
 # The Shell's count-down, at its first second.
 _SHELL_COUNTS = b" in 5 seconds to skip "
 
+# Firmware that found nothing to start, or nothing more, and now waits for a key.
+_GAVE_UP = b"BdsDxe: No bootable option or device was found."
+
 # How often a machine that has written `ev=end` is looked at, how many times each, and after how many changes
 # of its registers without a byte it is taken for one that waits for somebody: a guest that powers off is gone
 # after one or two.
@@ -370,8 +373,9 @@ class Qemu:
             while (at := pending.find(b"\n")) >= 0:
                 line = bytes(pending[:at])
                 del pending[: at + 1]
-                self._in_menu = self._in_menu or b'"UiApp"' in line
-                if line.startswith(b"REVEILLE ev=end ") and not self.machine.goes_on:
+                gave_up = _GAVE_UP in line
+                self._in_menu = self._in_menu or gave_up or b'"UiApp"' in line
+                if gave_up or line.startswith(b"REVEILLE ev=end ") and not self.machine.goes_on:
                     grace = GRACE_S if self.machine.reset_ends else RESTART_S
                     until = min(self.deadline, time.monotonic() + grace)
                 yield from clean_line(line)

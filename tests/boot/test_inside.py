@@ -431,7 +431,7 @@ def read_until_it_waits(vm, seen):
 
 def test_pages_wait_for_a_key():
     """-b: after a page nothing more comes until a key does; space gives one more; q lets the rest through."""
-    machine = qemu.Machine(smp="16", cpu="qemu64", debug_exit=False, goes_on=True,
+    machine = qemu.Machine(smp="24", cpu="qemu64", debug_exit=False, goes_on=True,
                            shell=f"fs0:\n{IMAGE} exit=no -b\necho went on\nreset -s\n")
     seen = bytearray()
     with qemu.Qemu(machine) as vm:

