@@ -5,12 +5,16 @@ Surprise: QEMU raises #GP for hardly any MSR that does not exist. It does for th
 that no processor has, and one of them is what log=debug reads.
 """
 
+import re
+
 import pytest
 
 import qemu
 import records
-from conftest import assert_all_greeted, assert_ended, consecutive
+from conftest import Result, assert_all_greeted, assert_ended, consecutive
 from test_inside import of, sections, shell, IMAGE
+
+MARKS = 0x800  # of the page below 1 MiB, behind its code: trampoline/image_layout.h
 
 ONE_EACH = "1,maxcpus=4,sockets=4,cores=1,threads=1"
 
@@ -75,6 +79,29 @@ def test_each_tells_its_own_microcode(boot):
     own = {r["cpu"]: records.number(r["microcode"]) for r in result.all("aswoken")}
     assert own["2"] == 0x1234 and own["1"] == own["3"] == records.number(
         result.one("platform")["microcode"])
+
+
+def test_what_an_ap_ends_with():
+    """As QEMU has it when all is over: halted in the page, its caches on, the protections on, its TSS loaded, and the
+    last mark that it could leave without a record of its own."""
+    lines = []
+    with qemu.Qemu(qemu.Machine(options="end=halt")) as vm:
+        for line in vm.lines():
+            lines.append(line)
+            if line.startswith("The end: "):
+                break
+        result = Result.of(vm, lines)
+        page = records.number(result.one("trampoline")["page"])
+        seen = vm.monitor("info registers -a").split("CPU#")[2:]
+        marks = vm.monitor(f"xp /4xb {page + MARKS:#x}").split(": ")[1].split()
+    assert len(seen) == 3 and [int(mark, 16) for mark in marks[1:]] == [2] * 3, marks
+    for text in seen:
+        own = dict(re.findall(r"\b(CR0|CR4|EFER|RIP)=(\w+)", text))
+        own = {name: int(value, 16) for name, value in own.items()}
+        assert own["CR0"] == 0x80010033, text  # PG WP NE ET MP PE, and neither CD nor NW
+        assert own["CR4"] == 0x60 and own["EFER"] == 0xD00, text  # PAE MCE; NXE LMA LME
+        assert page <= own["RIP"] < page + MARKS and "HLT=1" in text, text
+        assert re.search(r"^TR =0020 ", text, re.M), text
 
 
 def test_the_kind_of_tsc_is_told(boot):
