@@ -3,6 +3,7 @@
 // fault that CLFLUSH takes where nothing may be read (SDM vol. 2A, "CLFLUSH"); and it includes the
 // source, since the tests' machine has functions of the same names.
 #define _GNU_SOURCE // memmem, MAP_ANONYMOUS
+#include <cpuid.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -84,6 +85,24 @@ static void test_every_line_is_flushed(void **state)
     assert_int_equal(munmap(pages, 2 * PAGE), 0);
 }
 
+// ---- CPUID ----
+
+// What is in ECX of these differs between the subleaves, and not between the host's processors.
+static void test_cpuid_takes_a_subleaf(void **state)
+{
+    static const uint32_t leaves[] = {0xb, 0xd};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof leaves / sizeof leaves[0]; i++) {
+        for (uint32_t subleaf = 0; subleaf < 4; subleaf++) {
+            uint32_t eax, ebx, ecx, edx;
+            __cpuid_count(leaves[i], subleaf, eax, ebx, ecx, edx);
+            (void)eax, (void)ebx, (void)edx;
+            assert_int_equal(hw_cpuid(leaves[i], subleaf).ecx, ecx);
+        }
+    }
+}
+
 // ---- fences ----
 
 #define RET           0xc3
@@ -117,6 +136,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_line_is_flushed),
+        cmocka_unit_test(test_cpuid_takes_a_subleaf),
         cmocka_unit_test(test_fences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
