@@ -50,8 +50,9 @@ INSIDERS = ("tests/unit/smp", "tests/unit/trampoline", "tests/fake", "tests/fuzz
 # calls efi_main as a C runtime would.
 ONE_UNIT = {"smp/fault_entry": "smp/fault", "efi/firmware/relocate": "efi/main"}
 
-# The one test that includes a .c file: mem.c has the C library's own names, and is tried under others.
-INCLUDED_SOURCES = {("tests/unit/hw/test_mem.c", "hw/lib/mem.c")}
+# Tests that include a .c file: mem.c has the C library's own names, and is tried under others; hw.c has those of the
+# tests' machine.
+INCLUDED_SOURCES = {("tests/unit/hw/test_mem.c", "hw/lib/mem.c"), ("tests/unit/hw/test_hw.c", "hw/hw.c")}
 
 UEFI_ROOM = "efi"
 UEFI_HEADER = re.compile(r'#\s*include\s*[<"](efi\w*\.h)')

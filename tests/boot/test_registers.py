@@ -5,15 +5,19 @@ Surprise: QEMU raises #GP for hardly any MSR that does not exist. It does for th
 that no processor has, and one of them is what log=debug reads.
 """
 
+import re
+
 import pytest
 
 import qemu
 import records
-from conftest import assert_all_greeted, assert_ended, consecutive, skip_unless_started
+from conftest import Result, assert_all_greeted, assert_ended, consecutive, skip_unless_started
 from test_inside import of, sections, shell, IMAGE
 
 # OVMF of 2026.
 NO_NX = "itself takes it for granted that all have NX if one has, and resets the machine"
+MARKS = 0x800  # of the page below 1 MiB, behind its code: trampoline/image_layout.h
+
 ONE_EACH = "1,maxcpus=4,sockets=4,cores=1,threads=1"
 
 
@@ -79,6 +83,30 @@ def test_each_tells_its_own_microcode(boot):
     own = {r["cpu"]: records.number(r["microcode"]) for r in result.all("aswoken")}
     assert own["2"] == 0x1234 and own["1"] == own["3"] == records.number(
         result.one("platform")["microcode"])
+
+
+def test_what_processors_end_with():
+    """As QEMU has it when all is over: everybody on our tables; an AP halted in the page, its caches on, the
+    protections on, and the last mark left that it could leave without a record of its own."""
+    lines = []
+    with qemu.Qemu(qemu.Machine(options="end=halt")) as vm:
+        for line in vm.lines():
+            lines.append(line)
+            if line.startswith("The end: "):
+                break
+        page = records.number(Result.of(vm, lines).one("trampoline")["page"])
+        seen = vm.monitor("info registers -a").split("CPU#")[1:]
+        marks = vm.monitor(f"xp /4xb {page + MARKS:#x}").split(": ")[1].split()
+    assert len(seen) == 4 and [int(mark, 16) for mark in marks[1:]] == [2] * 3, marks
+    for text in seen:
+        own = {name: int(value, 16) for name, value in
+               re.findall(r"\b(CS |SS |TR |CR0|CR4|EFER|RIP)=(\w+)", text)}
+        assert (own["CS "], own["SS "], own["TR "]) == (0x18, 0x10, 0x20), text
+        if text.startswith("0"):
+            continue
+        assert own["CR0"] == 0x80010033, text  # PG WP NE ET MP PE, and neither CD nor NW
+        assert (own["CR4"], own["EFER"]) == (0x60, 0xD00), text  # PAE MCE; NXE LMA LME
+        assert page <= own["RIP"] < page + MARKS and "HLT=1" in text, text
 
 
 def test_the_kind_of_tsc_is_told(boot):

@@ -282,6 +282,18 @@ static void test_a_flush_that_fails(void **state)
     assert_string_equal(told, "the volume reported an error: no \\reveille\\last.txt");
 }
 
+// A driver that calls it a success to have written a part: half a result is none.
+static void test_a_write_that_ends_early(void **state)
+{
+    (void)state;
+    start(7, EFI_SUCCESS); // Write: see above
+    assert_false(save(STICK_BLANK));
+    assert_int_equal(volume.bytes, 0);
+    assert_int_equal(volume.open, 0);
+    assert_string_equal(told, "the volume is full: no \\reveille\\last.txt");
+    assert_int_equal(stick.refusal, EFI_SUCCESS); // one file's, and not the volume's
+}
+
 // The mark, too, is a first call; what it ran into is told by what is saved after it.
 static void test_a_mark_on_a_volume_that_refuses(void **state)
 {
@@ -361,6 +373,7 @@ int main(void)
         cmocka_unit_test(test_a_volume_that_takes_it),
         cmocka_unit_test(test_a_volume_that_refuses_is_asked_once),
         cmocka_unit_test(test_a_flush_that_fails),
+        cmocka_unit_test(test_a_write_that_ends_early),
         cmocka_unit_test(test_a_mark_on_a_volume_that_refuses),
         cmocka_unit_test(test_a_mark_that_stays),
         cmocka_unit_test(test_a_volume_that_is_full_in_the_middle),

@@ -130,6 +130,9 @@ static void test_counts(void **state)
         (struct census_entry){.apic_id = 9, .handle = 7, .enabled = true, .healthy = true};
     assert_int_equal(compare(CPUS + 1, &fake.evidence), 1);
     assert_int_equal(told_times(&told, "mp-disagrees", "APIC ID 9: known to MP Services"), 1);
+    entries[CPUS].enabled = false; // one that firmware has switched off is still one too many
+    assert_int_equal(compare(CPUS + 1, &fake.evidence), 1);
+    assert_int_equal(told_times(&told, "mp-disagrees", "APIC ID 9: known to MP Services"), 1);
 }
 
 // Two handles with one ID: one of the two is false, or both are. The first is held against the

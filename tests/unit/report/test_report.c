@@ -315,10 +315,12 @@ static void test_every_processor_has_a_record(void **state)
 
     (void)state;
     fake.accounts[1].cpu = 2; // CPU 1 is left out
+    fake.hellos[1] = (struct hello){.package = 3, .core = 2, .thread = 1, .known = true};
     report_cpus(listen(), &inventory, evidence);
     ASSERT_HEARD("REVEILLE ev=cpu cpu=0 apic=0x0 state=bsp\n"
                  "REVEILLE ev=cpu cpu=1 apic=0x1 uid=1 state=skipped\n"
-                 "REVEILLE ev=cpu cpu=2 apic=0x2 uid=2 state=online stage=greeted tries=1 us=100\n"
+                 "REVEILLE ev=cpu cpu=2 apic=0x2 uid=2 state=online stage=greeted tries=1 us=100 "
+                 "package=3 core=2 thread=1\n"
                  "REVEILLE ev=cpu cpu=3 apic=0x3 uid=3 state=disabled\n");
     report_cpus(listen(), &inventory, NULL);
     assert_non_null(strstr(heard.text, "cpu=2 apic=0x2 uid=2 state=skipped\n"));

@@ -152,6 +152,31 @@ static void test_just_in_time(void **state)
     assert_in_range(in_time, 5, 35); // the edge was among them
 }
 
+// It hands its turn on between the BSP's last look at its record and the attempt to take the turn
+// back: it has greeted, and the next one has the turn.
+static void hand_on_unseen(struct fake_aps *all, uint64_t now)
+{
+    uint32_t turn = 1;
+
+    (void)now;
+    if (all->aps[1].state == FAKE_AP_GREETS)
+        atomic_compare_exchange_strong(&fake_rally(all)->turn, &turn, 2);
+}
+
+static void test_handed_on_behind_the_last_look(void **state)
+{
+    (void)state;
+    fake_aps_open(&aps, 3);
+    aps.aps[1].to_greeting_ticks = FAKE_NEVER; // so far as its record says
+    aps.watch = hand_on_unseen;
+    wake_up();
+    assert_int_equal(take_turns(TURN_US), 2);
+    assert_greeted(1, 2);
+    assert_int_equal(fake_book(&aps, 1)->done, 1);
+    assert_int_equal(fake_book(&aps, 1)->unheard, 0);
+    assert_int_equal(atomic_load(&fake_rally(&aps)->turn), 0);
+}
+
 // A fault after the chain was made, and before the BSP looks at that AP: it keeps the turn, and the
 // one behind it must neither be passed over nor taken for one that has greeted.
 static void fault_of_the_second(struct fake_aps *all, uint64_t now)
@@ -870,6 +895,7 @@ int main(void)
         APS_TEST(test_the_missing_are_not_asked),
         APS_TEST(test_one_greets_too_late),
         APS_TEST(test_just_in_time),
+        APS_TEST(test_handed_on_behind_the_last_look),
         APS_TEST(test_one_faults_before_its_turn),
         APS_TEST(test_who_has_met_a_fault_is_not_asked),
         APS_TEST(test_one_is_ready_too_late),

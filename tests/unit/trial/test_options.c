@@ -210,6 +210,7 @@ static void test_good_values(void **state)
         {"sweep=sipi_us:200,0", "sweep:2,200,0 ", ""},
         {"sweep=sipis:auto,1,4", "sweep:3,0,1,4 ", ""},
         {"sweep=wake:broadcast,parallel", "sweep:4,2,0 ", ""},
+        {"sweep=sipi_us:200,0 sweep=init_us:0", "sweep:1,0 ", ""},
         {"sweep=sipis:1 sweep=none", "", ""},
         {"help", "help ", ""},
         {"-h", "help ", ""},
@@ -230,6 +231,10 @@ static void test_good_values(void **state)
         {"wait=3600 linger=0", "wait:3600 linger:0 ", ""},
         {"inject=no-init,bad-journal:7", "inject:0,4294967295 inject:25,7 ", ""},
         {"inject=late inject=none", "", ""},
+        // The last word for a list is the whole list, whether it is shorter or longer.
+        {"inject=late,no-init:2 inject=bad-journal:7", "inject:25,7 ", ""},
+        {"inject=bad-journal:7 inject=no-init,bad-journal:7", "inject:0,4294967295 inject:25,7 ",
+         ""},
         {"-b", "pause ", ""},
         // One option under two names.
         {"check=yes", "check:1 ", ""},
