@@ -345,21 +345,30 @@ $(B)/host/render: $(B)/host/tools/render.o $(HOST_LIB)
 	$(Q)$(HOSTCC) $(HOST_CFLAGS) -no-pie -o $@ $^
 
 # The fuzzers: the same sources once more, by clang, with the counters that libFuzzer looks at.
-FUZZ_CFLAGS := -g -O1 -std=gnu17 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
-               $(INCLUDES) -Iefi/keep -Itests/fake -DVERSION='"$(VERSION)"'
-FUZZ_OBJ    := $(patsubst %.c,$(B)/fuzz-objects/%.o,$(PURE_C) $(FAKE_C) efi/keep/note.c) $(B)/fuzz-objects/font_data.o
+FUZZ_CFLAGS := -g -O1 -std=gnu17 -fshort-wchar -fsanitize=fuzzer-no-link,address,undefined \
+               -fno-sanitize-recover=all $(INCLUDES) $(EFI_CFLAGS) -Itests/fake -DVERSION='"$(VERSION)"'
+FUZZ_LIB    := $(B)/fuzz-objects/libreveille.a
+FUZZ_OBJ    := $(patsubst %.c,$(B)/fuzz-objects/%.o,$(PURE_C) $(FAKE_C) $(HOST_EFI_C)) \
+               $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/fuzz-objects/font_data.o $(B)/image/trampoline/blob.o
 
 $(B)/fuzz-objects/font_data.o: $(B)/font_data.c
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_CFLAGS) -c -o $@ $<
 
+# A checksum leads a fuzzer nowhere, and it would look at every bit of it.
+$(B)/fuzz-objects/hw/lib/crc32.o: FUZZ_CFLAGS += -fno-sanitize=fuzzer-no-link
+
 $(B)/fuzz-objects/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/host/fuzz/%: $(B)/fuzz-objects/tests/fuzz/%.o $(FUZZ_OBJ) $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/image/trampoline/blob.o
+$(FUZZ_LIB): $(FUZZ_OBJ)
+	$(Q)rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(B)/host/fuzz/%: $(B)/fuzz-objects/tests/fuzz/%.o $(FUZZ_LIB)
 	@mkdir -p $(@D)
-	$(Q)$(CLANG) -g -fsanitize=fuzzer,address,undefined -no-pie -o $@ $^
+	$(Q)$(CLANG) $(FUZZ_CFLAGS) -fsanitize=fuzzer -no-pie -o $@ $^
 
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -2,11 +2,7 @@
 // with the RSDP at its first byte; an input that begins with "APIC" is also read as a bare MADT.
 // Surprise: view() hands out copies of exactly the bytes asked for, so that a read of one byte that
 // was not proved is a crash here, though it would be inside the input.
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "fuzz.h"
 
 #include "inventory.h"
 #include "madt_edit.h"
@@ -26,19 +22,6 @@ struct memory {
     struct view *views;
 };
 
-// Counts problems, and reads every byte of them.
-struct told {
-    size_t warnings, errors;
-};
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
 static const void *view(const void *context, uint64_t address, uint64_t bytes)
 {
     struct memory *memory = *(struct memory *const *)context;
@@ -46,7 +29,7 @@ static const void *view(const void *context, uint64_t address, uint64_t bytes)
         bytes > memory->size - (address - MEMORY_BASE))
         return NULL;
     struct view *copy = malloc(sizeof *copy + bytes);
-    require(copy != NULL);
+    MUST(copy != NULL);
     memcpy(copy->bytes, memory->bytes + (address - MEMORY_BASE), bytes);
     copy->older = memory->views;
     memory->views = copy;
@@ -62,14 +45,11 @@ static void forget_views(struct memory *memory)
     }
 }
 
+// Every error names the place, by its address or offset, or says how long the thing is.
 static void tell(void *context, enum severity severity, const char *what, const char *detail)
 {
-    struct told *told = context;
-    require(strlen(what) > 0 && strlen(detail) > 0);
-    if (severity == SEVERITY_ERROR)
-        told->errors++;
-    else
-        told->warnings++;
+    told_add(context, severity, what, detail);
+    MUST(severity != SEVERITY_ERROR || strpbrk(detail, "0123456789") != NULL);
 }
 
 static int by_apic_id(const void *left, const void *right)
@@ -84,20 +64,20 @@ static void check_inventory(struct inventory *inventory, enum status status, uin
                             const struct told *told)
 {
     struct cpu *cpus = inventory->cpus;
-    require(status == (inventory->truncated ? STATUS_TRUNCATED : STATUS_OK));
-    require((told->errors != 0) == inventory->truncated);
-    require(inventory->count == (size_t)inventory->enabled + inventory->disabled);
-    require(inventory->count <= inventory->capacity);
-    require(!(inventory->truncated && inventory->checksum_ok) || told->errors == 1);
+    MUST(status == (inventory->truncated ? STATUS_TRUNCATED : STATUS_OK));
+    MUST((told->errors != 0) == inventory->truncated);
+    MUST(inventory->count == (size_t)inventory->enabled + inventory->disabled);
+    MUST(inventory->count <= inventory->capacity);
+    MUST(!(inventory->truncated && inventory->checksum_ok) || told->errors == 1);
     if (bsp_apic_id != BSP_UNKNOWN)
-        require(inventory->enabled > 0 && cpus[0].apic_id == bsp_apic_id);
+        MUST(inventory->enabled > 0 && cpus[0].apic_id == bsp_apic_id);
     for (size_t i = 0; i < inventory->count; i++) {
         enum cpu_listing expected = i < inventory->enabled ? CPU_LISTED : CPU_DISABLED;
-        require(cpus[i].listing == (i == 0 && inventory->enabled > 0 ? CPU_BSP : expected));
+        MUST(cpus[i].listing == (i == 0 && inventory->enabled > 0 ? CPU_BSP : expected));
     }
     qsort(cpus, inventory->enabled, sizeof cpus[0], by_apic_id);
     for (size_t i = 1; i < inventory->enabled; i++)
-        require(cpus[i].apic_id != cpus[i - 1].apic_id);
+        MUST(cpus[i].apic_id != cpus[i - 1].apic_id);
 }
 
 static void read_inventory(const struct acpi_table *madt, uint32_t bsp_apic_id)
@@ -107,10 +87,10 @@ static void read_inventory(const struct acpi_table *madt, uint32_t bsp_apic_id)
     struct inventory inventory = {.capacity = inventory_capacity(madt)};
     inventory.cpus = calloc(inventory.capacity, sizeof *inventory.cpus);
     uint64_t *keys = calloc(inventory.capacity, sizeof *keys);
-    require(inventory.cpus != NULL && keys != NULL);
+    MUST(inventory.cpus != NULL && keys != NULL);
     enum status status = inventory_read(madt, bsp_apic_id, keys, &problems, &inventory);
     if (status == STATUS_INVALID)
-        require(told.errors == 1 && inventory.count == 0);
+        MUST(told.errors == 1 && inventory.count == 0);
     else
         check_inventory(&inventory, status, bsp_apic_id, &told);
     free(keys);
@@ -125,7 +105,7 @@ static void edit(const struct acpi_table *madt)
     inventory.cpus = calloc(inventory.capacity, sizeof *inventory.cpus);
     uint64_t *keys = calloc(inventory.capacity, sizeof *keys);
     uint8_t *bytes = malloc(madt->length + MADT_X2APIC_BYTES);
-    require(inventory.cpus != NULL && keys != NULL && bytes != NULL);
+    MUST(inventory.cpus != NULL && keys != NULL && bytes != NULL);
     if (inventory_read(madt, BSP_UNKNOWN, keys, &nobody, &inventory) == STATUS_OK &&
         inventory.enabled > 1) {
         const uint32_t enabled = inventory.enabled, disabled = inventory.disabled;
@@ -136,9 +116,9 @@ static void edit(const struct acpi_table *madt)
             if (left == enabled)
                 madt_add(&draft, &removed);
             const struct acpi_table edited = madt_finish(&draft);
-            require(inventory_read(&edited, BSP_UNKNOWN, keys, &nobody, &inventory) == STATUS_OK);
-            require(inventory.checksum_ok && inventory.enabled == left);
-            require(inventory.disabled == disabled);
+            MUST(inventory_read(&edited, BSP_UNKNOWN, keys, &nobody, &inventory) == STATUS_OK);
+            MUST(inventory.checksum_ok && inventory.enabled == left);
+            MUST(inventory.disabled == disabled);
         }
     }
     free(bytes);
@@ -164,13 +144,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct acpi_table madt;
         enum status status =
             acpi_find_table(&phys, MEMORY_BASE, "APIC", instance, &problems, &madt);
-        require(told.warnings + told.errors <= 8); // however bad the tables, a person reads this
-        require((status == STATUS_INVALID) == (told.errors != 0));
+        MUST(told.warnings + told.errors <= 8); // however bad the tables, a person reads this
+        MUST((status == STATUS_INVALID) == (told.errors != 0));
         if (status == STATUS_OK) {
-            require(madt.length >= ACPI_HEADER_BYTES && madt.length <= size);
+            MUST(madt.length >= ACPI_HEADER_BYTES && madt.length <= size);
             read_both_ways(&madt);
         } else {
-            require(status == STATUS_INVALID || status == STATUS_NOT_FOUND);
+            MUST(status == STATUS_INVALID || status == STATUS_NOT_FOUND);
         }
         forget_views(&memory);
     }

@@ -3,41 +3,46 @@
 // findings say, and an error changes nothing for the worse. Surprise: what an accepted text set is
 // written out again and read back, and must come to the same; and load options must set the same
 // bare and inside a whole boot entry, which some firmware hands over.
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "fuzz.h"
 
-#include "line.h"
 #include "load_options.h"
 #include "options.h"
 
 #define FINDINGS_MAX 101 // 100 one by one, and one that counts the rest
 
-// abort() and not assert(): it must not vanish with NDEBUG.
-#define MUST(condition)                                                     \
-    do {                                                                    \
-        if (!(condition)) {                                                 \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            abort();                                                        \
-        }                                                                   \
-    } while (0)
-
-struct told {
-    size_t findings, errors;
+// A text that is being read, and what was told of it.
+struct reading {
+    struct told told;
+    const char *source;
+    size_t lines; // that it can have at most; 0: its lines have no numbers
 };
 
+// Every finding names the text, and every error in a file its line.
 static void tell(void *context, enum severity severity, const char *what, const char *detail)
 {
-    struct told *told = context;
-    told->findings++;
-    told->errors += severity == SEVERITY_ERROR;
-    MUST(what[0] != '\0' && detail[0] != '\0' && strlen(detail) < LINE_BYTES);
-    for (const char *c = detail; *c != '\0'; c++) {
-        MUST(*c >= 0x20 && *c <= 0x7e);
+    struct reading *reading = context;
+    const size_t name = strlen(reading->source);
+    char *end = NULL;
+
+    told_add(&reading->told, severity, what, detail);
+    MUST(strncmp(detail, reading->source, name) == 0);
+    if (strncmp(detail + name, " line ", 6) == 0) {
+        const size_t line = strtoul(detail + name + 6, &end, 10);
+        MUST(line >= 1 && line <= reading->lines && *end == ':');
+    } else {
+        MUST(detail[name] == ':');
+        MUST(severity != SEVERITY_ERROR || reading->lines == 0 || strcmp(what, "bad-text") == 0 ||
+             strcmp(what, "more-findings") == 0);
     }
+}
+
+static size_t lines_of(const uint8_t *data, size_t size)
+{
+    size_t lines = 1;
+
+    for (size_t i = 0; i < size; i++)
+        lines += data[i] == '\n' || data[i] == '\r';
+    return lines;
 }
 
 static void check_values(const struct options *o);
@@ -193,8 +198,9 @@ static void check_written_and_read(const struct options *options)
     size_t bytes = write_options(options, text, sizeof(text));
     MUST(bytes < sizeof(text));
     options_set_defaults(&again);
-    MUST(options_parse(text, bytes, "again", &(struct problems){tell, &told}, &again) == STATUS_OK);
-    MUST(told.findings == 0);
+    MUST(options_parse(text, bytes, "again", &(struct problems){told_add, &told}, &again) ==
+         STATUS_OK);
+    MUST(told.warnings + told.errors == 0);
     check_same(options, &again);
 }
 
@@ -233,28 +239,43 @@ static void check_bare_and_wrapped(const uint8_t *data, size_t size, const struc
         memcpy(wrapped + sizeof head, data, size);
     }
     options_set_defaults(&options);
-    MUST(options_parse_load_options(wrapped, sizeof head + size, &(struct problems){tell, &told},
-                                    &options) == status);
+    MUST(options_parse_load_options(wrapped, sizeof head + size,
+                                    &(struct problems){told_add, &told}, &options) == status);
     free(wrapped);
     check_same(bare, &options);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+// options.h: a line has at most 100 characters.
+static void check_help(void *context, const char *line)
+{
+    size_t *lines = context;
+
+    must_be_printable(line);
+    MUST(strlen(line) <= 100);
+    ++*lines;
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     for (int way = 0; way < 2; way++) {
-        struct told told = {0};
-        const struct problems problems = {tell, &told};
+        struct reading reading = {.source = way == 0 ? "reveille.cfg" : "load options",
+                                  .lines = way == 0 ? lines_of(data, size) : 0};
+        const struct told *told = &reading.told;
+        const struct problems problems = {tell, &reading};
         struct options options;
         options_set_defaults(&options);
         enum status status =
             way == 0 ? options_parse((const char *)data, size, "reveille.cfg", &problems, &options)
                      : options_parse_load_options(data, size, &problems, &options);
-        MUST(status == (told.errors > 0 ? STATUS_INVALID : STATUS_OK));
-        MUST(told.findings <= FINDINGS_MAX);
+        MUST(status == (told->errors > 0 ? STATUS_INVALID : STATUS_OK));
+        MUST(told->warnings + told->errors <= FINDINGS_MAX);
         check_values(&options);
         check_written_and_read(&options);
+        if (options.help) {
+            size_t lines = 0;
+            options_help(check_help, &lines);
+            MUST(lines > 25);
+        }
         if (way == 1) {
             check_bare_and_wrapped(data, size, &options, status);
         }

@@ -1,8 +1,6 @@
 // Fuzzer: FADT, SPCR, DMAR and SMBIOS. The first byte chooses; the rest is the table, or for SMBIOS
 // all memory, the entry point first. Every table lies in memory of exactly its size.
-#include <stdbool.h>
-#include <stdlib.h>
-#include <string.h>
+#include "fuzz.h"
 
 #include "dmar.h"
 #include "fadt.h"
@@ -17,12 +15,6 @@ struct memory {
     size_t size;
 };
 
-static void require(bool holds)
-{
-    if (!holds)
-        abort();
-}
-
 static const void *view(const void *context, uint64_t address, uint64_t bytes)
 {
     const struct memory *memory = context;
@@ -32,12 +24,12 @@ static const void *view(const void *context, uint64_t address, uint64_t bytes)
     return memory->bytes + (address - MEMORY_BASE);
 }
 
-static void require_text(const char text[PLATFORM_TEXT])
+static void must_be_text(const char text[PLATFORM_TEXT])
 {
     const size_t length = strnlen(text, PLATFORM_TEXT);
-    require(length < PLATFORM_TEXT);
+    MUST(length < PLATFORM_TEXT);
     for (size_t i = 0; i < length; i++)
-        require(text[i] >= 0x20 && text[i] < 0x7f);
+        MUST(text[i] >= 0x20 && text[i] < 0x7f);
 }
 
 // Checksums are mended, since no fuzzer would guess them.
@@ -55,13 +47,13 @@ static void read_names(struct memory *memory)
     }
     memset(&platform, 0, sizeof platform);
     (void)smbios_read(&phys, MEMORY_BASE, &platform);
-    require_text(platform.maker);
-    require_text(platform.product);
-    require_text(platform.board_maker);
-    require_text(platform.board);
-    require_text(platform.bios_maker);
-    require_text(platform.bios);
-    require_text(platform.bios_date);
+    must_be_text(platform.maker);
+    must_be_text(platform.product);
+    must_be_text(platform.board_maker);
+    must_be_text(platform.board);
+    must_be_text(platform.bios_maker);
+    must_be_text(platform.bios);
+    must_be_text(platform.bios_date);
 }
 
 static void read_fadt(const struct acpi_table *table)
@@ -69,12 +61,12 @@ static void read_fadt(const struct acpi_table *table)
     struct fadt fadt;
 
     fadt_read(table, &fadt);
-    require((fadt.power_status == 0) == (fadt.power_enable == 0));
-    require(fadt.power_enable >= fadt.power_status);
-    require(fadt.power_status == 0 || fadt.power_status == fadt.pm1a_event);
-    require(fadt.pm_timer <= 0xffff - 3);
-    require(!fadt.can_reset || (fadt.reset_address != 0 && fadt.reset_space <= GAS_IO));
-    require(!fadt.can_reset || fadt.reset_space == GAS_MEMORY || fadt.reset_address <= 0xffff);
+    MUST((fadt.power_status == 0) == (fadt.power_enable == 0));
+    MUST(fadt.power_enable >= fadt.power_status);
+    MUST(fadt.power_status == 0 || fadt.power_status == fadt.pm1a_event);
+    MUST(fadt.pm_timer <= 0xffff - 3);
+    MUST(!fadt.can_reset || (fadt.reset_address != 0 && fadt.reset_space <= GAS_IO));
+    MUST(!fadt.can_reset || fadt.reset_space == GAS_MEMORY || fadt.reset_address <= 0xffff);
 }
 
 static void read_spcr(const struct acpi_table *table)
@@ -83,23 +75,21 @@ static void read_spcr(const struct acpi_table *table)
     const char *wrong = spcr_read(table, &place);
 
     if (wrong) {
-        require(wrong[0] != '\0');
+        MUST(wrong[0] != '\0');
         return;
     }
-    require(place.base != 0 && (place.stride != 0 || place.base <= 0xffff - 7));
-    require(place.stride == 0 || place.access == 1 || place.access == 4);
-    require(place.stride == 0 || place.base % place.access == 0);
-    require(place.baud <= UART_BAUD_MAX);
+    MUST(place.base != 0 && (place.stride != 0 || place.base <= 0xffff - 7));
+    MUST(place.stride == 0 || place.access == 1 || place.access == 4);
+    MUST(place.stride == 0 || place.base % place.access == 0);
+    MUST(place.baud <= UART_BAUD_MAX);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2 + ACPI_HEADER_BYTES)
         return 0;
     struct memory memory = {malloc(size - 1), size - 1};
-    require(memory.bytes != NULL);
+    MUST(memory.bytes != NULL);
     memcpy(memory.bytes, data + 1, size - 1);
     const struct acpi_table table = {memory.bytes, memory.size};
     switch (data[0] % 4) {
