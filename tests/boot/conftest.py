@@ -225,10 +225,10 @@ _booted = {}  # machine, as text: its Result
 
 
 def run(**machine):
-    """Boots qemu.Machine(**machine), by the firmware and the accelerator that the environment names; once,
-    however many ask, unless it has a stick or variables, whose contents are the test's own."""
+    """Boots qemu.Machine(**machine), by the firmware and the accelerator that the environment names, unless
+    the test does; once, however many ask, unless it has a stick or variables, whose contents are its own."""
     chosen = qemu.from_environment()
-    asked = qemu.Machine(accel=chosen.accel, ovmf=chosen.ovmf, **machine)
+    asked = qemu.Machine(**{"accel": chosen.accel, "ovmf": chosen.ovmf, **machine})
     key = repr(asked)
     if key not in _booted or asked.stick or asked.variables:
         with qemu.Qemu(asked) as vm:
