@@ -75,7 +75,8 @@ FAKE_C      := $(wildcard tests/fake/*.c)
 HOST_LIB    := $(B)/host/libreveille.a
 HOST_OBJ    := $(patsubst %.c,$(B)/host/%.o,$(PURE_C) $(FAKE_C) $(HOST_EFI_C)) \
                $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/host/report/screen/font_data.o $(B)/image/trampoline/blob.o
-UNIT        := $(patsubst tests/unit/%.c,$(B)/host/unit/%,$(wildcard tests/unit/*/test_*.c))
+UNIT        := $(patsubst tests/unit/%.c,$(B)/host/unit/%,$(wildcard tests/unit/*/test_*.c)) \
+               $(B)/host/unit/smp/test_threads_clang
 FUZZ        := $(patsubst tests/fuzz/%.c,$(B)/host/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 20
 
@@ -330,6 +331,38 @@ RACES_C := tests/unit/report/test_races.c report/console/journal.c hw/lib/crc32.
 $(B)/host/unit/report/test_races: $(RACES_C) report/console/journal.h hw/lib/crc32.h hw/hw.h Makefile
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(HOST_CFLAGS)) -fsanitize=thread -no-pie -o $@ $(RACES_C) -lcmocka
+
+# The engine with threads of the host as its processors, by both compilers, since each has a ThreadSanitizer of its
+# own. Where basic blocks are counted, a thread may be stopped as INIT stops a processor; so not in the fake machine.
+THREADS_C := $(wildcard smp/*.c) trampoline/trampoline.c $(wildcard report/console/*.c) report/hello.c trial/inject.c \
+             machine/topology.c machine/processor.c $(patsubst %,hw/lib/%.c,clock crc32 line sort tell watch) \
+             tests/unit/smp/threads_walk.c
+THREADS_PLAIN_C := tests/unit/smp/threads.c tests/unit/smp/test_threads.c
+THREADS_CFLAGS  := $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(HOST_CFLAGS)) -fsanitize=thread \
+                   -fno-inline -fno-pie -ffunction-sections
+THREADS_OBJ     := $(THREADS_C:.c=.o) $(THREADS_PLAIN_C:.c=.o)
+THREADS_LIB     := $(B)/host/smp/fault_entry.o $(B)/image/trampoline/blob.o
+
+$(THREADS_C:%.c=$(B)/threads/gcc/%.o): THREADS_BLOCKS := -fsanitize-coverage=trace-pc
+$(THREADS_C:%.c=$(B)/threads/clang/%.o): THREADS_BLOCKS := -fsanitize-coverage=bb,trace-pc
+
+$(B)/threads/gcc/tests/unit/smp/test_threads.o $(B)/threads/clang/tests/unit/smp/test_threads.o: tests/unit/smp/threads.supp
+
+$(B)/threads/gcc/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(THREADS_CFLAGS) $(THREADS_BLOCKS) -MMD -MP -c -o $@ $<
+
+$(B)/threads/clang/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(THREADS_CFLAGS) $(THREADS_BLOCKS) -MMD -MP -c -o $@ $<
+
+$(B)/host/unit/smp/test_threads: $(THREADS_OBJ:%=$(B)/threads/gcc/%) $(THREADS_LIB)
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) -fsanitize=thread -no-pie -Wl,--gc-sections -o $@ $^ -lcmocka
+
+$(B)/host/unit/smp/test_threads_clang: $(THREADS_OBJ:%=$(B)/threads/clang/%) $(THREADS_LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) -fsanitize=thread -no-pie -Wl,--gc-sections -o $@ $^ -lcmocka
 
 $(B)/host/unit/%: $(B)/host/tests/unit/%.o $(HOST_LIB)
 	@mkdir -p $(@D)

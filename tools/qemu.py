@@ -288,6 +288,8 @@ class Qemu:
         com1 = (f"file,id=com1,path={option_value(self.serial_file)}" if self.serial_file
                 else "stdio,id=com1,signal=off,mux=off")
         words += ["-chardev", com1, *m.serial_place] if m.serial else ["-serial", "none"]
+        if "smm=on" in m.machine:  # firmware's variables are written by its SMM alone
+            words += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
         if m.reset_ends:
             words += ["-no-reboot"]
         if m.debug_exit:

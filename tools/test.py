@@ -38,6 +38,8 @@ UNIT_S, BUILD_S, PYTEST_S, BOOTS_S = 2 * MINUTES, 5 * MINUTES, 5 * MINUTES, 25 *
 
 
 PREFIX = {"unit": "test", "fuzz": "fuzz"}
+# Of one source, and by another compiler.
+TWINS = {"unit": ["smp/test_threads_clang"], "fuzz": []}
 
 
 class Counts:
@@ -87,7 +89,8 @@ def programs(kind, build=B):
     """The programs of tests/KIND as paths below the host/ of a build."""
     folder = ROOT / "tests" / kind
     sources = folder.rglob(f"{PREFIX[kind]}_*.c")
-    return sorted(f"{build}/host/{kind}/{source.relative_to(folder).with_suffix('')}" for source in sources)
+    names = [*(source.relative_to(folder).with_suffix("") for source in sources), *TWINS[kind]]
+    return sorted(f"{build}/host/{kind}/{name}" for name in names)
 
 
 def test_builds(counts):
@@ -109,7 +112,7 @@ def test_builds(counts):
 
 
 def test_units(counts, build):
-    heading("unit tests, under ASan and UBSan")
+    heading("unit tests, under ASan and UBSan; races, under TSan")
     make(*programs("unit", build), build=build)
     for program in programs("unit", build):
         name = pathlib.Path(program).name

@@ -229,8 +229,8 @@ _booted = {}  # machine, as text: its Result
 
 
 def run(**machine):
-    """Boots qemu.Machine(**machine), by the firmware and the accelerator that the environment names; once,
-    however many ask, unless it has a stick or variables, whose contents are the test's own."""
+    """Boots qemu.Machine(**machine), by the firmware and the accelerator that the environment names, unless
+    the test does; once, however many ask, unless it has a stick or variables, whose contents are its own."""
     chosen = qemu.from_environment()
     asked = qemu.Machine(**{"accel": chosen.accel, "ovmf": chosen.ovmf} | machine)
     key = repr(asked)

@@ -25,6 +25,7 @@ struct behaviour {
     EFI_STATUS (*start)(const struct preload *preload, const char *value);
 };
 
+extern const struct behaviour behaviour_execute;
 extern const struct behaviour behaviour_fadt;
 extern const struct behaviour behaviour_framebuffer;
 extern const struct behaviour behaviour_grow_map;
@@ -34,6 +35,7 @@ extern const struct behaviour behaviour_madt;
 extern const struct behaviour behaviour_mp_services;
 extern const struct behaviour behaviour_protect;
 extern const struct behaviour behaviour_refuse_writes;
+extern const struct behaviour behaviour_strict;
 extern const struct behaviour behaviour_take_places;
 extern const struct behaviour behaviour_uefi_2_9;
 
