@@ -32,7 +32,7 @@ MACHINE ?= q35
 ACCEL   ?= tcg,thread=single
 OPTIONS ?=
 OVMF    ?=
-export SMP CPU MEM MACHINE ACCEL OPTIONS OVMF SUITES
+export SMP CPU MEM MACHINE ACCEL OPTIONS OVMF SUITES ONLY
 
 # The rooms, each with its sub-rooms; a header's name is its own throughout the tree. Only efi/ has UEFI's headers.
 PURE_ROOMS := hw hw/lib machine smp trampoline trial trial/options report report/console report/screen
@@ -85,7 +85,7 @@ BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run test quick boot-test hostile bench proofs distributions image firmware stick iso usb signed debug host explain help setup unit fuzz clang clean
+.PHONY: all run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb signed debug host explain help setup unit fuzz clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -119,6 +119,11 @@ hostile:
 	@tools/setup build run test
 	@$(BUILD) all host image firmware
 	@$(PYTHON) tools/hostile.py
+
+## make mutants    the product broken in forty ways, one at a time: which tests notice? ONLY=name for one
+mutants:
+	@tools/setup build run test iso sign
+	@$(PYTHON) tools/mutants.py
 
 ## make bench      wakes side by side: null, Reveille, firmware, Linux; SIZES= RUNS= BENCH=long BASE= RESUME=1
 bench:

@@ -218,6 +218,15 @@ def ask_all(copy):
     return copy.ask("tests/unit", ALL_UNITS_S) or copy.ask("tests/boot", ALL_BOOTS_S)
 
 
+def noticed_by(copy, mutant, patience):
+    """(the tests that fail, whether those that were asked first were enough)."""
+    if mutant.build:
+        copy.build("all", "host")
+    copy.build_for(mutant.ask)
+    failed = [name for test in mutant.ask for name in copy.ask(test, patience[test])]
+    return (failed, True) if failed else (ask_all(copy), False)
+
+
 def try_mutant(copy, mutant, patience):
     """Breaks one thing, asks, and puts it back."""
     started = time.monotonic()
@@ -226,14 +235,7 @@ def try_mutant(copy, mutant, patience):
     path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
     noticed, by_those_asked, error = [], True, ""
     try:
-        if mutant.build:
-            copy.build("all", "host")
-        copy.build_for(mutant.ask)
-        for test in mutant.ask:
-            noticed += copy.ask(test, patience[test])
-        if not noticed:
-            by_those_asked = False
-            noticed = ask_all(copy)
+        noticed, by_those_asked = noticed_by(copy, mutant, patience)
     except Refused as e:
         if mutant.build and mutant.build in str(e):
             noticed = [f"the build: {mutant.build}"]
@@ -241,6 +243,14 @@ def try_mutant(copy, mutant, patience):
             error = f"it does not build: {first_complaint(str(e))}"
     finally:
         path.write_text(text, encoding="utf-8")
+    try:
+        if not by_those_asked:  # then nobody has seen these pass yet
+            witnesses = list(dict.fromkeys(name.split(": ")[0] for name in noticed))
+            copy.build_for(witnesses)
+            for test in witnesses:
+                copy.must_pass(test)
+    except Refused as e:
+        noticed, error = [], str(e).splitlines()[0]
     return Outcome(mutant, time.monotonic() - started, noticed, by_those_asked, error)
 
 

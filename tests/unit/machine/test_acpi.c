@@ -338,6 +338,19 @@ static void test_wrong_checksum_is_told(void **state)
     assert_string_equal(memory->words, "");
 }
 
+// By hand, since the tables above are made right by the sum itself.
+static void test_the_sum_is_of_every_byte(void **state)
+{
+    static const uint8_t bytes[] = {0xff, 2, 0x80, 0x81};
+
+    (void)state;
+    assert_int_equal(acpi_sum(bytes, 0), 0);
+    assert_int_equal(acpi_sum(bytes, 1), 0xff);
+    assert_int_equal(acpi_sum(bytes, 2), 1);
+    assert_int_equal(acpi_sum(bytes, 3), 0x81);
+    assert_int_equal(acpi_sum(bytes, 4), 2);
+}
+
 int main(void)
 {
 #define WITH_MEMORY(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -355,6 +368,7 @@ int main(void)
         WITH_MEMORY(test_entries_that_point_nowhere),
         WITH_MEMORY(test_table_longer_than_memory),
         WITH_MEMORY(test_wrong_checksum_is_told),
+        cmocka_unit_test(test_the_sum_is_of_every_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
