@@ -1,5 +1,5 @@
 # Reveille: every command. `make help` is made from the comments that start with "##".
-# Variables of a run: SMP= CPU= MEM= OPTIONS="wake=broadcast ..." OVMF= ACCEL= MACHINE=
+# Variables of a run: SMP= CPU= MEM= OPTIONS="wake=broadcast ..." OVMF= ACCEL= MACHINE=, or EMULATOR=bochs MODEL=
 
 VERSION := 0.1.0
 export SOURCE_DATE_EPOCH ?= 1767225600
@@ -25,14 +25,17 @@ ifneq ($(words $(B))$(strip $(foreach c,$(UNFIT),$(findstring $(c),$(B)))),1)
 $(error B=$(B): make cannot build in a folder of that name: choose one without blanks and $(UNFIT))
 endif
 
-SMP     ?= 4
-CPU     ?=
-MEM     ?= 512
-MACHINE ?= q35
-ACCEL   ?= tcg,thread=single
-OPTIONS ?=
-OVMF    ?=
-export SMP CPU MEM MACHINE ACCEL OPTIONS OVMF SUITES ONLY
+# Empty: the default in tools/guest.py, qemu.py or bochs.py.
+EMULATOR ?= qemu
+MODEL    ?=
+SMP      ?=
+CPU      ?=
+MEM      ?=
+MACHINE  ?=
+ACCEL    ?=
+OPTIONS  ?=
+OVMF     ?=
+export EMULATOR MODEL SMP CPU MEM MACHINE ACCEL OPTIONS OVMF SUITES ONLY
 
 # The rooms, each with its sub-rooms; a header's name is its own throughout the tree. Only efi/ has UEFI's headers.
 PURE_ROOMS := hw hw/lib machine smp trampoline trial trial/options report report/console report/screen
@@ -91,14 +94,15 @@ BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
 
 ## make run        install what is missing, boot QEMU and OVMF, show the lines; 0 only if all came
+##                 EMULATOR=bochs MODEL=ryzen: the same on Bochs, a second x86; docs/bochs.md
 run:
-	@tools/setup build run
+	@tools/setup build $(if $(filter bochs,$(EMULATOR)),bochs,run)
 	@$(BUILD) all
 	@$(PYTHON) tools/run.py
 
 ## make test       install what is missing, run every test there is; the last line counts them
 test:
-	@tools/setup build run test iso sign
+	@tools/setup build run bochs test iso sign
 	@$(BUILD) all image firmware
 	@$(PYTHON) tools/test.py
 
@@ -110,7 +114,7 @@ quick:
 ## make boot-test  the boot tests of a name, with the serial port on the terminal: T=sparse_ids; docs/tests.md
 boot-test:
 	@test -n $(call quote,$(T)) || { echo "usage: make boot-test T=name" >&2; exit 1; }
-	@tools/setup build run test iso sign
+	@tools/setup build run bochs test iso sign
 	@$(BUILD) all image firmware
 	@$(PYTHON) -B -m pytest -p no:cacheprovider tests/boot -k $(call quote,$(T)) --serial -s --tb=short -v
 
@@ -198,7 +202,7 @@ clang:
 
 ## make setup      install what the other commands need
 setup:
-	@tools/setup build run test debug iso sign bench distributions
+	@tools/setup build run bochs test debug iso sign bench distributions
 
 ## make clean      remove build/
 clean:

@@ -1,100 +1,59 @@
 """QEMU with OVMF: the one place that knows how such a machine is started, watched and ended.
 
-Everything a machine can write to is its own: each boot has a private directory with copies of the
-ESP and of the firmware's variables, so boots can run side by side and leave build/ as it was. A
-machine ends by itself, by its time-out, or by close(); it is ended by its own process id, never by
-name. The ESP is a disk image that mtools made: QEMU's own FAT of a directory dies of an assertion
-when firmware writes to it.
-Surprise: QEMU gets a session of its own, so that a Ctrl-C meant for GDB or pytest does not reach
-it; in return the kernel ends it when we die, however that happens.
+What it shares with machines of other emulators is in guest.py. Beside the ESP, firmware's variables are a private
+copy too. The ESP is a disk image that mtools made: QEMU's own FAT of a directory dies of an assertion when firmware
+writes to it.
 """
 
 import contextlib
-import ctypes
 import dataclasses
 import json
 import os
 import pathlib
 import re
-import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
-import image
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BUILD = ROOT / os.environ.get("B", "build")
+import guest
+from guest import BUILD, GRACE_S, ROOT, Failure, clean_line, folder_for_sockets  # noqa: F401
 
 # What the guest writes to isa-debug-exit comes out as value << 1 | 1.
 EXIT_OK, EXIT_NOT_ALL, EXIT_REFUSED = 33, 35, 37
 
-# A machine that has written `ev=end` and still runs was told to halt; so long it may take to power
-# off, unless it is seen to rest.
-GRACE_S = 10
-# And one that starts anew when it resets, until firmware has started us again.
+# A machine that starts anew when it resets has so long, behind `ev=end`, until firmware has started us again.
 RESTART_S = 60
-
-# OVMF draws by terminal sequences. Moving the cursor, as a carriage return does, or clearing starts a new
-# line for us, all others go.
-_CURSOR = re.compile(rb"\x1b\[(?:\d*;\d*H|\d*J)|\r")
-_SEQUENCE = re.compile(rb"\x1b(?:\[[0-9;?=]*[A-Za-z]|[()].|c)")
-
 
 # OVMF looks for a TPM here. Where no device is QEMU reads zeros, not ones as a bus does, which OVMF takes for
 # a TPM that is not ready: it waits for it by the clock, 750 ms twice. A page of ones is none.
 _TPM_PHYS = 0xFED40000
 _ONES_SLOT = 0x1D  # on bus 0, where nothing else is
 
-# A Shell for firmware that does not start its own: OVMF no longer does since 2026.
-_SHELL = pathlib.Path("/usr/share/efi-shell-x64/shellx64.efi")
 # The Shell's count-down, at its first second.
 _SHELL_COUNTS = b" in 5 seconds to skip "
 
 # Firmware that found nothing to start, or nothing more, and now waits for a key.
 _GAVE_UP = b"BdsDxe: No bootable option or device was found."
 
-# How often a machine that has written `ev=end` is looked at, how many times each, and after how many changes
-# of its registers without a byte it is taken for one that waits for somebody: a guest that powers off is gone
-# after one or two.
-LOOK_S, LOOKS, MOVES = 0.1, 100, 300
-_FLAGS, _INTERRUPTS = re.compile(r"FL=(\w+)"), 0x200  # RFLAGS.IF
-
 # Since then QEMU emulates an x2APIC under TCG. An xAPIC's ID has 8 bits, and 255 means everybody.
 _X2APIC_SINCE, _XAPIC_CPUS = 9, 255
 
-_PR_SET_PDEATHSIG = 1  # prctl(2)
-_libc = ctypes.CDLL(None)
-
-
-def _die_with_parent():
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-class Failure(Exception):
-    """Something outside the image went wrong; the message is for people."""
+# How many times a machine that has written `ev=end` is looked at, and after how many changes of its registers
+# without a byte it is taken for one that waits for somebody: a guest that powers off is gone after one or two.
+LOOKS, MOVES = 100, 300
+_FLAGS, _INTERRUPTS = re.compile(r"FL=(\w+)"), 0x200  # RFLAGS.IF
 
 
 @dataclasses.dataclass
-class Machine:
-    """What to boot, and how. Every field has the default of a plain `make run`."""
+class Machine(guest.Machine):
+    """What to boot, and how. Every field has the default of a plain `make run`. `ovmf` is the code file; empty: the
+    first pair of ovmf.txt that exists."""
 
-    smp: str = "4"  # as behind QEMU's -smp
     cpu: str = "max"
-    mem: int = 512  # MiB
     machine: str = "q35"
     accel: str = "tcg,thread=single"
-    ovmf: str = ""  # the code file; empty: the first pair of ovmf.txt that exists
-    options: str = ""  # for \reveille.cfg
-    shell: str | None = None  # startup.nsh of a Shell; the image is then \reveille\BOOTX64.EFI only
-    firmware: str = ""  # words for tests/firmware/preload.c, which then starts before the image
-    esp: pathlib.Path = BUILD / "esp"
-    files: dict = dataclasses.field(default_factory=dict)  # more for the ESP's root: name -> path
-    config_is_directory: bool = False  # \reveille.cfg is a directory, and not options
     stick: pathlib.Path | None = None  # a disk image on a USB stick, instead of the ESP
     stick_mode: str = "snapshot=on"  # what is written is lost; "readonly=on", "snapshot=off"
     variables: pathlib.Path | None = None  # firmware's, made if missing; kept, not a private copy
@@ -102,14 +61,9 @@ class Machine:
     serial_place: tuple = ("-serial", "chardev:com1")  # another place for what COM1 would be
     vga: str = "std"  # as behind QEMU's -vga
     debug_exit: bool = True
-    goes_on: bool = False  # ev=end is not the end: a Shell, or somebody it starts, comes after it
     reset_ends: bool = True  # a reset of the guest ends QEMU, instead of starting the guest anew
     hurry: bool = False  # firmware is spared two waits by the clock: see Qemu._hurry and Qemu._take
     extra: tuple = ()  # further words for QEMU's command line
-
-    def most_cpus(self):
-        """The most processors this machine can have: rules how long its firmware takes."""
-        return max(int(n) for n in re.findall(r"(?:^|cpus=)(\d+)", self.smp))
 
     def timeout_s(self):
         """A bound, not an estimate: 20 times the 6 s of an idle host and, a processor, five times
@@ -120,6 +74,8 @@ class Machine:
 def from_environment():
     """The Machine that the Makefile's variables describe."""
     e = os.environ
+    if e.get("MODEL"):
+        raise Failure("MODEL= is of EMULATOR=bochs: with QEMU, CPU= says what the processor is")
     d = Machine()
     return Machine(smp=e.get("SMP") or d.smp, cpu=e.get("CPU") or d.cpu,
                    mem=int(e.get("MEM") or d.mem), machine=e.get("MACHINE") or d.machine,
@@ -156,11 +112,16 @@ def qemu_version():
     return found[1]
 
 
+def ovmf_pairs():
+    """[(code, variables)] of all places where systems keep OVMF."""
+    lines = (ROOT / "tools/ovmf.txt").read_text().splitlines()
+    return [tuple(map(pathlib.Path, line.split())) for line in lines if not line.startswith("#")]
+
+
 def find_ovmf(code=""):
     """(code, vars) of the firmware: `code` with the vars beside it, or the first pair in ovmf.txt.
     """
-    lines = (ROOT / "tools/ovmf.txt").read_text().splitlines()
-    pairs = [tuple(map(pathlib.Path, line.split())) for line in lines if not line.startswith("#")]
+    pairs = ovmf_pairs()
     if code:
         code = pathlib.Path(code)
         beside = code.with_name(code.name.replace("CODE", "VARS").replace("code", "vars"))
@@ -172,70 +133,32 @@ def find_ovmf(code=""):
     raise Failure(f"no OVMF: {code} or its variables are not there (tools/setup run installs it)")
 
 
-def folder_for_sockets():
-    """The folder of temporary files, or /tmp if its path is too long: a socket's has at most 107 bytes
-    (unix(7)), and ours has a folder of 17 and a name of 3 below it."""
-    folder = tempfile.gettempdir()
-    return folder if len(os.fsencode(folder)) + len("/reveille-xxxxxxxx/qmp") <= 107 else "/tmp"
-
-
-def give_way_to_shell(esp):
-    """Moves the image to \\reveille, so that firmware starts a Shell: ours, or its own where there is none."""
-    (esp / "reveille").mkdir(exist_ok=True)
-    (esp / "EFI/BOOT/BOOTX64.EFI").rename(esp / "reveille/BOOTX64.EFI")
-    if _SHELL.exists():
-        shutil.copyfile(_SHELL, esp / "EFI/BOOT/BOOTX64.EFI")
-
-
 def option_value(path):
     """A path as a value in one of QEMU's lists of options, where a comma ends a value."""
     return str(path).replace(",", ",,")
 
 
-def clean_line(raw):
-    """A line as bytes, without its line feed, as a list of readable lines without sequences."""
-    parts = _CURSOR.sub(b"\n", raw.removesuffix(b"\r")).split(b"\n")
-    lines = (_SEQUENCE.sub(b"", part).decode("ascii", "replace") for part in parts)
-    return [line for line in lines if len(parts) == 1 or line.strip()]
-
-
-class Qemu:
+class Qemu(guest.Guest):
     """A running machine. Use as a context manager, or call close()."""
 
+    chooses_status = True
+
     def __init__(self, machine, stopped=False, serial_file=None):
-        self.machine = machine
+        self.stopped = stopped
         self.serial_file = serial_file  # COM1 goes there, and lines() yields nothing
-        self.home = pathlib.Path(tempfile.mkdtemp(prefix="reveille-", dir=folder_for_sockets()))
-        self.qmp_path = self.home / "qmp"
-        self.gdb_path = self.home / "gdb"
-        self.raw = bytearray()  # every byte of the serial port
-        self.status = None  # QEMU's exit status, None while it runs and if we ended it
-        self.timed_out = False
         self._qmp = None
         self._searched = 0  # so far _take has looked through raw
         self._in_menu = self._asleep = False  # firmware's menu was started; it slept at the last look
         self._seen, self._moves = None, 0  # registers, and how often they have changed without a byte
-        try:
-            words = self._command_line(stopped)
-            self._stderr = open(self.home / "stderr", "w+b")
-            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                            stderr=self._stderr, start_new_session=True,
-                                            preexec_fn=_die_with_parent)
-        except FileNotFoundError as e:
-            shutil.rmtree(self.home)
-            raise Failure(f"{e.filename} is not there") from None
-        except BaseException:
-            shutil.rmtree(self.home)
-            raise
-        self.deadline = time.monotonic() + machine.timeout_s()
+        super().__init__(machine)
         if machine.hurry and not stopped:
             self._hurry()
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
+    def _start(self):
+        self.qmp_path = self.home / "qmp"
+        self.gdb_path = self.home / "gdb"
+        self.process = self._spawn(self._command_line(self.stopped), stdout=subprocess.PIPE)
+        self.port = self.process.stdout.fileno()
 
     # ---- the command line ----
 
@@ -245,28 +168,8 @@ class Qemu:
             return ["-drive", f"if=none,id=stick,format=raw,{m.stick_mode},"
                     f"file={option_value(m.stick)}",
                     "-device", "qemu-xhci", "-device", "usb-storage,id=stick,drive=stick"]
-        esp = self.home / "esp"
-        if not (m.esp / "EFI/BOOT/BOOTX64.EFI").exists():
-            raise Failure(f"{m.esp}/EFI/BOOT/BOOTX64.EFI is not there: run make first")
-        shutil.copytree(m.esp, esp)
-        for name, path in m.files.items():
-            shutil.copyfile(path, esp / name)
-        if m.options or m.shell is None:
-            (esp / "reveille.cfg").write_text(m.options + "\n")
-        if m.config_is_directory:
-            (esp / "reveille.cfg").unlink()
-            (esp / "reveille.cfg").mkdir()
-            (esp / "reveille.cfg/file.txt").write_text("rounds=7\n")
-        if m.shell is not None:
-            give_way_to_shell(esp)
-            (esp / "startup.nsh").write_text(m.shell.replace("\n", "\r\n"))
-        if m.firmware:
-            (esp / "reveille").mkdir(exist_ok=True)
-            (esp / "EFI/BOOT/BOOTX64.EFI").rename(esp / "reveille/BOOTX64.EFI")
-            shutil.copyfile(BUILD / "firmware/preload.EFI", esp / "EFI/BOOT/BOOTX64.EFI")
-            (esp / "firmware.cfg").write_text(m.firmware + "\n")
-        image.make_image(esp, self.home / "esp.img")
-        return ["-drive", f"format=raw,file={option_value(self.home)}/esp.img"]
+        disk = guest.make_disk(m, self.home)
+        return ["-drive", f"format=raw,file={option_value(disk)}"]
 
     def _firmware(self):
         code, variables = find_ovmf(self.machine.ovmf)
@@ -324,7 +227,8 @@ class Qemu:
     def _take(self, chunk):
         """What the serial port has said more. A Shell that begins to count the seconds before it runs
         startup.nsh gets the key that it asks for."""
-        self.raw += chunk
+        super()._take(chunk)
+        self._moves = 0
         asked = self.raw.find(_SHELL_COUNTS, self._searched)
         self._searched = max(0, len(self.raw) - len(_SHELL_COUNTS) + 1) if asked < 0 else asked + 1
         if asked >= 0 and self.machine.hurry:
@@ -349,61 +253,14 @@ class Qemu:
             return False  # it is gone
         return self._moves >= MOVES
 
-    def lines(self):
-        """Yields readable lines as they come, until the machine is gone, has halted after its last
-        record, or is out of time; self.status and self.timed_out tell which."""
-        pipe = self.process.stdout.fileno()
-        pending = bytearray()
-        until = self.deadline
-        while True:
-            left = until - time.monotonic()
-            ended = until != self.deadline
-            if left > 0 and not select.select([pipe], [], [], min(left, LOOK_S) if ended else left)[0]:
-                if ended and not self._rests():
-                    continue
-                left = 0
-            if left <= 0:
-                self.timed_out = not ended
-                self._end()
-                break
-            chunk = os.read(pipe, 65536)
-            if not chunk:
-                break
-            self._take(chunk)
-            self._moves = 0
-            pending += chunk
-            while (at := pending.find(b"\n")) >= 0:
-                line = bytes(pending[:at])
-                del pending[: at + 1]
-                gave_up = _GAVE_UP in line
-                self._in_menu = self._in_menu or gave_up or b'"UiApp"' in line
-                if gave_up or line.startswith(b"REVEILLE ev=end ") and not self.machine.goes_on:
-                    grace = GRACE_S if self.machine.reset_ends else RESTART_S
-                    until = min(self.deadline, time.monotonic() + grace)
-                yield from clean_line(line)
-        if pending:
-            yield from clean_line(bytes(pending))
-        self.wait()
+    def _heard(self, line):
+        self._in_menu = self._in_menu or _GAVE_UP in line or b'"UiApp"' in line
 
-    def wait(self):
-        """Waits for the machine to go; ends it when its time is over."""
-        if self.process.poll() is None:
-            try:
-                self.process.wait(max(0, self.deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                self.timed_out = True
-                self._end()
-        if self.process.returncode is not None and self.process.returncode >= 0:
-            self.status = self.process.returncode
+    def _is_last(self, line):
+        return super()._is_last(line) or _GAVE_UP in line
 
-    def stderr(self):
-        self._stderr.seek(0)
-        return self._stderr.read().decode(errors="replace").strip()
-
-    def _end(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+    def _grace_s(self):
+        return GRACE_S if self.machine.reset_ends else RESTART_S
 
     def close(self):
         self._end()
@@ -411,8 +268,7 @@ class Qemu:
             with contextlib.suppress(OSError):  # a last command may wait there for QEMU that is gone
                 self._qmp.close()
         self.process.stdout.close()
-        self._stderr.close()
-        shutil.rmtree(self.home, ignore_errors=True)
+        super().close()
 
     # ---- QMP ----
 

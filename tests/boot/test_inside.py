@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+import guest
 import image
 import linux
 import qemu
@@ -43,7 +44,7 @@ def stick_with_shell(folder, script):
     """A disk image like Machine's own, for a port of another kind."""
     esp = folder / "esp"
     shutil.copytree(qemu.BUILD / "esp", esp)
-    qemu.give_way_to_shell(esp)
+    guest.give_way_to_shell(esp)
     (esp / "startup.nsh").write_text("\r\n".join(["fs0:", *script, ""]))
     image.make_image(esp, folder / "stick.img")
     return folder / "stick.img"

@@ -78,17 +78,22 @@ def verdict_of(record):
     return "cured" if "retry" in record else record["state"]
 
 
-def check(result, faults, smp):
-    """`faults`: {CPU: (word, Right)}; all other APs greet, and the counts are right."""
+def assert_verdicts(result, faults):
     wrong = []
     for cpu, (word, right) in faults.items():
         record = result.cpu(cpu)
-        note(word, verdict_of(record))
         seen = {key: record.get(key) for key in right.keys}
         if (record["state"], record.get("cause")) != (right.state, right.cause) \
                 or seen != right.keys:
             wrong.append(f"{word}: {record}")
     assert not wrong, "\n".join(wrong) + result.tail()
+
+
+def check(result, faults, smp):
+    """`faults`: {CPU: (word, Right)}; all other APs greet, and the counts are right."""
+    for cpu, (word, _) in faults.items():
+        note(word, verdict_of(result.cpu(cpu)))
+    assert_verdicts(result, faults)
     failed = [cpu for cpu, (_, right) in faults.items() if right.state == "failed"]
     healthy = [cpu for cpu in range(1, smp) if cpu not in failed]
     assert [cpu for cpu, _ in result.greetings()] == healthy, result.tail()
