@@ -137,8 +137,8 @@ bench:
 
 ## make proofs     every firmware and emulator in every way of running: the table of docs/proofs.md; ONLY=
 proofs:
-	@tools/setup build run test
-	@$(BUILD) all
+	@tools/setup build run bochs test
+	@$(BUILD) all firmware
 	@$(PYTHON) tools/proofs.py
 
 ## make distributions   `make run` as a new user, in chroots of Debian 13, 12 and testing; as root; SUITES= TEST=yes

@@ -7,6 +7,7 @@ writes to it.
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import pathlib
@@ -25,6 +26,9 @@ EXIT_OK, EXIT_NOT_ALL, EXIT_REFUSED = 33, 35, 37
 
 # A machine that starts anew when it resets has so long, behind `ev=end`, until firmware has started us again.
 RESTART_S = 60
+
+# Whose OVMF is newer than that of Debian 12; and a bound for fetching it.
+NEWER_SUITE, FETCH_S = "trixie", 300
 
 # OVMF looks for a TPM here. Where no device is QEMU reads zeros, not ones as a bus does, which OVMF takes for
 # a TPM that is not ready: it waits for it by the clock, 750 ms twice. A page of ones is none.
@@ -131,6 +135,21 @@ def find_ovmf(code=""):
         if code.exists() and (variables is None or variables.exists()):
             return code, variables
     raise Failure(f"no OVMF: {code} or its variables are not there (tools/setup run installs it)")
+
+
+def newer_ovmf():
+    """The code file of Debian 13's OVMF with SMM and the Memory Attribute protocol, its variables beside it; fetched
+    from the machine's mirror once, whoever asks first; Failure says why it is not to be had."""
+    folder = BUILD / f"firmware-{NEWER_SUITE}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "version").exists():
+            fetched = subprocess.run([ROOT / "tools/setup", "firmware", NEWER_SUITE, folder], check=False,
+                                     capture_output=True, text=True, timeout=FETCH_S)
+            if fetched.returncode:
+                raise Failure(fetched.stderr.strip().splitlines()[-1])
+    return str(folder / "OVMF_CODE_4M.secboot.strictnx.fd")
 
 
 def option_value(path):

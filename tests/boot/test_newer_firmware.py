@@ -3,32 +3,20 @@ tests are skipped and say why. SMM has handlers on every processor, and variable
 with the protocol the preloader makes firmware strict, as it made itself on other machines: memory is not
 executed that is written, and the image has the rights of its sections."""
 
-import fcntl
-import subprocess
-
 import pytest
 
 import qemu
 from conftest import assert_all_greeted, assert_ended, consecutive
 
-SUITE = "trixie"
 MACHINE = "q35,smm=on"
-FETCH_S = 300
 
 
 @pytest.fixture(scope="module", name="ovmf")
 def fetched_ovmf():
-    """Fetched once, whatever worker asks first."""
-    folder = qemu.BUILD / f"firmware-{SUITE}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "version").exists():
-            fetched = subprocess.run([qemu.ROOT / "tools/setup", "firmware", SUITE, folder], check=False,
-                                     capture_output=True, text=True, timeout=FETCH_S)
-            if fetched.returncode:
-                pytest.skip(fetched.stderr.strip().splitlines()[-1])
-    return str(folder / "OVMF_CODE_4M.secboot.strictnx.fd")
+    try:
+        return qemu.newer_ovmf()
+    except qemu.Failure as e:
+        pytest.skip(str(e))
 
 
 def test_with_smm(boot, ovmf):
