@@ -83,12 +83,18 @@ UNIT        := $(patsubst tests/unit/%.c,$(B)/host/unit/%,$(wildcard tests/unit/
 FUZZ        := $(patsubst tests/fuzz/%.c,$(B)/host/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 20
 
+# COVERAGE=1: whatever runs on the host notes which lines ran, as tools/coverage.py has it built, all by clang.
+COVERAGE ?=
+HOST_CFLAGS += $(if $(COVERAGE),-fprofile-instr-generate -fcoverage-mapping)
+COVERAGE_SECONDS ?= 10
+export COVERAGE_SECONDS
+
 # For recipes that build after the set-up, on all of the machine's cores.
 BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb signed debug host explain help setup unit fuzz clang clean
+.PHONY: all run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb signed debug host explain help setup unit fuzz coverage clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -102,7 +108,7 @@ run:
 
 ## make test       install what is missing, run every test there is; the last line counts them
 test:
-	@tools/setup build run bochs test iso sign
+	@tools/setup build run bochs test iso sign coverage
 	@$(BUILD) all image firmware
 	@$(PYTHON) tools/test.py
 
@@ -192,6 +198,11 @@ explain: $(B)/host/explain
 fuzz: $(FUZZ)
 	@for f in $(FUZZ); do tests/fuzz/run "$$f" $(FUZZ_SECONDS) || exit 1; done
 
+## make coverage   which lines of each parser the fuzzers reach: a page, build/coverage/index.html; COVERAGE_SECONDS=
+coverage:
+	@tools/setup build test coverage
+	@$(PYTHON) tools/coverage.py
+
 ## make unit       the unit tests alone
 unit: $(UNIT)
 	@for t in $(UNIT); do "$$t" || exit 1; done
@@ -202,7 +213,7 @@ clang:
 
 ## make setup      install what the other commands need
 setup:
-	@tools/setup build run bochs test debug iso sign bench distributions
+	@tools/setup build run bochs test debug iso sign bench distributions coverage
 
 ## make clean      remove build/
 clean:
@@ -388,7 +399,8 @@ $(B)/host/render: $(B)/host/tools/render.o $(HOST_LIB)
 
 # The fuzzers: the same sources once more, by clang, with the counters that libFuzzer looks at.
 FUZZ_CFLAGS := -g -O1 -std=gnu17 -fshort-wchar -fsanitize=fuzzer-no-link,address,undefined \
-               -fno-sanitize-recover=all $(INCLUDES) $(EFI_CFLAGS) -Itests/fake -DVERSION='"$(VERSION)"'
+               -fno-sanitize-recover=all $(INCLUDES) $(EFI_CFLAGS) -Itests/fake -DVERSION='"$(VERSION)"' \
+               $(if $(COVERAGE),-fprofile-instr-generate -fcoverage-mapping)
 FUZZ_LIB    := $(B)/fuzz-objects/libreveille.a
 FUZZ_OBJ    := $(patsubst %.c,$(B)/fuzz-objects/%.o,$(PURE_C) $(FAKE_C) $(HOST_EFI_C)) \
                $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/fuzz-objects/font_data.o $(B)/image/trampoline/blob.o

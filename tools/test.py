@@ -172,6 +172,13 @@ def test_fuzzers(counts):
             counts.add(pathlib.Path(program).name, status == 0)
 
 
+def test_kept_inputs(counts):
+    heading("the parsers, by the fuzzers' kept inputs")
+    status, output = command([sys.executable, "-B", "tools/coverage.py", "kept"], BUILD_S, capture=True)
+    print(output.strip(), flush=True)
+    counts.add("the kept inputs reach 90 % of each parser", status == 0)
+
+
 def test_host_programs(counts, build):
     heading("tests of host programs and tools")
     os.environ["REVEILLE_BUILD"] = str(ROOT / build)
@@ -193,6 +200,7 @@ def everything(counts):
     test_units(counts, AGAIN)
     test_host_programs(counts, AGAIN)
     test_fuzzers(counts)
+    test_kept_inputs(counts)
     heading(f"boots, {BOOTS_AT_A_TIME} at a time")
     cells = BUILD / "matrix.txt"
     cells.unlink(missing_ok=True)

@@ -9,10 +9,11 @@
 #include "acpi.h"
 #include "fake_hw.h"
 #include "fuzz.h"
+#include "gather.h"
+#include "lapic.h"
 #include "map.h"
 #include "page.h"
-#include "platform_read.h"
-#include "tables.h"
+#include "timing.h"
 
 #define MIB           0x100000ull
 #define LOW_FIRST     0x10000u // below it the host maps nothing for anybody
@@ -400,17 +401,45 @@ static void take_low_page(struct input *input, struct firmware *firmware)
         release(page, 1);
 }
 
-// ---- the machine's names ----
+// ---- all that firmware tells ----
 
+// Where the image lies, as its linker script says; of the host's program nobody asks.
+const uint8_t image_start[1], image_text_start[1], image_rodata_start[1], image_data_start[1];
+#define SAME_AS(name) __attribute__((alias(name)))
+extern const uint8_t image_text_end[1] SAME_AS("image_text_start");
+extern const uint8_t image_code_end[1] SAME_AS("image_text_start");
+extern const uint8_t image_rodata_end[1] SAME_AS("image_rodata_start");
+extern const uint8_t image_constants_end[1] SAME_AS("image_rodata_start");
+extern const uint8_t image_data_end[1] SAME_AS("image_data_start");
+extern const uint8_t image_end[1] SAME_AS("image_start");
+
+// One page of tables, which is all the memory of this machine that can be read.
+enum {
+    RSDP = 0,
+    SMBIOS3 = 64,
+    SMBIOS2 = 128,
+    XSDT = 192,
+    MADT = 256,
+    FADT = 384,
+    DMAR = 704,
+    NAMES = 768,
+    NAMES_BYTES = 1024,
+};
 static _Alignas(PAGE_BYTES) uint8_t tables[PAGE_BYTES];
+
 static struct {
     uint8_t secure, setup; // 0xff: there is none
-} variables;
+    uint8_t fw_cfg;        // bytes of "QEMU" that its port gives
+    size_t fw_cfg_read;
+    uint64_t stall_ticks;
+    bool has_time;
+    EFI_TIME time;
+} world;
 
 static EFI_STATUS EFIAPI get_variable(CHAR16 *name, EFI_GUID *guid, UINT32 *attributes,
                                       UINTN *bytes, void *data)
 {
-    const uint8_t value = name[1] == L'e' && name[2] == L'c' ? variables.secure : variables.setup;
+    const uint8_t value = name[1] == L'e' && name[2] == L'c' ? world.secure : world.setup;
 
     (void)guid, (void)attributes;
     if (value == 0xff)
@@ -420,32 +449,76 @@ static EFI_STATUS EFIAPI get_variable(CHAR16 *name, EFI_GUID *guid, UINT32 *attr
     return EFI_SUCCESS;
 }
 
+static EFI_STATUS EFIAPI locate(EFI_GUID *guid, VOID *registration, VOID **interface)
+{
+    (void)guid, (void)registration, (void)interface;
+    return EFI_NOT_FOUND; // fuzz_lists.c has MP Services
+}
+
+static EFI_STATUS EFIAPI stall(UINTN us)
+{
+    (void)us;
+    fake_advance(world.stall_ticks);
+    return EFI_SUCCESS;
+}
+
+static uint64_t read_fw_cfg(void *context, uint64_t port)
+{
+    (void)context, (void)port;
+    return world.fw_cfg_read < world.fw_cfg ? (uint8_t) "QEMU"[world.fw_cfg_read++ % 4] : 0xff;
+}
+
+static void ignore_write(void *context, uint64_t port, uint64_t value)
+{
+    (void)context, (void)port, (void)value;
+}
+
+static EFI_STATUS EFIAPI get_time(EFI_TIME *time, EFI_TIME_CAPABILITIES *capabilities)
+{
+    (void)capabilities;
+    *time = world.time;
+    return world.has_time ? EFI_SUCCESS : EFI_DEVICE_ERROR;
+}
+
 static EFI_CONFIGURATION_TABLE configuration[SPARE_ENTRIES];
-static EFI_RUNTIME_SERVICES runtime = {.GetVariable = get_variable};
+static CHAR16 vendor[80];
+static EFI_RUNTIME_SERVICES runtime = {.GetVariable = get_variable, .GetTime = get_time};
 static EFI_SYSTEM_TABLE system_table = {.RuntimeServices = &runtime,
                                         .ConfigurationTable = configuration};
 
 static void make_configuration(struct input *input)
 {
-    static const EFI_GUID guids[] = {ACPI_20_TABLE_GUID, ACPI_TABLE_GUID, SMBIOS3_TABLE_GUID,
-                                     SMBIOS_TABLE_GUID, MPS_TABLE_GUID};
+    static const struct {
+        EFI_GUID guid;
+        size_t at;
+    } known[] = {{ACPI_20_TABLE_GUID, RSDP},
+                 {SMBIOS3_TABLE_GUID, SMBIOS3},
+                 {SMBIOS_TABLE_GUID, SMBIOS2},
+                 {ACPI_TABLE_GUID, RSDP},
+                 {MPS_TABLE_GUID, 0}};
 
     system_table.NumberOfTableEntries = input_choice(input, SPARE_ENTRIES + 1);
     for (size_t i = 0; i < system_table.NumberOfTableEntries; i++) {
-        configuration[i].VendorGuid = guids[input_choice(input, sizeof guids / sizeof guids[0])];
-        configuration[i].VendorTable = tables + input_choice(input, 3) * 64;
+        const uint8_t odd = input_u8(input);
+        const size_t which = (i + odd) % (sizeof known / sizeof known[0]);
+        configuration[i].VendorGuid = known[which].guid;
+        configuration[i].VendorTable = tables + (odd & 0x80 ? SMBIOS3 : known[which].at);
     }
+    for (size_t i = 0, length = input_u8(input) % 80; i < 80; i++)
+        vendor[i] = i < length ? input_u16(input) : 0;
+    system_table.FirmwareVendor = input_u8(input) % 8 == 7 ? NULL : vendor;
+    vendor[79] = 0;
 }
 
-// Two entry points, whose checksums are right, and structures behind them.
+// Two entry points of SMBIOS, whose checksums are right, and structures behind them.
 static void make_names(struct input *input)
 {
-    memset(tables, 0, sizeof tables);
-    input_take(input, tables + 256, input_u16(input) % 1024);
+    input_take(input, tables + NAMES, input_u16(input) % NAMES_BYTES);
     for (size_t i = 0; i < 2; i++) {
-        uint8_t *entry = tables + 64 * i;
-        const uint64_t at = (uintptr_t)tables + (input_u8(input) % 8 == 0 ? input_u16(input) : 256);
-        const uint16_t length = input_u16(input) % 1280;
+        uint8_t *entry = tables + (i == 0 ? SMBIOS3 : SMBIOS2);
+        const uint64_t at =
+            (uintptr_t)tables + (input_u8(input) % 8 == 7 ? input_u16(input) : NAMES);
+        const uint16_t length = input_u16(input) % (2 * NAMES_BYTES);
         memcpy(entry, i == 0 ? "_SM3_" : "_SM_", i == 0 ? 5 : 4);
         memcpy(entry + (i == 0 ? 12 : 22), &length, 2);
         memcpy(entry + (i == 0 ? 16 : 24), &at, i == 0 ? 8 : 4);
@@ -453,60 +526,175 @@ static void make_names(struct input *input)
     }
 }
 
-static void must_be_text(const char text[PLATFORM_TEXT])
+static void make_table(struct input *input, size_t at, const char *name, uint32_t length)
 {
-    const size_t length = strnlen(text, PLATFORM_TEXT);
+    static const char vendors[][7] = {"REVEIL", "BOCHS "};
+    uint8_t *bytes = tables + at;
 
-    MUST(length < PLATFORM_TEXT);
+    input_take(input, bytes + ACPI_HEADER_BYTES, length - ACPI_HEADER_BYTES);
+    memcpy(bytes, name, 4);
+    memcpy(bytes + ACPI_HEADER_LENGTH, &length, sizeof length);
+    bytes[ACPI_HEADER_REVISION] = 6;
+    memcpy(bytes + ACPI_HEADER_VENDOR, vendors[input_choice(input, 2)], 6);
+    bytes[ACPI_HEADER_CHECKSUM] = (uint8_t)-acpi_sum(bytes, length);
+}
+
+static void make_acpi(struct input *input)
+{
+    const size_t listed[] = {MADT, FADT, DMAR};
+    const uint64_t xsdt = (uintptr_t)tables + XSDT;
+
+    make_table(input, MADT, "APIC", 44 + 8 * (uint32_t)input_choice(input, 5));
+    make_table(input, FADT, "FACP", 276);
+    make_table(input, DMAR, "DMAR", 48);
+    make_table(input, XSDT, "XSDT", ACPI_HEADER_BYTES + 8 * 3);
+    for (size_t i = 0; i < 3; i++) {
+        const uint64_t at = (uintptr_t)tables + listed[i];
+        memcpy(tables + XSDT + ACPI_HEADER_BYTES + 8 * i, &at, sizeof at);
+    }
+    memcpy(tables + RSDP, "RSD PTR ", 8);
+    tables[RSDP + 15] = 2;
+    tables[RSDP + 20] = 36;
+    memcpy(tables + RSDP + 24, &xsdt, sizeof xsdt);
+    tables[RSDP + 8] = (uint8_t)-acpi_sum(tables + RSDP, 20);
+    tables[RSDP + 32] = (uint8_t)-acpi_sum(tables + RSDP, 36);
+}
+
+static void make_processor(struct input *input)
+{
+    const bool intel = input_u8(input) % 4 != 0;
+    const uint32_t max = input_u8(input) % 2 ? 7 : 1;
+
+    fake_set_cpuid(0, 0,
+                   (struct cpuid){max, intel ? 0x756e6547 : 0, intel ? 0x6c65746e : 0,
+                                  intel ? 0x49656e69 : 0});
+    fake_set_cpuid(1, 0, (struct cpuid){0, 0, input_u8(input) % 2 ? 1u << 31 : 0, 0});
+    if (max == 7)
+        fake_set_cpuid(7, 0, (struct cpuid){0, 0, 0, input_u32(input)});
+    fake_set_cpuid(0x40000000, 0, (struct cpuid){0, 0, 0, 0});
+    fake_set_cpuid(0x80000000, 0, (struct cpuid){0, 0, 0, 0});
+    fake_set_cell(FAKE_MSR, MSR_IA32_BIOS_SIGN_ID, input_u64(input));
+    fake_set_cell(FAKE_MSR, MSR_IA32_ARCH_CAPABILITIES, input_u32(input));
+    fake_set_cell(FAKE_MSR, MSR_IA32_XAPIC_DISABLE, input_u8(input));
+    fake_set_cell(FAKE_MSR, MSR_IA32_APIC_BASE, input_u8(input) % 2 ? 0xfee00d00 : 0xfee00900);
+    fake_set_cell(FAKE_MSR, MSR_X2APIC(XAPIC_ID), input_u8(input));
+    fake_set_cell(FAKE_MSR, MSR_IA32_S_CET, input_u8(input));
+    fake_remove_msr(MSR_RESERVED);
+    fake_set_cell(FAKE_MMIO, 0xfee00020, (uint32_t)input_u8(input) << 24);
+    fake_set_cr(FAKE_CR3, 0x1000);
+    fake_set_cr(FAKE_CR4, input_u8(input) % 2 ? 1u << 23 : 0);
+    fake_hook(FAKE_PORT16, 0x510, 0x510, NULL, ignore_write, NULL);
+    fake_set_cell(FAKE_PORT16, 0x510, 0);
+    fake_hook(FAKE_PORT8, 0x511, 0x511, read_fw_cfg, NULL, NULL);
+    fake_hook(FAKE_PORT32, 0, UINT16_MAX, read_fw_cfg, NULL, NULL); // any PM timer
+    fake_start_clock(0, 1);
+    world.stall_ticks = input_u8(input) % 8 ? 10000000 : input_u32(input);
+}
+
+static void make_world(struct input *input)
+{
+    memset(tables, 0, sizeof tables);
+    memset(&world, 0, sizeof world);
+    make_configuration(input);
+    make_names(input);
+    make_acpi(input);
+    make_processor(input);
+    world.secure = input_u8(input) % 4 ? input_u8(input) % 3 : 0xff;
+    world.setup = input_u8(input) % 4 ? input_u8(input) % 3 : 0xff;
+    world.fw_cfg = input_u8(input) % 8;
+    memset(&firm, 0, sizeof firm);
+    firm.list[0] = (EFI_MEMORY_DESCRIPTOR){
+        .Type = EfiACPIReclaimMemory, .PhysicalStart = (uintptr_t)tables, .NumberOfPages = 1};
+    firm.list[1] = (EFI_MEMORY_DESCRIPTOR){
+        .Type = EfiBootServicesData, .PhysicalStart = 0x80000000, .NumberOfPages = 16};
+    firm.count = 2;
+    firm.step = sizeof firm.list[0];
+    firm.told_step = firm.told_bytes = NOT_SAID;
+    firm.refuse_from = SIZE_MAX;
+}
+
+static void must_be_text(const char *text, size_t room)
+{
+    const size_t length = strnlen(text, room);
+
+    MUST(length < room);
     for (size_t i = 0; i < length; i++)
         MUST(text[i] >= 0x20 && text[i] <= 0x7e);
 }
 
-static void read_platform(struct input *input, struct firmware *firmware)
+static void check_platform(const struct machine *machine)
 {
-    struct machine machine = {.processor.vendor = (enum vendor)input_choice(input, 4)};
-    struct platform *platform = &machine.platform;
-    const uint32_t intel[3] = {0x756e6547, 0x49656e69, 0x6c65746e};
-    const bool is_intel = input_u8(input) % 4 != 0;
+    const struct platform *platform = &machine->platform;
 
-    firm.list[0] = (EFI_MEMORY_DESCRIPTOR){
-        .Type = EfiACPIReclaimMemory, .PhysicalStart = (uintptr_t)tables, .NumberOfPages = 1};
-    firm.count = 1;
-    firm.step = sizeof firm.list[0];
-    firm.told_step = firm.told_bytes = NOT_SAID;
-    firm.status = EFI_SUCCESS;
-    firm.refuse_from = SIZE_MAX;
-    if (memory_read_map(firmware) != STATUS_OK)
-        MUST(!"a plain map cannot be read");
-    make_configuration(input);
-    make_names(input);
-    platform_read_names(firmware, platform);
-    must_be_text(platform->maker);
-    must_be_text(platform->product);
-    must_be_text(platform->board_maker);
-    must_be_text(platform->board);
-    must_be_text(platform->bios_maker);
-    must_be_text(platform->bios);
-    must_be_text(platform->bios_date);
-    MUST(table_rsdp(firmware) == 0 || table_rsdp(firmware) - (uintptr_t)tables < PAGE_BYTES);
-
-    variables.secure = input_u8(input) % 4 ? input_u8(input) % 3 : 0xff;
-    variables.setup = input_u8(input) % 4 ? input_u8(input) % 3 : 0xff;
-    const uint32_t max = input_u8(input) % 2 ? 7 : 1;
-    fake_set_cpuid(0, 0,
-                   (struct cpuid){max, is_intel ? intel[0] : 0, is_intel ? intel[2] : 0,
-                                  is_intel ? intel[1] : 0});
-    fake_set_cpuid(1, 0, (struct cpuid){0, 0, 0, 0});
-    if (max == 7)
-        fake_set_cpuid(7, 0, (struct cpuid){0, 0, 0, input_u32(input)});
-    fake_set_cell(FAKE_MSR, MSR_IA32_BIOS_SIGN_ID, input_u64(input));
-    fake_set_cell(FAKE_MSR, MSR_IA32_ARCH_CAPABILITIES, input_u32(input));
-    fake_set_cell(FAKE_MSR, MSR_IA32_XAPIC_DISABLE, input_u8(input));
-    platform_gather(firmware, &machine);
+    must_be_text(machine->firmware, sizeof machine->firmware);
+    must_be_text(platform->maker, PLATFORM_TEXT);
+    must_be_text(platform->product, PLATFORM_TEXT);
+    must_be_text(platform->board_maker, PLATFORM_TEXT);
+    must_be_text(platform->board, PLATFORM_TEXT);
+    must_be_text(platform->bios_maker, PLATFORM_TEXT);
+    must_be_text(platform->bios, PLATFORM_TEXT);
+    must_be_text(platform->bios_date, PLATFORM_TEXT);
+    MUST(!machine->under_qemu || world.fw_cfg >= 4);
     MUST(platform->secure_boot <= SECURE_BOOT_ON);
-    MUST((platform->secure_boot == SECURE_BOOT_NONE) == (variables.secure == 0xff));
-    MUST(!platform->apic_locked || machine.processor.vendor == VENDOR_INTEL);
+}
+
+// What is gathered of a machine that can be run on.
+static void check_machine(const struct firmware *firmware, const struct machine *machine)
+{
+    const struct platform *platform = &machine->platform;
+    const struct fadt *fadt = &machine->fadt;
+
+    MUST((platform->secure_boot == SECURE_BOOT_NONE) == (world.secure == 0xff));
+    MUST(!platform->apic_locked || machine->processor.vendor == VENDOR_INTEL);
     MUST(platform->low_pages == 0); // this map has none
+    MUST(machine->clock.tsc_hz >= 10000000 && machine->clock.tsc_hz <= 10000000000);
+    MUST(machine->inventory.cpus[0].apic_id == machine->bsp_apic_id);
+    if (fadt->can_reset && fadt->reset_space == GAS_MEMORY)
+        MUST(!any_covers(firmware, fadt->reset_address, is_ram) &&
+             fadt->reset_address >> machine->processor.phys_bits == 0);
+}
+
+// Of two moments the later one is the larger number.
+static void check_time(struct input *input, const struct firmware *firmware)
+{
+    uint64_t numbers[2];
+    uint8_t moments[2][7]; // year, month, day, hour, minute, second
+
+    world.has_time = input_u8(input) % 8 != 7;
+    for (size_t i = 0; i < 2; i++) {
+        input_take(input, moments[i], sizeof moments[i]);
+        const uint8_t *at = moments[i];
+        world.time = (EFI_TIME){.Year = (UINT16)(at[0] << 8 | at[1]),
+                                .Month = at[2],
+                                .Day = at[3],
+                                .Hour = at[4],
+                                .Minute = at[5],
+                                .Second = at[6]};
+        numbers[i] = time_of_day(firmware);
+    }
+    const int order = memcmp(moments[0], moments[1], sizeof moments[0]);
+    MUST(world.has_time
+             ? (numbers[0] > numbers[1]) - (numbers[0] < numbers[1]) == (order > 0) - (order < 0)
+             : numbers[0] == 0);
+}
+
+static void gather_all(struct input *input, struct firmware *firmware)
+{
+    const struct options options = {.log = input_u8(input) % 2 ? LOG_DEBUG : LOG_NORMAL};
+    struct told told = {0};
+    const struct problems problems = {told_add, &told};
+    struct machine machine;
+
+    make_world(input);
+    gather_identity(firmware, &machine);
+    check_platform(&machine);
+    const enum status status = gather(firmware, &options, &problems, &machine);
+    MUST((status == STATUS_OK) == (told.errors == 0));
+    check_platform(&machine);
+    if (status == STATUS_OK)
+        check_machine(firmware, &machine);
+    gather_free(firmware, &machine);
+    check_time(input, firmware);
 }
 
 static void start(void)
@@ -523,8 +711,11 @@ static void start(void)
     fake_on_flush(forget);
 }
 
-static EFI_BOOT_SERVICES boot = {
-    .GetMemoryMap = get_map, .AllocatePages = allocate, .FreePages = release};
+static EFI_BOOT_SERVICES boot = {.GetMemoryMap = get_map,
+                                 .AllocatePages = allocate,
+                                 .FreePages = release,
+                                 .LocateProtocol = locate,
+                                 .Stall = stall};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -537,7 +728,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_map(&input, &firmware);
         take_low_page(&input, &firmware);
     } else {
-        read_platform(&input, &firmware);
+        gather_all(&input, &firmware);
     }
     memory_free(&firmware, firmware.map, firmware.map_capacity / PAGE_BYTES);
     MUST(blocks() == 0);
