@@ -1,17 +1,19 @@
-"""make mutants: breaks the product in the ways that tests/mutants.toml names, one at a time, and tells which tests
-notice. The last line counts them; exit status 0 only if each was noticed. ONLY=name, or ONLY='sipi-*', runs some.
+"""make mutants: breaks the product in the ways that tests/mutants.toml names, one at a time, and tells which
+tests notice. The last line counts them; exit status 0 only if each was noticed. ONLY=name runs one, and
+ONLY="fence-* late-*" some.
 
-All happens in copies of the tree below build/mutants/, one for each core, so that a mutant costs the build of one
-file. First the tests that will be asked have to pass on what is not broken. Who outlives the tests that
-its entry names is shown to all the others before it counts as a survivor.
-Surprise: a mutant that does not build is no mutant but an error of the table, unless its entry has the words by which
-a check of the build refuses it; and an old text that does not stand exactly once in its file is one, too
+All happens in copies of the tree below build/mutants/, one for each core, so that a mutant costs the build of
+one file. First the tests that will be asked have to pass on what is not broken. Who outlives the tests that its
+entry names is shown to all the others before it counts as a survivor.
+Surprise: a mutant that does not build is no mutant but an error of the table, unless its entry has the words by
+which a check of the build refuses it; and an old text that does not stand exactly once in its file is one, too
 (tests/unit/tools/test_mutants.py sees to that in `make test`).
 """
 
 import collections
 import concurrent.futures
 import dataclasses
+import fcntl
 import fnmatch
 import os
 import pathlib
@@ -31,12 +33,15 @@ COPIES = ROOT / B / "mutants"
 # The copies lack them: that an old text is not there any more is no news of a mutant.
 ABOUT_MUTANTS = {"tests/mutants.toml", "tests/unit/tools/test_mutants.py"}
 
-# A test that takes so much longer than on what is not broken hangs; no test is quicker than PATIENCE_S to be sure.
+# So many times as long as on what is not broken, and so long at least: then a test hangs.
 SLOWER, PATIENCE_S = 20, 30
 BUILD_S, ALL_UNITS_S, ALL_BOOTS_S = 600, 300, 2700
 NAMES_SHOWN = 3
+COPIES_MOST = 8  # each takes 50 MB of the disk, and a boot 512 MB of memory
 
 HUNG = "hung"
+# What a program dies of that no test of it has failed in.
+SANITIZED = re.compile(r"\w+Sanitizer: [\w-]+( race)?|runtime error: .*")
 
 
 @dataclasses.dataclass
@@ -100,15 +105,19 @@ def programs(tree):
 
 
 class Refused(Exception):
-    """Something does not build; the message is what make said."""
+    """What is no answer to whether somebody notices: a sentence, and what was said before it."""
+
+    def __init__(self, sentence, output=""):
+        super().__init__(sentence)
+        self.output = output
 
 
 class Copy:
     def __init__(self, path):
         self.path = path
-        self.environment = {**os.environ, "REVEILLE_BUILD": str(path / "build"), "PYTHONDONTWRITEBYTECODE": "1"}
-        for name in ("B", "MAKEFLAGS", "MFLAGS", "REVEILLE_LOGS"):
-            self.environment.pop(name, None)
+        self.environment = {name: value for name, value in os.environ.items()
+                            if name not in ("B", "MAKEFLAGS", "MFLAGS", "REVEILLE_LOGS")}
+        self.environment["REVEILLE_BUILD"] = str(path / "build")
 
     def take_tree(self):
         """A copy of the tree as it is, with nothing built: what an interrupted run left is not believed."""
@@ -137,7 +146,7 @@ class Copy:
     def build(self, *targets):
         status, output = self.run(["make", "--no-print-directory", f"-j{os.cpu_count()}", *targets], BUILD_S)
         if status != 0:
-            raise Refused(output)
+            raise Refused(f"it does not build: {first_complaint(output)}", output)
 
     def build_for(self, tests):
         targets = {f"build/host/unit/{test}" for test in tests if is_program(test)}
@@ -160,11 +169,11 @@ class Copy:
         if status == HUNG:
             return [f"{test}: {HUNG}"]
         if status != 0 and not failed and not is_program(test):
-            raise Refused(f"error: {test} does not run:\n{output[-2000:]}")
-        return failed or ([f"{test}: exit status {status}"] if status != 0 else [])
+            raise Refused(f"{test} does not run", output)
+        return failed if failed or status == 0 else [f"{test}: {last_words(output, status)}"]
 
     def must_pass(self, test):
-        """The seconds that a test takes on what is not broken; a failure, and one that is skipped, is an error."""
+        """The seconds that a test takes on what is not broken; it is an error if it fails, or is skipped."""
         started = time.monotonic()
         if is_program(test):
             status, output = self.run([f"build/host/unit/{test}"], ALL_UNITS_S)
@@ -173,8 +182,22 @@ class Copy:
             if status == 0 and re.search(r"\d+ skipped", output):
                 status = "skipped"
         if status != 0:
-            raise Refused(f"{test} does not pass before anything is broken ({status}):\n{output[-2000:]}")
+            raise Refused(f"{test} does not pass before anything is broken ({status})", output)
         return time.monotonic() - started
+
+
+def first_complaint(output):
+    """The line of make's output that says most."""
+    lines = output.splitlines()
+    return next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "nothing said")
+
+
+def last_words(output, status):
+    """The test in which a program died, and of what."""
+    running = re.findall(r"^\[ RUN +\] (\w+)", output, re.M)
+    died = SANITIZED.search(output)
+    reason = died[0] if died else f"exit status {status}"
+    return f"{running[-1]} ({reason})" if running else reason
 
 
 def pytest(*words):
@@ -197,15 +220,18 @@ class Outcome:
             return f"ERROR: {self.error}"
         if not self.noticed:
             return "SURVIVES"
-        more = len(self.noticed) - NAMES_SHOWN
-        names = ", ".join(self.noticed[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-        return names if self.by_those_asked else f"{names} (none of those asked first)"
+        return brief(self.noticed) + ("" if self.by_those_asked else " (none of those asked first)")
 
 
-def first_complaint(output):
-    """The line of make's output that says most."""
-    lines = output.splitlines()
-    return next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "nothing said")
+def brief(names):
+    """The first of them, each program named once."""
+    shown, last = [], None
+    for name in names[:NAMES_SHOWN]:
+        program, _, test = name.rpartition(": ")
+        shown.append(test if program and program == last else name)
+        last = program
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def ask_all(copy):
@@ -216,6 +242,12 @@ def ask_all(copy):
         if failed := copy.ask(test, ALL_UNITS_S):
             return failed
     return copy.ask("tests/unit", ALL_UNITS_S) or copy.ask("tests/boot", ALL_BOOTS_S)
+
+
+def witness(name):
+    """Whom to ask for this test alone; of a program all."""
+    program = name.split(": ")[0]
+    return program if is_program(program) or name.endswith(f": {HUNG}") else name
 
 
 def noticed_by(copy, mutant, patience):
@@ -237,20 +269,20 @@ def try_mutant(copy, mutant, patience):
     try:
         noticed, by_those_asked = noticed_by(copy, mutant, patience)
     except Refused as e:
-        if mutant.build and mutant.build in str(e):
+        if mutant.build and mutant.build in e.output:
             noticed = [f"the build: {mutant.build}"]
         else:
-            error = f"it does not build: {first_complaint(str(e))}"
+            error = str(e)
     finally:
         path.write_text(text, encoding="utf-8")
     try:
         if not by_those_asked:  # then nobody has seen these pass yet
-            witnesses = list(dict.fromkeys(name.split(": ")[0] for name in noticed))
+            witnesses = list(dict.fromkeys(witness(name) for name in noticed))
             copy.build_for(witnesses)
             for test in witnesses:
                 copy.must_pass(test)
     except Refused as e:
-        noticed, error = [], str(e).splitlines()[0]
+        noticed, error = [], str(e)
     return Outcome(mutant, time.monotonic() - started, noticed, by_those_asked, error)
 
 
@@ -288,22 +320,42 @@ class Pool:
         return {test: max(PATIENCE_S, SLOWER * future.result()) for test, future in futures.items()}
 
 
+def alone():
+    """Keeps others out of the copies as long as what it returns is open."""
+    COPIES.mkdir(parents=True, exist_ok=True)
+    lock = open(COPIES / "lock", "w", encoding="ascii")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Refused(f"another run is at work in {COPIES}") from None
+    return lock
+
+
 def say(text):
     print(text, flush=True)
 
 
 def run(mutants):
-    pool = Pool(min(os.cpu_count(), len(mutants)))
+    with alone():
+        pool = Pool(min(os.cpu_count(), len(mutants), COPIES_MOST))
+        try:
+            return try_all(mutants, pool)
+        finally:
+            pool.executor.shutdown(cancel_futures=True)  # after Ctrl-C nothing more is begun
+
+
+def try_all(mutants, pool):
     tests = list(dict.fromkeys(test for mutant in mutants for test in mutant.ask))
-    say(f"{len(mutants)} mutants in {len(pool.copies)} copies of the tree; first it is built, and the {len(tests)} tests "
-        "that will be asked have to pass")
+    say(f"{len(mutants)} mutants in {len(pool.copies)} copies of the tree; first it is built, and the "
+        f"{len(tests)} tests that will be asked have to pass")
     patience = pool.prepare(tests)
     futures = [pool.submit(try_mutant, mutant, patience) for mutant in mutants]
     outcomes = []
     for future in concurrent.futures.as_completed(futures):
         outcome = future.result()
         outcomes.append(outcome)
-        say(f"{len(outcomes):3}/{len(mutants)} {outcome.mutant.name:28} {outcome.seconds:5.0f} s  {outcome.text()}")
+        say(f"{len(outcomes):3}/{len(mutants)} {outcome.mutant.name:28} {outcome.seconds:5.0f} s  "
+            f"{outcome.text()}")
     return outcomes
 
 
@@ -325,7 +377,8 @@ def main():
     if wrong:
         sys.exit("\n".join(wrong))
     wanted = os.environ.get("ONLY", "").split() or ["*"]
-    chosen = [mutant for mutant in mutants if any(fnmatch.fnmatch(mutant.name, pattern) for pattern in wanted)]
+    chosen = [mutant for mutant in mutants
+              if any(fnmatch.fnmatch(mutant.name, pattern) for pattern in wanted)]
     excused = [mutant for mutant in chosen if mutant.no_test]
     chosen = [mutant for mutant in chosen if not mutant.no_test]
     if not chosen:
@@ -334,7 +387,7 @@ def main():
     try:
         outcomes = run(chosen)
     except Refused as e:
-        sys.exit(str(e))
+        sys.exit(f"{e.output[-5000:]}\n{e}")
     say(f"after {time.monotonic() - started:.0f} s")
     lines, status = summary(outcomes, excused)
     say("\n".join(lines))

@@ -1,4 +1,4 @@
-"""The table of mutants stands on today's sources, and tools/mutants.py tells who notices from who does not."""
+"""The table of mutants stands on today's sources, and tools/mutants.py knows who notices and who does not."""
 
 import pathlib
 import sys
@@ -21,9 +21,15 @@ build/host/unit/%: tests/unit/%.c product
 \t@mkdir -p $(@D) && cp $< $@ && chmod +x $@
 """,
     "tests/unit/room/test_a.c": """#!/bin/sh
-if grep -q bad product; then printf '[  FAILED  ] test_good\\n[  FAILED  ] test_good\\n 1 FAILED TEST(S)\\n'; exit 1; fi
+if grep -q bad product; then
+    printf '[  FAILED  ] test_good\\n[  FAILED  ] test_good\\n 1 FAILED TEST(S)\\n'; exit 1
+fi
 if grep -q endless product; then exec sleep 60; fi
 if grep -q crash product; then exit 99; fi
+if grep -q beyond product; then
+    printf '[ RUN      ] test_1\\n[ RUN      ] test_2\\n==7==ERROR: AddressSanitizer: heap-buffer-overflow on\\n'
+    exit 1
+fi
 """,
     "tests/unit/room/test_b.c": "#!/bin/sh\nif grep -q unsound product; then exit 1; fi\n",
     "tests/unit/room/test_p.py": "def test_p():\n    assert 'slow' not in open('product').read()\n",
@@ -67,6 +73,7 @@ def test_our_own_table():
 @pytest.mark.parametrize("ask, new, noticed, by_those_asked", [
     (["room/test_a"], "bad", ["room/test_a: test_good"], True),
     (["room/test_a"], "crash", ["room/test_a: exit status 99"], True),
+    (["room/test_a"], "beyond", ["room/test_a: test_2 (AddressSanitizer: heap-buffer-overflow)"], True),
     (["room/test_a"], "endless", ["room/test_a: hung"], True),
     (["tests/unit/room/test_p.py"], "slow", ["tests/unit/room/test_p.py::test_p"], True),
     (["tests/boot/test_boot.py::test_boot"], "wrong", ["tests/boot/test_boot.py::test_boot"], True),
@@ -78,6 +85,12 @@ def test_who_notices(tree, ask, new, noticed, by_those_asked):
     outcome = the_outcome("good", new, ask)
     assert (outcome.noticed, outcome.by_those_asked, outcome.error) == (noticed, by_those_asked, "")
     assert (tree / "product").read_text(encoding="utf-8") == TREE["product"]  # ours is never touched
+
+
+def test_who_noticed_in_brief():
+    names = ["a/test_b: test_1", "a/test_b: test_2", "tests/boot/test_c.py::test_d[x: y]", "a/test_b: test_3"]
+    assert mutants.brief(names[:1]) == names[0]
+    assert mutants.brief(names) == "a/test_b: test_1, test_2, tests/boot/test_c.py::test_d[x: y] and 1 more"
 
 
 def test_nobody_notices(tree):
@@ -94,7 +107,10 @@ def test_a_check_of_the_build_notices(tree):
     assert status == 0 and lines[-1] == "mutants: 1 of 1 noticed"
 
 
-@pytest.mark.parametrize("more", [{"ask": ("tests/unit/room/test_p.py",)}, {"ask": (), "build": "check: unlawful"}])
+@pytest.mark.parametrize("more", [
+    {"ask": ("tests/unit/room/test_p.py",)},
+    {"ask": (), "build": "check: unlawful"},
+])
 def test_what_does_not_build_is_no_mutant(tree, more):
     outcome = the_outcome("good", "garbled", **more)
     assert outcome.noticed == [] and outcome.error == "it does not build: product:1: error: garbled"
