@@ -53,7 +53,7 @@ export DEBIAN_FRONTEND=noninteractive
 newest() { apt-cache search --names-only "^$1-[0-9]+\\$" | sed 's/ .*//' | sort -V | tail -n 1; }
 apt-get -q update
 gcc=$(newest gcc) clang=$(newest clang)
-apt-get -q -y install --no-install-recommends $gcc $clang libclang-rt-${clang#clang-}-dev
+apt-get -q -y install --no-install-recommends $gcc $clang libclang-rt-${clang#clang-}-dev llvm-${clang#clang-}
 echo "gcc=$gcc clang=$clang" >/root/compilers
 make test CC=$gcc HOSTCC=$gcc CLANG=$clang
 """
