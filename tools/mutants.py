@@ -390,6 +390,8 @@ def main():
         outcomes = run(chosen)
     except Refused as e:
         sys.exit(f"{e.output[-5000:]}\n{e}")
+    except KeyboardInterrupt:
+        sys.exit("stopped")
     say(f"after {time.monotonic() - started:.0f} s")
     lines, status = summary(outcomes, excused)
     say("\n".join(lines))
