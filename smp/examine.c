@@ -4,7 +4,7 @@
 #include "engine.h"
 
 // A trap before long mode lies in the AP's record or, earlier, in a cell of the page; a fault in
-// long mode in its record. Who has come to its record has met no trap before: what stands in the
+// long mode in its record. An AP that reached its record met no trap on the way: what stands in the
 // cell, which sixteen APs or more may share, is another's.
 static bool find_trap(const struct smp *smp, const struct lcpu *lcpu, uint32_t stage,
                       struct trap *trap)

@@ -98,9 +98,9 @@ void sequence_forget(const struct smp *smp, uint32_t slot)
     lcpu->no_nx = 0;
 }
 
-// Begins a sequence: INIT to everyone in the group who is missing. Who is late needs none, and
-// would only be put to sleep again; but not before the first one of a round, where an AP that is
-// here is late for the round before.
+// Begins a sequence: INIT to everyone in the group who is missing. In a retry an AP that has arrived
+// needs none, and would only be put to sleep again. In a round's first try everyone gets one: who
+// is already here is late for the round before.
 static void send_init(struct smp *smp, const struct group *group, uint32_t try)
 {
     const bool all = group->address == SEQUENCE_ALL; // a first try
