@@ -18,7 +18,7 @@ import pytest
 
 import image
 import qemu
-from conftest import Result, assert_volume_is_sound, warnings_of
+from conftest import Result, assert_volume_is_sound, run, warnings_of
 from picture import Picture
 from stick import PARTITION
 
@@ -126,6 +126,9 @@ def test_firmwares_pxe(folder):
 
 @pytest.mark.slow
 def test_ipxe_hands_over_options(folder):
+    bios = run().one("platform")["bios"]  # 0.0.0 in OVMF that does not yet tell its version
+    if bios > "2023":
+        pytest.skip(f"OVMF {bios} runs its own PXE, and not the card's iPXE")
     (folder / "build/reveille.ipxe").write_text(block(SCRIPT), encoding="ascii")
     assert_good(command(IPXE, folder), 2, READ_ONLY)
 
