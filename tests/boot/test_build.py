@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tempfile
 
 import pytest
 
