@@ -345,7 +345,8 @@ def run(mutants):
 
 
 def try_all(mutants, pool):
-    tests = sorted({test for mutant in mutants for test in mutant.ask}, key=is_program)  # boots first
+    asked = dict.fromkeys(test for mutant in mutants for test in mutant.ask)
+    tests = sorted(asked, key=is_program)  # boots first
     say(f"{len(mutants)} mutants in {len(pool.copies)} copies of the tree; first it is built, and the "
         f"{len(tests)} tests that will be asked have to pass")
     patience = pool.prepare(tests)
