@@ -132,7 +132,7 @@ hostile:
 
 ## make mutants    the product broken in forty ways, one at a time: which tests notice? ONLY=name for one
 mutants:
-	@tools/setup build run test iso sign
+	@tools/setup build run bochs test iso sign
 	@$(PYTHON) tools/mutants.py
 
 ## make bench      wakes side by side: null, Reveille, firmware, Linux; SIZES= RUNS= BENCH=long BASE= RESUME=1

@@ -2,12 +2,12 @@
 tests notice. The last line counts them; exit status 0 only if each was noticed. ONLY=name runs one, and
 ONLY="fence-* late-*" some.
 
-All happens in copies of the tree below build/mutants/, one for each core, so that a mutant costs the build of
-one file. First the tests that will be asked have to pass on what is not broken. Who outlives the tests that its
-entry names is shown to all the others before it counts as a survivor.
-Surprise: a mutant that does not build is no mutant but an error of the table, unless its entry has the words by
-which a check of the build refuses it; and an old text that does not stand exactly once in its file is one, too
-(tests/unit/tools/test_mutants.py sees to that in `make test`).
+All happens in copies of the tree below build/mutants/, one for each core, so that a mutant costs the build
+of one file. First the tests that will be asked have to pass on what is not broken. Who outlives the tests that
+its entry names is shown to all the others before it counts as a survivor.
+Surprise: a mutant that does not build is no mutant but an error of the table, unless its entry has the words
+by which a check of the build refuses it; and an old text that does not stand exactly once in its file is one,
+too (tests/unit/tools/test_mutants.py sees to that in `make test`).
 """
 
 import collections
@@ -194,8 +194,8 @@ def first_complaint(output):
 
 def last_words(output, status):
     """The test in which a program died, and of what."""
-    running = re.findall(r"^\[ RUN +\] (\w+)", output, re.M)
     died = SANITIZED.search(output)
+    running = re.findall(r"^\[ RUN +\] (\w+)", output[:died.start()] if died else output, re.M)
     reason = died[0] if died else f"exit status {status}"
     return f"{running[-1]} ({reason})" if running else reason
 
@@ -345,11 +345,12 @@ def run(mutants):
 
 
 def try_all(mutants, pool):
-    tests = list(dict.fromkeys(test for mutant in mutants for test in mutant.ask))
+    tests = sorted({test for mutant in mutants for test in mutant.ask}, key=is_program)  # boots first
     say(f"{len(mutants)} mutants in {len(pool.copies)} copies of the tree; first it is built, and the "
         f"{len(tests)} tests that will be asked have to pass")
     patience = pool.prepare(tests)
-    futures = [pool.submit(try_mutant, mutant, patience) for mutant in mutants]
+    slowest_first = sorted(mutants, key=lambda mutant: -sum(patience[test] for test in mutant.ask))
+    futures = [pool.submit(try_mutant, mutant, patience) for mutant in slowest_first]
     outcomes = []
     for future in concurrent.futures.as_completed(futures):
         outcome = future.result()
