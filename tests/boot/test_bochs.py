@@ -143,6 +143,15 @@ def test_given_back_to_firmware():
     result = boot(shell="\n".join(script), goes_on=True, model="turion64_tyler")
     runs = sections(result)
     assert len(runs) == 3 and "still here" in result.lines, result.tail()
+    if of(runs[0], "error"):
+        # Bochs 3.1 leaves CR2 as it is at INIT (SDM vol. 3A, "Processor State After Reset", has 0), by which
+        # it is told whether firmware wakes its processors so: nobody is taken who might not come back.
+        for run in (runs[0], runs[2]):
+            assert [e["what"] for e in of(run, "error")] == ["parking"], run
+            assert of(run, "end") == [{"ev": "end", "ok": "0", "want": "0", "up": "0", "failed": "0"}], run
+        back, = of(runs[1], "giveback")
+        assert (back["parking"], back["back"], back["freed"], back["counts"]) == ("other", "3", "1", "same")
+        return
     for run in runs:
         assert of(run, "end") == [{"ev": "end", "ok": "1", "want": "3", "up": "3", "failed": "0"}], run
         assert_given_back(run, 3, ("no-rsdp", "no-madt", "tsc-varies"))
@@ -150,10 +159,15 @@ def test_given_back_to_firmware():
 
 
 def test_wrong_page_tables_end_in_a_triple_fault():
-    """On the processor that was given them, and no other."""
+    """On the processor that was given them, and no other. Bochs 2 then ends, Bochs 3 stops that one alone."""
     with bochs.Bochs(bochs.Machine(options="inject=bad-cr3:2")) as vm:
         result = Result.of(vm, list(vm.lines()))
         why = vm.stderr()
-    assert result.status is not None and not result.all("end"), result.tail()
+    if result.status is None:
+        failed = result.cpu(2)
+        assert (failed["state"], failed["cause"]) == ("failed", "stopped-in-protected"), result.tail()
+        assert result.greetings() == [(1, 1), (3, 3)], result.tail()
+        return
+    assert not result.all("end"), result.tail()
     assert "Starting CPU 2..." in result.lines and not result.greetings(), result.tail()
     assert re.match(r"\[CPU2 +\] >>PANIC<< exception\(\): 3rd \(14\) exception with no resolution", why), why

@@ -18,7 +18,7 @@ import pytest
 
 import image
 import qemu
-from conftest import Result, assert_volume_is_sound, run, warnings_of
+from conftest import Result, assert_volume_is_sound, warnings_of
 from picture import Picture
 from stick import PARTITION
 
@@ -125,8 +125,8 @@ def test_firmwares_pxe(folder):
 
 
 @pytest.mark.slow
-def test_ipxe_hands_over_options(folder):
-    bios = run().one("platform")["bios"]  # 0.0.0 in OVMF that does not yet tell its version
+def test_ipxe_hands_over_options(boot, folder):
+    bios = boot().one("platform")["bios"]  # 0.0.0 in OVMF that does not yet tell its version
     if bios > "2023":
         pytest.skip(f"OVMF {bios} runs its own PXE, and not the card's iPXE")
     (folder / "build/reveille.ipxe").write_text(block(SCRIPT), encoding="ascii")
