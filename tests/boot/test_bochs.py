@@ -12,8 +12,8 @@ import pytest
 import bochs
 import qemu
 import records
-from conftest import Result, assert_all_greeted, assert_ended, assert_volume_is_sound, consecutive, describe, \
-    keep_log
+from conftest import (Result, Watched, assert_all_greeted, assert_ended, assert_volume_is_sound, consecutive,
+                      describe, keep_log)
 from test_inside import IMAGE, assert_given_back, of, sections
 from test_matrix import MESSAGES, OWN, assert_verdicts, inject, placed
 
@@ -51,7 +51,11 @@ def assert_no_complaint(complaints):
 def boot(**machine):
     with bochs.Bochs(bochs.Machine(**machine)) as vm:
         vm.described = describe(vm)
-        lines = list(vm.lines())
+        lines = []
+        for line in vm.lines():
+            if Watched.shown:
+                print(line, flush=True)
+            lines.append(line)
         keep_log(vm)
         result = Result.of(vm, lines)
         assert not vm.timed_out and result.all("end"), result.tail()

@@ -112,23 +112,25 @@ def test_the_machine_comes_from_the_environment(environment):
     assert bochs.from_environment() == bochs.Machine(model="ryzen", smp="8", options="rounds=3")
 
 
-@pytest.mark.parametrize("name", ["CPU", "MACHINE", "ACCEL"])
-def test_what_is_qemus_is_refused(environment, name):
-    environment.setenv(name, "max")
-    with pytest.raises(guest.Failure, match=f"{name}= is QEMU's"):
-        bochs.from_environment()
+@pytest.mark.parametrize("name, variable", [
+    ("bochs", "CPU"), ("bochs", "MACHINE"), ("bochs", "ACCEL"), ("qemu", "MODEL"), ("", "MODEL")])
+def test_what_is_the_other_emulators_is_refused(environment, name, variable):
+    environment.setenv("EMULATOR", name)
+    environment.setenv(variable, "max")
+    with pytest.raises(guest.Failure, match=f"^{variable}= says nothing to EMULATOR={name or 'qemu'}"):
+        run.chosen()
 
 
-def test_what_is_bochss_is_refused_by_qemu(environment):
-    environment.setenv("MODEL", "ryzen")
-    with pytest.raises(guest.Failure, match="MODEL= is of EMULATOR=bochs"):
-        run.main()
+def test_the_emulator_is_chosen(environment):
+    assert run.chosen() == (qemu.Machine(), qemu.Qemu)
+    environment.setenv("EMULATOR", "bochs")
+    assert run.chosen() == (bochs.Machine(), bochs.Bochs)
 
 
 def test_an_emulator_that_does_not_exist(environment):
     environment.setenv("EMULATOR", "simics")
     with pytest.raises(guest.Failure, match="EMULATOR=simics: it is one of qemu bochs"):
-        run.main()
+        run.chosen()
 
 
 def test_verdict_where_no_guest_chooses_the_status():
