@@ -51,8 +51,9 @@ INSIDERS = ("tests/unit/smp", "tests/unit/trampoline", "tests/fake", "tests/fuzz
 ONE_UNIT = {"smp/fault_entry": "smp/fault", "efi/firmware/relocate": "efi/main"}
 
 # Tests that include a .c file: mem.c has the C library's own names, and is tried under others; hw.c has those of the
-# tests' machine.
-INCLUDED_SOURCES = {("tests/unit/hw/test_mem.c", "hw/lib/mem.c"), ("tests/unit/hw/test_hw.c", "hw/hw.c")}
+# tests' machine, and relocate.c needs what the linker makes.
+INCLUDED_SOURCES = {("tests/unit/hw/test_mem.c", "hw/lib/mem.c"), ("tests/unit/hw/test_hw.c", "hw/hw.c"),
+                    ("tests/unit/efi/test_relocate.c", "efi/firmware/relocate.c")}
 
 UEFI_ROOM = "efi"
 UEFI_HEADER = re.compile(r'#\s*include\s*[<"](efi\w*\.h)')

@@ -47,6 +47,7 @@ static struct {
     size_t cpu_records, end_records, bounds;
     uint64_t seconds;     // as told
     const char *fault_at; // in which line of ours we meet a fault
+    bool watchdog_is_off;
 } world;
 
 // ---- what stands around the run after the exit ----
@@ -89,7 +90,8 @@ bool harvest_own(const struct journal *journal, const CHAR16 *name, enum stick_e
 
 static EFI_STATUS EFIAPI set_watchdog(UINTN seconds, UINT64 code, UINTN bytes, CHAR16 *data)
 {
-    (void)seconds, (void)code, (void)bytes, (void)data;
+    (void)code, (void)bytes, (void)data;
+    world.watchdog_is_off = seconds == 0;
     return EFI_SUCCESS;
 }
 
@@ -217,9 +219,13 @@ static void build_run(uint16_t divisor)
 
 static void leave(void)
 {
+    fake_set_interrupts(true);
     if (departure(&firmware, &aps.machine, &aps.options, &aps.plan, 0, aps.smp, pieces.note, &past,
                   &stick, &voice, &ending.next) != STATUS_OK)
         fake_fail("firmware was not left");
+    // Firmware's handlers are gone, and so is who would have wound its watchdog up.
+    assert_false(hw_interrupts_are_on());
+    assert_true(world.watchdog_is_off);
 }
 
 // All that main.c does behind the exit.
