@@ -108,7 +108,8 @@ run:
 
 ## make test       install what is missing, run every test there is; the last line counts them
 test:
-	@tools/setup build run bochs test iso sign coverage
+	@tools/setup build run test iso sign coverage
+	@tools/setup bochs || echo "test: no Bochs to be had here: its tests are skipped"
 	@$(BUILD) all image firmware
 	@$(PYTHON) tools/test.py
 
@@ -120,7 +121,7 @@ quick:
 ## make boot-test  the boot tests of a name, with the serial port on the terminal: T=sparse_ids; docs/tests.md
 boot-test:
 	@test -n $(call quote,$(T)) || { echo "usage: make boot-test T=name" >&2; exit 1; }
-	@tools/setup build run bochs test iso sign
+	@tools/setup build run test iso sign
 	@$(BUILD) all image firmware
 	@$(PYTHON) -B -m pytest -p no:cacheprovider tests/boot -k $(call quote,$(T)) --serial -s --tb=short -v
 

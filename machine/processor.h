@@ -18,8 +18,8 @@ enum missing_msr { MISSING_MSR_UNKNOWN, MISSING_MSR_FAULT, MISSING_MSR_VALUE };
 struct processor {
     enum vendor vendor;
     uint32_t family;     // display family: extended family added
-    char hypervisor[13]; // its signature, "" on bare hardware; ASCII, as is
-    char brand[49];      // the processor's own name, "" if it has none
+    char hypervisor[13]; // its signature, "" on bare hardware; printable ASCII
+    char brand[49];      // the processor's own name, "" if it has none; as above
     bool x2apic;
     bool no_execute;
     bool gib_pages;

@@ -58,6 +58,7 @@ struct book {
     uint32_t startups;    // sent to it in its last sequence
     uint32_t held;        // 1: its last INIT was sent, and it can write nothing before a STARTUP
     uint32_t given_up;    // 1: its last time-out of this round ended without it
+    uint32_t mark_before; // the furthest mark that an earlier try of this round left
     uint32_t mark_shared; // 1: another one of the arena leaves its mark in the page's same place
     uint32_t real_defect; // DEFECT_HANG_REAL or DEFECT_UD_REAL; else 0
     uint64_t startup_tsc; // when the last of its STARTUPs was sent

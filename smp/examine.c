@@ -4,7 +4,7 @@
 #include "engine.h"
 
 // A trap before long mode lies in the AP's record or, earlier, in a cell of the page; a fault in
-// long mode in its record. Who has come to its record has met no trap before: what stands in the
+// long mode in its record. An AP that reached its record met no trap on the way: what stands in the
 // cell, which sixteen APs or more may share, is another's.
 static bool find_trap(const struct smp *smp, const struct lcpu *lcpu, uint32_t stage,
                       struct trap *trap)
@@ -48,10 +48,12 @@ static bool page_is_damaged(const struct smp *smp)
                              &offset) != STATUS_OK;
 }
 
-static enum smp_stage mark_of(const struct smp *smp, uint32_t apic_id)
+static enum smp_stage mark_of(const struct smp *smp, const struct book *book, uint32_t apic_id)
 {
     const uint8_t mark = smp->page_view ? trampoline_mark(smp->page_view, apic_id) : STAGE_NONE;
-    return mark <= STAGE_PROTECTED ? mark : STAGE_NONE; // beyond: a defect that nobody met
+    return mark <= STAGE_PROTECTED && mark > book->mark_before // beyond: a defect that nobody met
+               ? mark
+               : book->mark_before;
 }
 
 // What an AP writes behind the stage that it has come to: what INIT left it, its stamps, and why it
@@ -82,7 +84,7 @@ struct smp_account smp_examine(const struct smp *smp, uint32_t slot)
         .entry = lcpu->entry,
         .stack = lcpu->stack,
         .stage = stage,
-        .mark = mark_of(smp, lcpu->apic_id),
+        .mark = mark_of(smp, book, lcpu->apic_id),
         .arrived = book->arrived,
         .done = book->done || stage == STAGE_DONE, // or after its turn was over
         .lost = book->lost,

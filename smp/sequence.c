@@ -86,6 +86,8 @@ void sequence_open_book(const struct smp *smp, uint32_t slot, uint32_t try)
     book->startups = 1;
     book->held = 0;
     book->given_up = 0;
+    if (try == 1)
+        book->mark_before = STAGE_NONE;
 }
 
 void sequence_forget(const struct smp *smp, uint32_t slot)
@@ -98,9 +100,9 @@ void sequence_forget(const struct smp *smp, uint32_t slot)
     lcpu->no_nx = 0;
 }
 
-// Begins a sequence: INIT to everyone in the group who is missing. Who is late needs none, and
-// would only be put to sleep again; but not before the first one of a round, where an AP that is
-// here is late for the round before.
+// Begins a sequence: INIT to everyone in the group who is missing. In a retry an AP that has arrived
+// needs none, and would only be put to sleep again. In a round's first try everyone gets one: who
+// is already here is late for the round before.
 static void send_init(struct smp *smp, const struct group *group, uint32_t try)
 {
     const bool all = group->address == SEQUENCE_ALL; // a first try
@@ -118,6 +120,13 @@ static void send_init(struct smp *smp, const struct group *group, uint32_t try)
     }
 }
 
+// How far an AP came in a try is evidence also where the next one finds it dead to every message.
+static void keep_mark(struct book *book, uint8_t mark)
+{
+    if (mark <= STAGE_PROTECTED && mark > book->mark_before) // beyond: a defect that nobody met
+        book->mark_before = mark;
+}
+
 // Until its INIT reached it, an AP may have gone on: it arrived after it was looked at, or met a
 // fault, or it is from the round before, and took this one for its own. By now it is held, and
 // writes nothing, and what it has left says nothing of what is to come. For use after the wait that
@@ -126,13 +135,16 @@ static void forget_the_held(const struct smp *smp, const struct group *group)
 {
     for (size_t i = 0; i < group->count; i++) {
         const uint32_t slot = group->slots[i];
-        const struct book *book = arena_book(&smp->arena, slot);
+        struct book *book = arena_book(&smp->arena, slot);
         const uint32_t apic_id = arena_lcpu(&smp->arena, slot)->apic_id;
         if (!book->held)
             continue;
         sequence_forget(smp, slot);
-        if (!book->mark_shared) // else it may be another's, who is not held
+        if (!book->mark_shared) { // else it may be another's, who is not held
+            if (book->tries > 1)
+                keep_mark(book, trampoline_mark(smp->page_view, apic_id));
             trampoline_forget(smp->page_view, apic_id);
+        }
         if (book->real_defect != DEFECT_NONE)
             trampoline_set_mark(smp->page_view, apic_id, (uint8_t)book->real_defect);
     }

@@ -31,15 +31,19 @@ APT_OPTIONS = ("Acquire::Check-Valid-Until", "Acquire::Check-Date", "Acquire::Re
                "Acquire::http::Proxy", "Acquire::https::Proxy")
 
 # Beside the tree, what a user's commands may expect of a machine: /proc, /dev, /sys. The kernel's settings
-# are the machine's, and a package of the chroot's would make them its own.
+# are the machine's, and a package of the chroot's would make them its own. It becomes the root of the name
+# space: in a mere chroot nobody gets a user name space (user_namespaces(7)), as a test wants one.
 ENTER = """\
 set -e
-mount -t proc proc "$1/proc"
-mount --bind "$1/proc/sys" "$1/proc/sys"
-mount -o remount,bind,ro "$1/proc/sys"
-mount --rbind /dev "$1/dev"
-mount --rbind /sys "$1/sys"
-exec chroot "$1" /usr/bin/env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \\
+mount --bind "$1" "$1"
+cd "$1"
+mount -t proc proc proc
+mount --bind proc/sys proc/sys
+mount -o remount,bind,ro proc/sys
+mount --rbind /dev dev
+mount --rbind /sys sys
+mount --move . /
+exec chroot . /usr/bin/env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \\
     LC_ALL=C.UTF-8 sh -ec "$2"
 """
 CLONE = """\

@@ -78,8 +78,6 @@ class Machine(guest.Machine):
 def from_environment():
     """The Machine that the Makefile's variables describe."""
     e = os.environ
-    if e.get("MODEL"):
-        raise Failure("MODEL= is of EMULATOR=bochs: with QEMU, CPU= says what the processor is")
     d = Machine()
     return Machine(smp=e.get("SMP") or d.smp, cpu=e.get("CPU") or d.cpu,
                    mem=int(e.get("MEM") or d.mem), machine=e.get("MACHINE") or d.machine,

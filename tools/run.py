@@ -13,8 +13,9 @@ import guest
 import qemu
 import records
 
-# What a machine is made of, and what runs it.
-EMULATORS = {"qemu": (qemu.for_a_user, qemu.Qemu), "bochs": (bochs.from_environment, bochs.Bochs)}
+# What a machine is made of, what runs it, and the variables that it does not go by.
+EMULATORS = {"qemu": (qemu.for_a_user, qemu.Qemu, ("MODEL",)),
+             "bochs": (bochs.from_environment, bochs.Bochs, ("CPU", "MACHINE", "ACCEL"))}
 
 
 def verdict(end, status, timed_out, options="", chooses_status=True):
@@ -38,12 +39,20 @@ def verdict(end, status, timed_out, options="", chooses_status=True):
     return None
 
 
-def main():
+def chosen():
+    """(machine, emulator) of the Makefile's variables."""
     name = os.environ.get("EMULATOR") or "qemu"
     if name not in EMULATORS:
         raise guest.Failure(f"EMULATOR={name}: it is one of {' '.join(EMULATORS)}")
-    from_environment, emulator = EMULATORS[name]
-    machine = from_environment()
+    from_environment, emulator, others = EMULATORS[name]
+    for variable in filter(os.environ.get, others):
+        raise guest.Failure(f"{variable}= says nothing to EMULATOR={name}: the processor is CPU= for qemu, MODEL= for "
+                            "bochs, and MACHINE= and ACCEL= are for qemu alone")
+    return from_environment(), emulator
+
+
+def main():
+    machine, emulator = chosen()
     if emulator is qemu.Qemu:
         # A machine that goes down starts anew, as a real one does, and tells what happened; unless a reset
         # is how the run is to end.

@@ -8,9 +8,9 @@
 //
 //     none -> real -> protected -> long -> c -> ready -> done
 //
-// The AP drives every edge; the BSP drives only the way back to none, before it sends INIT. c is
-// its first act in C, ready means that it has checked in, done that it has run the caller's
-// function.
+// The AP drives every edge; the BSP drives only the way back to none, before a round and when INIT
+// has stopped it. c is its first act in C, ready means that it has checked in, done that it has run
+// the caller's function.
 #define STAGE_NONE      0
 #define STAGE_REAL      1
 #define STAGE_PROTECTED 2

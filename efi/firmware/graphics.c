@@ -256,10 +256,27 @@ void graphics_gather(const struct firmware *firmware, const struct options *opti
         firmware->boot->FreePool(handles);
 }
 
+// Whether what this output shows now is one of those that are drawn on, in the same mode.
+static bool is_taken(const EFI_GRAPHICS_OUTPUT_PROTOCOL *output, const struct machine *machine)
+{
+    struct framebuffer now;
+
+    if (read_output(output, machine, &now) != NULL)
+        return false;
+    for (size_t i = 0; i < machine->framebuffer_count; i++) {
+        const struct framebuffer *taken = &machine->framebuffers[i];
+        if (taken->phys == now.phys && taken->width == now.width && taken->height == now.height &&
+            taken->pitch_pixels == now.pitch_pixels)
+            return true;
+    }
+    return false;
+}
+
 // Surprise: the display may be in another mode than firmware says. GRUB, where it shows graphics,
 // drives the VGA of QEMU and VirtualBox by itself and leaves it so; then each row that is
-// drawn has the wrong length. On bare hardware it goes by firmware, and a mode that is set again
-// would only make the monitor go dark for a second.
+// drawn has the wrong length. On bare hardware GRUB asks firmware for its mode, and a mode that is
+// set again would only make the monitor go dark for a second. An output that is not drawn on keeps
+// its mode: it may lead to the same displays as others do, and believe in a mode of the past.
 void graphics_clear(const struct firmware *firmware, const struct machine *machine)
 {
     EFI_GRAPHICS_OUTPUT_BLT_PIXEL black = {0, 0, 0, 0};
@@ -272,7 +289,7 @@ void graphics_clear(const struct firmware *firmware, const struct machine *machi
             firmware_protocol(firmware, handles[i], &graphics_output);
         if (!output || !output->Mode || !output->Mode->Info)
             continue;
-        if (virtual)
+        if (virtual && is_taken(output, machine))
             (void)output->SetMode(output, output->Mode->Mode);
         (void)output->Blt(output, &black, EfiBltVideoFill, 0, 0, 0, 0,
                           output->Mode->Info->HorizontalResolution,

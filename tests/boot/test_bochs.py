@@ -12,8 +12,8 @@ import pytest
 import bochs
 import qemu
 import records
-from conftest import Result, assert_all_greeted, assert_ended, assert_volume_is_sound, consecutive, describe, \
-    keep_log
+from conftest import (Result, Watched, assert_all_greeted, assert_ended, assert_volume_is_sound, consecutive,
+                      describe, keep_log)
 from test_inside import IMAGE, assert_given_back, of, sections
 from test_matrix import MESSAGES, OWN, assert_verdicts, inject, placed
 
@@ -51,7 +51,11 @@ def assert_no_complaint(complaints):
 def boot(**machine):
     with bochs.Bochs(bochs.Machine(**machine)) as vm:
         vm.described = describe(vm)
-        lines = list(vm.lines())
+        lines = []
+        for line in vm.lines():
+            if Watched.shown:
+                print(line, flush=True)
+            lines.append(line)
         keep_log(vm)
         result = Result.of(vm, lines)
         assert not vm.timed_out and result.all("end"), result.tail()
@@ -71,8 +75,8 @@ def assert_machine(result, apic, invariant):
     machine = result.one("machine")
     assert (machine["apic_at_entry"], machine["apic"], machine["inventory"]) == ("xapic", apic, "mp-services")
     assert (machine["cpus"], machine["mp_services"], machine["tsc_invariant"]) == ("8", "8", invariant)
-    # Its time is its count of instructions: the TSC's rate is known to a thousandth.
-    assert records.number(machine["tsc_hz"]) == pytest.approx(bochs.INSTRUCTIONS_PER_S, rel=1e-3)
+    # Its time is its count of instructions: the TSC's rate is known.
+    assert records.number(machine["tsc_hz"]) == pytest.approx(bochs.INSTRUCTIONS_PER_S, rel=1e-2)
     assert result.one("start")["hypervisor"] == "none"
 
 
@@ -137,23 +141,38 @@ def test_faults(machine, options, faults, more):
 
 
 def test_given_back_to_firmware():
-    """What INIT does to a processor that firmware has set up, Bochs knows by itself: MTRRs stay, for one."""
-    script = ["fs0:", f"{IMAGE} exit=no", f"{IMAGE} exit=no wake=firmware", f"{IMAGE} exit=no wake=broadcast",
-              "echo still here", "reset -s", ""]
+    """What INIT does to a processor that firmware has set up, Bochs knows by itself: MTRRs stay, for one. From 3.0
+    on CR2 does, too, against the manual: Reveille has no other mark of who waits for INIT, and does not begin."""
+    wakes = ["parallel", "firmware", "broadcast"]
+    script = ["fs0:", *(f"{IMAGE} exit=no wake={wake}" for wake in wakes), "echo still here", "reset -s", ""]
     result = boot(shell="\n".join(script), goes_on=True, model="turion64_tyler")
     runs = sections(result)
     assert len(runs) == 3 and "still here" in result.lines, result.tail()
-    for run in runs:
+    greeted = []
+    for run, wake in zip(runs, wakes):
+        if bochs.version() >= (3, 0) and wake != "firmware":
+            assert [r["what"] for r in of(run, "error")] == ["parking"], run
+            continue
+        greeted += [(1, 1), (2, 2), (3, 3)]
         assert of(run, "end") == [{"ev": "end", "ok": "1", "want": "3", "up": "3", "failed": "0"}], run
-        assert_given_back(run, 3, ("no-rsdp", "no-madt", "tsc-varies"))
-    assert result.greetings() == [(1, 1), (2, 2), (3, 3)] * 3
+        if bochs.version() < (3, 0):
+            assert_given_back(run, 3, ("no-rsdp", "no-madt", "tsc-varies"))
+        else:
+            back, = of(run, "giveback")
+            assert (back["parking"], back["back"], back["freed"], back["counts"]) == ("other", "3", "1", "same")
+    assert result.greetings() == greeted
 
 
 def test_wrong_page_tables_end_in_a_triple_fault():
-    """On the processor that was given them, and no other."""
+    """On the processor that was given them, and no other. Bochs 2 then ends, Bochs 3 stops that one alone."""
     with bochs.Bochs(bochs.Machine(options="inject=bad-cr3:2")) as vm:
         result = Result.of(vm, list(vm.lines()))
         why = vm.stderr()
-    assert result.status is not None and not result.all("end"), result.tail()
+    if result.status is None:
+        failed = result.cpu(2)
+        assert (failed["state"], failed["cause"]) == ("failed", "stopped-in-protected"), result.tail()
+        assert result.greetings() == [(1, 1), (3, 3)], result.tail()
+        return
+    assert not result.all("end"), result.tail()
     assert "Starting CPU 2..." in result.lines and not result.greetings(), result.tail()
     assert re.match(r"\[CPU2 +\] >>PANIC<< exception\(\): 3rd \(14\) exception with no resolution", why), why

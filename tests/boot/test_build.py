@@ -59,7 +59,7 @@ def test_a_long_path_for_temporary_files(tmp_path, monkeypatch):
     """A socket's path has at most 107 bytes."""
     long = tmp_path / ("x" * 100)
     long.mkdir()
-    monkeypatch.setattr(qemu.tempfile, "tempdir", str(long))
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
     with qemu.Qemu(qemu.Machine(smp="1"), stopped=True) as vm:
         assert vm.qmp("query-status")["status"] == "prelaunch"
 

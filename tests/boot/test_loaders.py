@@ -125,7 +125,10 @@ def test_firmwares_pxe(folder):
 
 
 @pytest.mark.slow
-def test_ipxe_hands_over_options(folder):
+def test_ipxe_hands_over_options(boot, folder):
+    bios = boot().one("platform")["bios"]  # 0.0.0 in OVMF that does not yet tell its version
+    if bios > "2023":
+        pytest.skip(f"OVMF {bios} runs its own PXE, and not the card's iPXE")
     (folder / "build/reveille.ipxe").write_text(block(SCRIPT), encoding="ascii")
     assert_good(command(IPXE, folder), 2, READ_ONLY)
 

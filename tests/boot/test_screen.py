@@ -145,12 +145,15 @@ def test_a_portrait_panel():
     assert collections.Counter(picture.tiles()) == {INK_TEXT: 1, GREETED: 3}
 
 
-def test_two_screens_show_the_same():
+@pytest.mark.parametrize("options", ["", "screen=1920x1080"])
+def test_two_screens_show_the_same(options):
     extra = ("-device", "VGA,id=first", "-device", "secondary-vga,id=second")
-    with machine(vga="none", extra=extra) as vm:
+    with machine(vga="none", extra=extra, options=options) as vm:
         first = last_picture(vm, "first", device="first")
         second = last_picture(vm, "second", device="second")
     assert first.text() == second.text()
+    if options:
+        assert (first.width, first.height) == (second.width, second.height) == (1920, 1080)
     if (first.width, first.height) == (second.width, second.height):
         assert first.pixels == second.pixels
 

@@ -667,7 +667,13 @@ static void gather_graphics(struct input *input, const struct firmware *firmware
                                    options.check == ANSWER_NO));
         MUST(output->mode.Mode == output->first || wanted);
     }
-    graphics_clear(firmware);
+    machine.under_qemu = options.screen == SCREEN_MODE;
+    UINT32 before[OUTPUTS];
+    for (size_t i = 0; i < output_count; i++)
+        before[i] = outputs[i].mode.Mode;
+    graphics_clear(firmware, &machine);
+    for (size_t i = 0; i < output_count; i++)
+        MUST(outputs[i].mode.Mode == before[i]);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -494,12 +494,32 @@ static void test_behind_a_hypervisor_the_mode_is_set_again(void **state)
         output->mode.Mode = 2;
         strcpy(machine.processor.hypervisor, cases[i].hypervisor);
         machine.under_qemu = cases[i].under_qemu;
+        options.screen = SCREEN_AUTO;
+        gather();
         graphics_clear(&firmware, &machine);
         assert_int_equal(output->sets, cases[i].sets);
         assert_int_equal(output->mode.Mode, 2);
         assert_int_equal(output->fills, 1);
         assert_int_equal(output->fills_before_set, 0);
     }
+}
+
+// What stands for all displays at once, as EDK II's console splitter does, may believe in a mode
+// that they no longer have: to set it would undo screen=.
+static void test_the_mode_of_an_output_that_is_not_drawn_on_is_not_set(void **state)
+{
+    (void)state;
+    machine.under_qemu = true;
+    options.screen = SCREEN_AUTO;
+    struct output *drawn = add_output(BASE), *old = add_output(BASE), *blt = add_output(8 * GIB);
+    drawn->modes[2] = drawn->now = info_of(1920, 1080, PixelBlueGreenRedReserved8BitPerColor, NULL);
+    drawn->mode.Mode = 2;
+    blt->now.PixelFormat = PixelBltOnly;
+    gather();
+    graphics_clear(&firmware, &machine);
+    assert_int_equal(drawn->sets, 1);
+    assert_int_equal(old->sets + blt->sets, 0);
+    assert_int_equal(drawn->fills + old->fills + blt->fills, 3);
 }
 
 static void test_what_has_no_mode_is_left_alone(void **state)
@@ -534,6 +554,7 @@ int main(void)
         cmocka_unit_test_setup(test_several_outputs, set_up),
         cmocka_unit_test_setup(test_more_outputs_than_there_is_room_for, set_up),
         cmocka_unit_test_setup(test_behind_a_hypervisor_the_mode_is_set_again, set_up),
+        cmocka_unit_test_setup(test_the_mode_of_an_output_that_is_not_drawn_on_is_not_set, set_up),
         cmocka_unit_test_setup(test_what_has_no_mode_is_left_alone, set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

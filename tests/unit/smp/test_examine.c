@@ -448,8 +448,7 @@ static void test_defects_of_a_record(void **state)
     }
 }
 
-// In real mode no record is in reach: in the mark, when a round begins and before each further try,
-// for as long as that processor is missing.
+// In real mode no record is in reach: in the mark, behind each INIT that was sent to that processor.
 static uint8_t marks_seen[8];
 static size_t marks_seen_count;
 

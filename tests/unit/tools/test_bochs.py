@@ -34,7 +34,7 @@ def environment(monkeypatch):
 
 
 @pytest.mark.parametrize("smp, count", [
-    ("1", "1:1:1"), ("4", "4:1:1"), ("254", "254:1:1"), ("8,sockets=2,cores=2,threads=2", "2:2:2"),
+    ("1", "1:1:1"), ("4", "4:1:1"), ("16", "16:1:1"), ("8,sockets=2,cores=2,threads=2", "2:2:2"),
     ("8,cores=8", "1:8:1"), ("4,sockets=4", "4:1:1")])
 def test_count(smp, count):
     assert bochs.count(smp) == count
@@ -42,8 +42,8 @@ def test_count(smp, count):
 
 @pytest.mark.parametrize("smp, why", [
     ("0", "are not 0"), ("four", "Bochs takes"), ("2,maxcpus=6", "Bochs takes"), ("4,cores=", "Bochs takes"),
-    ("6,sockets=2,cores=2", "2 x 2 x 1 processors are not 6"), ("16,cores=16", "at most 254 processors, 8 cores"),
-    ("8,threads=8", "4 threads"), ("255", "at most 254")])
+    ("6,sockets=2,cores=2", "2 x 2 x 1 processors are not 6"), ("16,cores=16", "at most 16 processors, 8 cores"),
+    ("8,threads=8", "4 threads"), ("17", "at most 16")])
 def test_count_that_bochs_has_not(smp, why):
     with pytest.raises(guest.Failure, match=why):
         bochs.count(smp)
@@ -112,23 +112,25 @@ def test_the_machine_comes_from_the_environment(environment):
     assert bochs.from_environment() == bochs.Machine(model="ryzen", smp="8", options="rounds=3")
 
 
-@pytest.mark.parametrize("name", ["CPU", "MACHINE", "ACCEL"])
-def test_what_is_qemus_is_refused(environment, name):
-    environment.setenv(name, "max")
-    with pytest.raises(guest.Failure, match=f"{name}= is QEMU's"):
-        bochs.from_environment()
+@pytest.mark.parametrize("name, variable", [
+    ("bochs", "CPU"), ("bochs", "MACHINE"), ("bochs", "ACCEL"), ("qemu", "MODEL"), ("", "MODEL")])
+def test_what_is_the_other_emulators_is_refused(environment, name, variable):
+    environment.setenv("EMULATOR", name)
+    environment.setenv(variable, "max")
+    with pytest.raises(guest.Failure, match=f"^{variable}= says nothing to EMULATOR={name or 'qemu'}"):
+        run.chosen()
 
 
-def test_what_is_bochss_is_refused_by_qemu(environment):
-    environment.setenv("MODEL", "ryzen")
-    with pytest.raises(guest.Failure, match="MODEL= is of EMULATOR=bochs"):
-        run.main()
+def test_the_emulator_is_chosen(environment):
+    assert run.chosen() == (qemu.Machine(), qemu.Qemu)
+    environment.setenv("EMULATOR", "bochs")
+    assert run.chosen() == (bochs.Machine(), bochs.Bochs)
 
 
 def test_an_emulator_that_does_not_exist(environment):
     environment.setenv("EMULATOR", "simics")
     with pytest.raises(guest.Failure, match="EMULATOR=simics: it is one of qemu bochs"):
-        run.main()
+        run.chosen()
 
 
 def test_verdict_where_no_guest_chooses_the_status():

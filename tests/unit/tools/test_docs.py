@@ -11,6 +11,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tools"))
 
+import bochs  # noqa: E402
 import hostile  # noqa: E402
 
 BUILD = ROOT / os.environ.get("REVEILLE_BUILD", "build")
@@ -89,3 +90,17 @@ def test_every_hostile_case_names_tests_that_exist():
 def test_a_row_of_another_shape_is_not_passed_over(row):
     with pytest.raises(ValueError, match="not a case"):
         hostile.rows(row)
+
+
+def test_the_page_of_bochs_is_about_our_bochs():
+    page = (ROOT / "docs/bochs.md").read_text(encoding="utf-8")
+    named = re.search(r"On the models\s+((?:\w+(?:, | and |,\n| and\n)?\s*)+?) it does so here", page)
+    assert set(re.findall(r"\w{6,}", named[1])) == bochs.STRICT
+    assert f"EMULATOR=bochs                                       {bochs.Machine().model}, 4 processors" in page
+    assert f"packages, {bochs.MOST_CPUS} at most" in page
+    # A row of the table of differences has a manual's section, or says that none has it.
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| ")]
+    rows = [cells for cells in rows if len(cells) == 7 and cells[1].strip() not in ("what", "---")]
+    assert len(rows) > 10
+    for cells in rows:
+        assert re.search(r"SDM|APM|same|manual|each|both", cells[4]), cells[1]
