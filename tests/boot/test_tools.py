@@ -42,7 +42,7 @@ def test_damaged_record(line):
 @pytest.mark.parametrize("raw, lines", [
     (b"plain\r", ["plain"]), (b"\r", [""]), (b"\x1b[2J\x1b[01;01H\r", []),
     (b"\x1b[0m\x1b[37m\x1b[40mtext\r", ["text"]), (b"one\x1b[05;01Htwo\r", ["one", "two"]),
-    (b"a\rHello\r", ["a\rHello"])])
+    (b"a\rHello\r", ["a", "Hello"])])
 def test_line_without_terminal_sequences(raw, lines):
     assert qemu.clean_line(raw) == lines
 
