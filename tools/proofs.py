@@ -170,8 +170,10 @@ def run_cell(row, way):
 
 def run_witness(name):
     _, command, pattern = WITNESSES[name]
-    # ONLY is a choice among our rows, and would be one among the witness's own.
-    environment = {key: value for key, value in os.environ.items() if key not in ("ONLY", "MAKEFLAGS", "MFLAGS")}
+    # ONLY is a choice among our rows, and would be one among the witness's own. And a make that knows itself below
+    # another one adds a last line.
+    ours = ("ONLY", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+    environment = {key: value for key, value in os.environ.items() if key not in ours}
     try:
         done = subprocess.run(command.split(), cwd=qemu.ROOT, timeout=4 * HOUR, text=True, errors="replace",
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, check=False)

@@ -90,11 +90,12 @@ def test_what_is_asked_for():
 def test_a_witness_is_not_told_what_was_asked_of_the_page(tmp_path, monkeypatch):
     """make hands a variable of its command line on by the environment and by MAKEFLAGS."""
     look = tmp_path / "look"
-    look.write_text('echo "only ${ONLY-all}, flags ${MAKEFLAGS-none}"\n', encoding="ascii")
+    look.write_text('echo "only ${ONLY-all}, flags ${MAKEFLAGS-none}, level ${MAKELEVEL-none}"\n', encoding="ascii")
     monkeypatch.setenv("ONLY", "mutants")
     monkeypatch.setenv("MAKEFLAGS", " -- ONLY=mutants")
-    monkeypatch.setitem(proofs.WITNESSES, "mutants", ("a title", f"sh {look}", "only all, flags none"))
-    assert proofs.run_witness("mutants") == (f"{proofs.today()}: only all, flags none", True)
+    monkeypatch.setenv("MAKELEVEL", "1")  # else the witness's last line is "Leaving directory"
+    monkeypatch.setitem(proofs.WITNESSES, "mutants", ("a title", f"sh {look}", "only all, flags none, level none"))
+    assert proofs.run_witness("mutants") == (f"{proofs.today()}: only all, flags none, level none", True)
 
 
 def test_the_page_is_as_the_command_writes_it():
