@@ -203,8 +203,9 @@ struct smp_setup {
 uint64_t smp_memory_bytes(const struct smp_setup *setup);
 
 // Clears the memory and fills it: records, stacks, descriptors, page tables. Nothing is sent and no
-// register is written. STATUS_INVALID (memory that is misaligned or above 4 GiB, no processor or an
-// ID twice, a region that cannot be mapped), STATUS_NO_SPACE (too little memory); told.
+// register is written. STATUS_INVALID (memory that is misaligned, above 4 GiB, or does not keep
+// what is written; no processor or an ID twice; a region that cannot be mapped), STATUS_NO_SPACE
+// (too little memory); told.
 enum status smp_open(const struct smp_setup *setup, struct smp **smp);
 
 // Maps the page in which APs start: page-aligned, below 1 MiB, the engine's as long as its memory
