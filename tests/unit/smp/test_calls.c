@@ -152,8 +152,11 @@ static void meet(uint32_t slot)
         if (writers[phase] == slot)
             phases[phase] = phase + 1;
         passed[slot] = smp_barrier_wait(&barrier, 2 * PATIENCE_US);
-        if (passed[slot] != STATUS_OK)
+        if (passed[slot] != STATUS_OK) { // and so it stays
+            CHECK(smp_barrier_wait(&barrier, PATIENCE_US) == STATUS_TIMEOUT, slot,
+                  "a broken barrier let it pass");
             return;
+        }
         CHECK(phases[phase] == phase + 1, slot, "it left the barrier before all had come");
     }
 }
@@ -193,6 +196,7 @@ static uint32_t choose_deeds(uint32_t first, uint32_t last, uint32_t odds)
             atomic_store_explicit(&may_go[slot], false, memory_order_relaxed);
         }
         atomic_store_explicit(&cores[slot].fate.misses_stores, one_in(4), memory_order_relaxed);
+        atomic_store_explicit(&cores[slot].fate.lingers, one_in(4), memory_order_relaxed);
         count += actor->is_called;
     }
     return count;
