@@ -67,6 +67,12 @@ IMAGE_OBJ := $(B)/image/report/screen/font_data.o $(IMAGE_C:%.c=$(B)/image/%.o) 
 PRELOAD_OBJ := $(patsubst %.c,$(B)/image/%.o,$(wildcard tests/firmware/*.c)) \
                $(patsubst %,$(B)/image/%.o,efi/firmware/relocate efi/firmware/sbat efi/mp/mp_services hw/lib/mem)
 
+# And an application that is a kernel to build/engine/example.c.
+EXAMPLE_OBJ := $(B)/image/tests/firmware/example/host.o $(B)/engine-objects/reveille.o $(B)/engine-objects/example.o \
+               $(patsubst %,$(B)/image/%.o,efi/firmware/relocate efi/firmware/sbat hw/lib/mem)
+$(B)/image/tests/firmware/example/host.o: IMAGE_CFLAGS += -I$(B)/engine
+$(B)/image/tests/firmware/example/host.o: $(B)/engine/reveille.c
+
 # The host: the same sources under ASan and UBSan, with a fake machine behind the seam; of efi/ all but the entry.
 # cmocka 2 would have asserts by names that cmocka 1 does not know, and warns of those that both do.
 HOST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
@@ -258,6 +264,13 @@ $(B)/engine/reveille.c: tools/engine.py tools/check_rooms.py $(wildcard tools/en
                         $(B)/trampoline/ap_start.bin
 	$(Q)$(PYTHON) tools/engine.py $(VERSION) $(B)/trampoline/ap_start.bin $(B)/trampoline/ap_start.elf $(@D)
 
+# Compiled as by whoever takes the folder, but for the position that an EFI application has not.
+$(B)/engine/example.c: $(B)/engine/reveille.c
+$(B)/engine-objects/%.o: $(B)/engine/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -ffreestanding -mno-red-zone -mgeneral-regs-only -fno-stack-protector -fPIE -O2 -g \
+	    -Wall -Wextra -Wpedantic $(if $(WERROR),-Werror) $(call quote,-ffile-prefix-map=$(CURDIR)=.) -c -o $@ $<
+
 # ---- the font ----
 
 $(B)/font_data.c: tools/font.py Makefile
@@ -321,6 +334,7 @@ $(B)/%.EFI: $(B)/%.so tools/finish_image.py
 
 $(B)/BOOTX64.so: $(IMAGE_OBJ)
 $(B)/firmware/preload.so: $(PRELOAD_OBJ)
+$(B)/firmware/example.so: $(EXAMPLE_OBJ)
 
 $(B)/BOOTX64.debug: $(B)/BOOTX64.so
 	$(Q)$(OBJCOPY) --only-keep-debug $< $@
@@ -341,8 +355,8 @@ $(B)/reveille.iso: $(B)/esp/EFI/BOOT/BOOTX64.EFI tools/image.py
 	$(Q)xorriso -report_about WARNING -as mkisofs -o $@ -V REVEILLE -r -append_partition 2 0xef $(B)/efi.fat \
 	    -appended_part_as_gpt -e --interval:appended_partition_2:all:: -no-emul-boot -graft-points /=$(B)/iso
 
-# What the boot tests start in place of the image, to change firmware's behaviour first.
-firmware: $(B)/firmware/preload.EFI
+# What the boot tests start in place of the image: to change firmware's behaviour first, or to run build/engine/example.c.
+firmware: $(B)/firmware/preload.EFI $(B)/firmware/example.EFI
 
 # ---- the host ----
 
