@@ -265,7 +265,7 @@ $(B)/engine/reveille.c: tools/engine.py tools/check_rooms.py $(wildcard tools/en
 	$(Q)$(PYTHON) tools/engine.py $(VERSION) $(B)/trampoline/ap_start.bin $(B)/trampoline/ap_start.elf $(@D)
 
 # Compiled as by whoever takes the folder, but for the position that an EFI application has not.
-$(B)/engine/example.c: $(B)/engine/reveille.c
+$(B)/engine/example.c: $(B)/engine/reveille.c ;
 $(B)/engine-objects/%.o: $(B)/engine/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -ffreestanding -mno-red-zone -mgeneral-regs-only -fno-stack-protector -fPIE -O2 -g \
