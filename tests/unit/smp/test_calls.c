@@ -375,6 +375,45 @@ static void act_rescue(void)
         run.actors[slots[i]].state = SMP_CALL_WAITS;
 }
 
+// Each call that is the caller's own processor's, from another one.
+static void trespass(void *context, const struct smp_self *who)
+{
+    const struct smp_loop loop = {.count = 1, .body = body, .context = items};
+    const struct smp_handover to = {.entry = 1, .stack = 16};
+    const uint32_t slot = who->slot;
+    struct smp_round round;
+    struct smp_calls calls;
+    struct smp_loop_result result;
+
+    CHECK(context == NULL, slot, "a context");
+    const enum status answers[] = {
+        smp_call(smp, 0, trespass, NULL),       smp_wait(smp, 1, &calls),
+        smp_park(smp, SMP_PARK_NMI, 1, &calls), smp_for(smp, &loop, 1, &result),
+        smp_hand_over(smp, slot, &to, 1),       smp_wake_slots(smp, &slot, 1, &round),
+    };
+    for (uint32_t i = 0; i < sizeof answers / sizeof answers[0]; i++)
+        CHECK(answers[i] == STATUS_WRONG_CPU, slot, "answer %u is %d", i, (int)answers[i]);
+    run.actors[slot].worked = told;
+}
+
+static void act_trespass(void)
+{
+    const uint32_t called = choose_deeds(1, run.count - 1, 1000);
+    struct smp_calls calls;
+
+    for (uint32_t slot = 1; slot < run.count; slot++) {
+        if (run.actors[slot].is_called)
+            run.actors[slot].deed = DEED_RETURN;
+    }
+    told++;
+    (void)smp_call(smp, 0, trespass, NULL);
+    judge(smp_wait(smp, PATIENCE_US, &calls), &calls, false);
+    for (uint32_t slot = 1; slot < run.count && called > 0; slot++) {
+        if (run.actors[slot].is_called)
+            CHECK(run.actors[slot].worked == told, slot, "did not try");
+    }
+}
+
 static void act_mistake(void)
 {
     const uint32_t twice[] = {1, 1}, none = run.count;
@@ -433,9 +472,9 @@ static void open_engine(void)
 
 static void play(uint64_t seed)
 {
-    static void (*const acts[])(void) = {act_call,      act_call,   act_loop,   act_loop,
-                                         act_barrier,   act_park,   act_rescue, act_rescue,
-                                         act_hand_over, act_mistake};
+    static void (*const acts[])(void) = {act_call,      act_call,    act_loop,    act_loop,
+                                         act_barrier,   act_park,    act_rescue,  act_rescue,
+                                         act_hand_over, act_mistake, act_trespass};
     struct smp_round round;
 
     memset(&run, 0, sizeof run);
