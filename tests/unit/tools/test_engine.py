@@ -159,6 +159,110 @@ def test_the_number_in_our_readme(header, source, said):
     printed, code = said
     assert abs(int(kib) * 1024 - code) < code / 10
     assert int(per_cpu) == int(printed[1]) // 1024
+    example = (engine.KIT / "example.c").read_text(encoding="utf-8")
+    own = example[example.index("// ---- from one processor to all ----"):example.index("// ---- and then ----")]
+    assert re.search(r"seventy\s+lines", text) and round(len(own.splitlines()), -1) == 70
+
+
+# What the engine says to a host that breaks its promises, before the first message; a line for each.
+HOSTS = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include "reveille.h"
+
+static void told(void *context, enum rv_severity severity, const char *what, const char *detail)
+{
+    (void)severity;
+    printf("%s %s: %s\n", (const char *)context, what, detail);
+}
+
+#define PHYS 0x1000000u
+
+static struct rv_cpu cpus[] = {{0, 0}, {1, 1}, {2, 2}};
+static struct rv_setup good(const char *name)
+{
+    struct rv_setup setup = {
+        .cpus = cpus, .count = 3, .features = {.phys_bits = 40, .id_leaf = 1}, .apic_mode = RV_XAPIC,
+        .apic_phys = 0xfee00000, .tsc_hz = 1000000000, .host = {.problems = {told, (void *)name}},
+    };
+    setup.memory.bytes = rv_memory_bytes(&setup);
+    setup.memory.view = aligned_alloc(4096, setup.memory.bytes);
+    setup.memory.phys = PHYS;
+    return setup;
+}
+
+static struct rv *try(const struct rv_setup *setup)
+{
+    struct rv *rv;
+    const enum rv_status status = rv_open(setup, &rv);
+    printf("%s -> %s\n", (const char *)setup->host.problems.context, rv_status_story(status));
+    return status == RV_STATUS_OK ? rv : NULL;
+}
+
+#define HOST(name, change)                  \
+    do {                                    \
+        struct rv_setup setup = good(name); \
+        change;                             \
+        try(&setup);                        \
+    } while (0)
+
+int main(void)
+{
+    static struct rv_cpu twice[] = {{0, 0}, {1, 5}, {2, 5}}, wide[] = {{0, 0}, {1, 300}, {2, 2}};
+
+    HOST("no-memory", setup.memory.view = NULL);
+    HOST("above-4-gib", setup.memory.phys = 0xfffff000);
+    HOST("too-little", setup.memory.bytes -= 4096);
+    HOST("askew", setup.memory.phys += 8);
+    HOST("id-twice", setup.cpus = twice);
+    HOST("beyond-xapic", setup.cpus = wide);
+    HOST("nobody", setup.count = 0);
+    HOST("no-clock", setup.tsc_hz = 0);
+
+    struct rv_setup setup = good("good");
+    struct rv *rv = try(&setup);
+    static const uint32_t pages[] = {0, 0x8001, 0x100000, 0x8000};
+    for (unsigned i = 0; i < 4; i++)
+        printf("page-%x -> %s\n", pages[i], rv_status_story(rv_map_page(rv, pages[i])));
+    struct rv_setup low = good("low");
+    low.memory.phys = 0x8000;
+    rv = try(&low);
+    printf("page-inside -> %s\n", rv_status_story(rv_map_page(rv, 0x9000)));
+    return 0;
+}
+"""
+
+
+def test_hosts_that_break_their_promises(folder, tmp_path):
+    (tmp_path / "hosts.c").write_text(HOSTS, encoding="ascii")
+    compiled("gcc", "-O2", folder, tmp_path)
+    run(["gcc", "-std=c11", "-o", "hosts", "hosts.c", "reveille.o"], cwd=tmp_path)
+    lines = run([tmp_path / "hosts"]).splitlines()
+    ends = dict(line.split(" -> ") for line in lines if " -> " in line)
+    wrong, full = "what was given contradicts itself or the manual", "the memory given is too small"
+    assert ends == {
+        "no-memory": wrong, "above-4-gib": wrong, "too-little": full, "askew": wrong, "id-twice": wrong, "beyond-xapic": wrong,
+        "nobody": wrong, "no-clock": wrong, "good": "done", "page-0": wrong, "page-8001": wrong, "page-100000": wrong,
+        "page-8000": "done", "low": "done", "page-inside": wrong}
+    reasons = {line.split()[0]: line.partition(" ")[2] for line in lines if " -> " not in line}
+    assert reasons["id-twice"] == "repeated-id: two processors are given with APIC ID 0x5"
+    assert reasons["beyond-xapic"] == "unreachable-id: APIC ID 0x12c cannot be addressed in this mode"
+    assert "is not wholly below 4 GiB" in reasons["above-4-gib"]
+    assert "does not keep" not in "".join(lines)
+    assert set(reasons) >= {name for name, end in ends.items() if end != "done" and not name.startswith("page-")}
+
+
+def test_the_page_of_its_user(folder, header):
+    """docs/engine.md names every cause, and what example.c asks for, and no function that is not there."""
+    page = (ROOT / "docs/engine.md").read_text(encoding="utf-8")
+    causes = set(re.findall(r"\bRV_CAUSE_[A-Z_]+\b", header))
+    assert set(re.findall(r"^\| `(RV_CAUSE_\w+)` \|", page, re.M)) == causes
+    wanted = set(re.findall(r"\bkernel_\w+(?=\(|\[)", (folder / "example.c").read_text(encoding="utf-8")))
+    assert set(re.findall(r"^\| `(kernel_\w+)", page, re.M)) == wanted
+    named = set(re.findall(r"`((?:rv|RV)_\w+)", page))
+    assert named - set(re.findall(r"\w+", header)) - {"rv_", "RV_"} == set()
+    assert set(re.findall(r"cc -std=c11 .*reveille\.c", page)) == \
+        set(re.findall(r"cc -std=c11 .*reveille\.c", (folder / "README.md").read_text(encoding="utf-8")))
 
 
 def test_how_else_it_must_not_be_compiled(folder):
