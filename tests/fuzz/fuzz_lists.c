@@ -627,7 +627,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     make_services(&input);
     take_options(&input, &options);
     make_machine(&input);
-    read_as_a_kernel(machine.bsp_apic_id, tables[2].length % 3 == 0 ? SMP_XAPIC : SMP_X2APIC);
+    read_as_a_kernel(machine.bsp_apic_id, SMP_XAPIC);
+    read_as_a_kernel(machine.bsp_apic_id, SMP_X2APIC);
     const enum status status =
         processors_gather(&firmware, &phys, RSDP_PHYS, &options, &problems, &machine);
     MUST((status == STATUS_OK) == (told.errors == 0));
