@@ -199,7 +199,8 @@ _Noreturn void hw_hand_over(uint64_t entry, uint64_t stack, uint64_t cr3, uint64
                      "push $0\n\t" // where a call would leave its return address
                      "jmp *%2"
                      :
-                     : "r"(cr3), "r"(stack), "r"(entry), "D"(argument)
+                     : "r"(cr3), "r"(stack), "a"(entry),
+                       "D"(argument) // not in RBP, which is 0 then
                      : "memory");
     __builtin_unreachable();
 }

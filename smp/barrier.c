@@ -34,7 +34,10 @@ static uint64_t passed(uint64_t word)
 
 enum status smp_barrier_wait(struct smp_barrier *barrier, uint64_t timeout_us)
 {
-    struct watch watch = watch_start(hw_tsc(), timeout_us * barrier->ticks_per_us);
+    uint64_t ticks;
+    if (__builtin_mul_overflow(timeout_us, barrier->ticks_per_us, &ticks))
+        ticks = UINT64_MAX;
+    struct watch watch = watch_start(hw_tsc(), ticks);
     uint64_t word = load(barrier);
     bool is_last;
 

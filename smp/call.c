@@ -38,36 +38,70 @@ static bool is_coming(const struct smp *smp, uint32_t slot, enum smp_call_state 
     return stage == STAGE_DONE || !lcpu->has_turn || turn == TURN_CLOSED;
 }
 
+static enum smp_parking parking_of(const struct smp *smp, uint32_t slot)
+{
+    return atomic_load_explicit(&arena_lcpu(&smp->arena, slot)->way.parking, memory_order_relaxed);
+}
+
+static bool has_begun(const struct smp *smp, uint32_t slot)
+{
+    return atomic_load_explicit(&arena_lcpu(&smp->arena, slot)->way.begun, memory_order_acquire) ==
+           arena_book(&smp->arena, slot)->ticket;
+}
+
 struct smp_call_account smp_call_of(const struct smp *smp, uint32_t slot)
 {
+    if (slot > smp->want)
+        return (struct smp_call_account){.state = SMP_CALL_ABSENT};
     const struct call_way *way = &arena_lcpu(&smp->arena, slot)->way;
     const struct book *book = arena_book(&smp->arena, slot);
     struct smp_call_account account = {.state = state_of(smp, slot)};
 
     if (account.state == SMP_CALL_WAITS) {
-        account.parking = way->parking;
+        account.parking = parking_of(smp, slot);
         account.work_ticks = way->tsc_ended - way->tsc_begun;
     }
     if ((account.state == SMP_CALL_WAITS || account.state == SMP_CALL_RUNS) &&
         way->tsc_begun > book->called_tsc)
         account.wake_ticks = way->tsc_begun - book->called_tsc;
-    account.first = atomic_load_explicit(&way->from, memory_order_relaxed);
-    account.end = atomic_load_explicit(&way->to, memory_order_relaxed);
+    if (has_begun(smp, slot)) { // else they are of another loop
+        account.first = atomic_load_explicit(&way->from, memory_order_relaxed);
+        account.end = atomic_load_explicit(&way->to, memory_order_relaxed);
+    }
     return account;
 }
 
 // ---- calling ----
 
-static enum smp_parking parking_of(const struct smp *smp)
+static bool is_any_called(const struct smp *smp)
 {
-    return atomic_load_explicit(&arena_rally(&smp->arena)->parking, memory_order_relaxed);
+    for (uint32_t slot = 1; slot <= smp->want; slot++) {
+        if (arena_book(&smp->arena, slot)->called)
+            return true;
+    }
+    return false;
 }
 
-// An NMI that ends a wait. Its handler knows by the flag that it is no fault.
+// An NMI that ends a wait. Its handler knows by the flag that it is no fault, and clears it.
 static enum status nudge(struct smp *smp, uint32_t slot)
 {
-    atomic_store_explicit(&arena_lcpu(&smp->arena, slot)->way.nudged, 1, memory_order_release);
-    return smp_send(smp, slot, ICR_NMI);
+    _Atomic uint32_t *nudged = &arena_lcpu(&smp->arena, slot)->way.nudged;
+
+    atomic_store_explicit(nudged, 1, memory_order_release);
+    const enum status status = smp_send(smp, slot, ICR_NMI);
+    if (status != STATUS_OK)
+        atomic_store_explicit(nudged, 0, memory_order_relaxed);
+    return status;
+}
+
+// The same behind a call. Where the flag still stands, the NMI of a call before is on its way, and
+// does for both: a second would find the flag cleared, and be a fault.
+static enum status nudge_once(struct smp *smp, uint32_t slot)
+{
+    return atomic_exchange_explicit(&arena_lcpu(&smp->arena, slot)->way.nudged, 1,
+                                    memory_order_acq_rel) == 0
+               ? nudge(smp, slot)
+               : STATUS_OK;
 }
 
 // Writes the call into the record of an AP that waits.
@@ -81,20 +115,21 @@ static void write_call(const struct smp *smp, uint32_t slot, const struct call *
 }
 
 // Lets it see the call; one that is parked by INIT sees it when it is woken.
-static enum status ring(struct smp *smp, uint32_t slot, enum smp_parking parking)
+static enum status ring(struct smp *smp, uint32_t slot)
 {
     struct lcpu *lcpu = arena_lcpu(&smp->arena, slot);
     struct book *book = arena_book(&smp->arena, slot);
-    const bool by_nmi = parking != SMP_PARK_INIT && lcpu->way.parking == SMP_PARK_NMI;
+    const bool by_nmi = parking_of(smp, slot) == SMP_PARK_NMI;
 
     book->closed = book->ticket++;
     book->called = 1;
-    book->nudged = by_nmi;
     book->called_tsc = hw_tsc();
     if (smp->called_tsc == 0)
         smp->called_tsc = book->called_tsc;
     atomic_store_explicit(&lcpu->call.ticket, book->ticket, memory_order_release);
-    return by_nmi ? nudge(smp, slot) : STATUS_OK;
+    const enum status status = by_nmi ? nudge_once(smp, slot) : STATUS_OK;
+    book->nudged = by_nmi && status == STATUS_OK;
+    return status;
 }
 
 // Who has only just arrived is waited for, all together as long as for one that has not. Once: one
@@ -114,23 +149,26 @@ static void await_coming(const struct smp *smp, uint32_t first, uint32_t last)
 
 // Calls those in slots `first` to `last` who wait; returns how many.
 static uint32_t call_range(struct smp *smp, uint32_t first, uint32_t last, const struct call *what,
-                           enum smp_parking parking, enum status *status)
+                           enum status *status)
 {
     struct smp_round round;
-    uint32_t called = 0;
+    uint32_t called = 0, asleep = 0; // for whom an INIT is needed, as they do wait
 
     *status = STATUS_OK;
+    if (!is_any_called(smp))
+        smp->called_tsc = 0;
     await_coming(smp, first, last);
-    for (uint32_t slot = first; slot <= last; slot++) {
+    for (uint32_t slot = first; slot <= last && *status == STATUS_OK; slot++) {
         if (state_of(smp, slot) != SMP_CALL_WAITS)
             continue;
+        called++;
+        if (parking_of(smp, slot) == SMP_PARK_INIT)
+            smp->missing[asleep++] = slot;
         write_call(smp, slot, what);
-        if (ring(smp, slot, parking) != STATUS_OK)
-            *status = STATUS_TIMEOUT;
-        smp->missing[called++] = slot;
+        *status = ring(smp, slot); // where one message is stuck, so are the others
     }
-    if (parking == SMP_PARK_INIT && called > 0)
-        wake_listed(smp, called, &round);
+    if (asleep > 0)
+        wake_listed(smp, asleep, &round);
     return called;
 }
 
@@ -142,8 +180,8 @@ static enum status call(struct smp *smp, uint32_t slot, const struct call *what)
         return STATUS_WRONG_CPU;
     if (slot > smp->want)
         return STATUS_INVALID;
-    const uint32_t called = call_range(smp, slot == 0 ? 1 : slot, slot == 0 ? smp->want : slot,
-                                       what, parking_of(smp), &status);
+    const uint32_t called =
+        call_range(smp, slot == 0 ? 1 : slot, slot == 0 ? smp->want : slot, what, &status);
     return called == 0 ? STATUS_BUSY : status;
 }
 
@@ -160,12 +198,11 @@ enum status smp_call(struct smp *smp, uint32_t slot,
 static void nudge_if_asleep(struct smp *smp, uint32_t slot)
 {
     struct book *book = arena_book(&smp->arena, slot);
-    const struct lcpu *lcpu = arena_lcpu(&smp->arena, slot);
+    const enum smp_parking parking = parking_of(smp, slot);
 
-    if (book->nudged || state_of(smp, slot) != SMP_CALL_SENT || lcpu->way.parking != SMP_PARK_MWAIT)
-        return;
-    book->nudged = 1;
-    (void)nudge(smp, slot);
+    if (!book->nudged && state_of(smp, slot) == SMP_CALL_SENT &&
+        (parking == SMP_PARK_MWAIT || parking == SMP_PARK_NMI))
+        book->nudged = nudge_once(smp, slot) == STATUS_OK;
 }
 
 // All of them, since who is waited for just now may be one that never returns.
@@ -186,6 +223,8 @@ static bool wait_for(struct smp *smp, uint32_t slot, struct watch *soon, struct 
         const enum smp_call_state state = state_of(smp, slot);
         if (state == SMP_CALL_WAITS)
             return true;
+        if (late)
+            nudge_if_asleep(smp, slot); // or it would sleep through all that is to come
         if (late ||
             (state != SMP_CALL_SENT && state != SMP_CALL_RUNS && !is_coming(smp, slot, state)))
             return false;
@@ -225,20 +264,11 @@ enum status smp_wait(struct smp *smp, uint64_t timeout_us, struct smp_calls *cal
     return is_slot_0(smp) ? wait_for_all(smp, timeout_us, calls) : STATUS_WRONG_CPU;
 }
 
-static bool is_any_called(const struct smp *smp)
-{
-    for (uint32_t slot = 1; slot <= smp->want; slot++) {
-        if (arena_book(&smp->arena, slot)->called)
-            return true;
-    }
-    return false;
-}
-
 enum status smp_park(struct smp *smp, enum smp_parking parking, uint64_t timeout_us,
                      struct smp_calls *calls)
 {
     const struct call look = {.kind = CALL_NOTHING};
-    const enum smp_parking before = parking_of(smp);
+    _Atomic uint32_t *const wanted = &arena_rally(&smp->arena)->parking;
     enum status status;
 
     *calls = (struct smp_calls){0};
@@ -249,10 +279,9 @@ enum status smp_park(struct smp *smp, enum smp_parking parking, uint64_t timeout
     if (is_any_called(smp))
         return STATUS_BUSY;
     smp->plan.parking = parking;
-    atomic_store_explicit(&arena_rally(&smp->arena)->parking, parking, memory_order_release);
-    if (parking == before)
+    if (atomic_exchange_explicit(wanted, parking, memory_order_acq_rel) == parking)
         return STATUS_OK;
-    (void)call_range(smp, 1, smp->want, &look, before, &status);
+    (void)call_range(smp, 1, smp->want, &look, &status);
     return wait_for_all(smp, timeout_us, calls);
 }
 
@@ -299,7 +328,7 @@ enum status smp_for(struct smp *smp, const struct smp_loop *loop, uint64_t timeo
         return STATUS_INVALID;
     if (is_any_called(smp))
         return STATUS_BUSY;
-    smp->loops = smp->loops % UINT16_MAX + 1; // never 0
+    smp->loops = smp->loops % CURSOR_LOOPS + 1; // never 0
     const struct call what = {
         .kind = CALL_LOOP,
         .loop = smp->loops,
@@ -307,9 +336,14 @@ enum status smp_for(struct smp *smp, const struct smp_loop *loop, uint64_t timeo
     };
     atomic_store_explicit(&rally->cursor, (uint64_t)smp->loops << CURSOR_ITEM_BITS,
                           memory_order_release);
-    (void)call_range(smp, 1, smp->want, &what, parking_of(smp), &status);
+    (void)call_range(smp, 1, smp->want, &what, &status);
     atomic_store_explicit(&own->way.done, 0, memory_order_relaxed);
-    run_chunks(&what, &own->way, &rally->cursor, &self);
+    struct watch soon = watch_start(hw_tsc(), clock_ticks(&smp->clock, SMP_NUDGE_US));
+    while (run_chunk(&what, &own->way, &rally->cursor, &self)) {
+        const bool was_time = soon.watched == soon.ticks;
+        if (watch_is_over(&soon, hw_tsc()) && !was_time)
+            nudge_sleepers(smp); // or they would sleep while this processor works alone
+    }
     status = wait_for_all(smp, timeout_us, &result->calls);
     result->done = items_done(smp, 0) + count_done(smp, smp->loops);
     return status;
@@ -317,10 +351,9 @@ enum status smp_for(struct smp *smp, const struct smp_loop *loop, uint64_t timeo
 
 // ---- for good ----
 
-static bool has_begun(const struct smp *smp, uint32_t slot)
+static bool is_nudged(const struct smp *smp, uint32_t slot)
 {
-    return atomic_load_explicit(&arena_lcpu(&smp->arena, slot)->way.begun, memory_order_acquire) ==
-           arena_book(&smp->arena, slot)->ticket;
+    return atomic_load_explicit(&arena_lcpu(&smp->arena, slot)->way.nudged, memory_order_acquire);
 }
 
 enum status smp_hand_over(struct smp *smp, uint32_t slot, const struct smp_handover *to,
@@ -333,20 +366,23 @@ enum status smp_hand_over(struct smp *smp, uint32_t slot, const struct smp_hando
     if (slot == 0 || to->entry == 0 || to->stack % 16 != 0 || to->stack == 0 ||
         to->cr3 % PAGE_BYTES != 0)
         return STATUS_INVALID;
+    const uint64_t called_tsc = smp->called_tsc; // of others
     const enum status status = call(smp, slot, &what);
     if (status != STATUS_OK && status != STATUS_TIMEOUT)
         return status;
     struct book *book = arena_book(&smp->arena, slot);
     book->called = 0;
-    smp->called_tsc = 0;
-    while (!has_begun(smp, slot)) {
+    smp->called_tsc = called_tsc;
+    while (!has_begun(smp, slot) || is_nudged(smp, slot)) {
         const uint64_t now = hw_tsc();
         if (watch_is_over(&whole, now))
-            return has_begun(smp, slot) ? STATUS_OK : STATUS_TIMEOUT;
+            return STATUS_TIMEOUT;
         if (watch_is_over(&soon, now))
             nudge_if_asleep(smp, slot);
         hw_pause();
     }
     book->handed_over = 1;
+    atomic_store_explicit(&arena_lcpu(&smp->arena, slot)->call.leave, book->ticket,
+                          memory_order_release);
     return STATUS_OK;
 }

@@ -76,11 +76,12 @@ bool is_slot_0(const struct smp *smp);
 // What an AP does between its turn and the page's loop: it takes calls, if it is to.
 void serve(struct lcpu *self, uint32_t round);
 
-// Its part of a loop: chunks of those items that nobody has yet.
-void run_chunks(const struct call *call, struct call_way *way, _Atomic uint64_t *cursor,
-                const struct smp_self *self);
-#define CURSOR_ITEM_BITS 48
+// A part of a loop: a chunk of those items that nobody has yet. False: there are none.
+bool run_chunk(const struct call *call, struct call_way *way, _Atomic uint64_t *cursor,
+               const struct smp_self *self);
+#define CURSOR_ITEM_BITS 40
 #define CURSOR_ITEMS     (1ull << CURSOR_ITEM_BITS)
+#define CURSOR_LOOPS     ((1u << (64 - CURSOR_ITEM_BITS)) - 1)
 
 // The first act of an AP in C; its argument is its record, and it returns to the loop in the page.
 void ap_main(struct lcpu *self);

@@ -74,7 +74,7 @@ bool fault_is_nudge(struct fault_frame *frame)
 {
     struct lcpu *lcpu = &own_page()->lcpu;
 
-    if (atomic_exchange_explicit(&lcpu->way.nudged, 0, memory_order_acquire) == 0)
+    if (atomic_exchange_explicit(&lcpu->way.nudged, 0, memory_order_acq_rel) == 0)
         return false;
     frame->rip = hw_after_nmi(frame->rip);
     return true;

@@ -45,6 +45,7 @@ struct call {
     _Atomic uint32_t first;  // that an AP finds old when it comes to C
     uint32_t kind;           // CALL_
     uint32_t loop;           // the loop's number, with CALL_LOOP
+    _Atomic uint32_t leave;  // the ticket with which it may leave, with CALL_HAND_OVER
     union {
         struct {
             void (*run)(void *context, const struct smp_self *self);
@@ -63,7 +64,7 @@ struct call {
 struct call_way {
     _Atomic uint32_t serving;      // the round in which it takes calls; 0: it takes none
     _Atomic uint32_t begun, ended; // tickets
-    uint32_t parking;              // enum smp_parking, as it does wait; behind `serving`, `ended`
+    _Atomic uint32_t parking;      // enum smp_parking, as it does wait; behind `serving`, `ended`
     _Atomic uint32_t nudged;       // 1, by the BSP: an NMI is on its way that is no fault
     uint64_t tsc_begun, tsc_ended; // behind `begun` and `ended`
     _Atomic uint64_t done;         // items of the loop
@@ -104,6 +105,7 @@ struct lcpu {
     uint32_t next_turn;            // whose turn it is then; 0: nobody's
     uint32_t cr3_error;            // added to CR3; 0 but for SMP_BAD_CR3
     uint32_t slot;                 // the same number by which C knows it
+    uint32_t round;                // the last one that it is woken in
     // Line 5: what it is called for; by the BSP. Line 6: how far it is; by the AP, but for one
     // flag.
     alignas(64) struct call call;
@@ -133,7 +135,7 @@ struct rally {
     _Atomic uint32_t unlisted_ids[SMP_UNLISTED_MAX]; // SMP_NO_ID until its processor wrote it
     struct smp_host host;                            // BSP: whom the processors call
     uint32_t faults_of_bsp;                          // BSP: of its own, so far
-    // The loop under way: its number << 48 | the next item that nobody has. BSP and APs, by CAS.
+    // The loop under way: its number << 40 | the next item that nobody has. BSP and APs, by CAS.
     alignas(64) _Atomic uint64_t cursor;
 };
 

@@ -7,22 +7,42 @@
 #define CPUID_FEATURES 1u
 #define CPUID_MONITOR  (1u << 3) // ECX
 
-static bool has_monitor(void)
+// What an AP finds out about itself once it is to stay, and not before: a hypervisor makes CPUID
+// and WRMSR long, and most wakes end in the page's loop.
+struct manner {
+    bool asked, monitor, has_pat;
+};
+
+static bool has_monitor(struct manner *manner)
 {
-    return hw_cpuid(CPUID_FEATURES, 0).ecx & CPUID_MONITOR;
+    if (!manner->asked)
+        manner->monitor = hw_cpuid(CPUID_FEATURES, 0).ecx & CPUID_MONITOR;
+    manner->asked = true;
+    return manner->monitor;
 }
 
-static uint32_t choose_parking(const struct rally *rally, bool monitor)
+// One without a turn has not seen it yet.
+static void write_pat(const struct rally *rally, struct manner *manner)
 {
-    const uint32_t parking = atomic_load_explicit(&rally->parking, memory_order_relaxed);
-    return parking == SMP_PARK_MWAIT && !monitor ? SMP_PARK_NMI : parking;
+    if (rally->pat != 0 && !manner->has_pat)
+        hw_wrmsr(MSR_IA32_PAT, rally->pat);
+    manner->has_pat = true;
 }
 
-static void wait_for_ticket(const struct lcpu *self, uint32_t seen)
+static void choose_parking(struct lcpu *self, struct manner *manner)
 {
-    if (self->way.parking == SMP_PARK_MWAIT)
+    uint32_t parking = atomic_load_explicit(&self->rally->parking, memory_order_relaxed);
+
+    if (parking == SMP_PARK_MWAIT && !has_monitor(manner))
+        parking = SMP_PARK_NMI;
+    atomic_store_explicit(&self->way.parking, parking, memory_order_relaxed);
+}
+
+static void wait_for_ticket(const struct lcpu *self, uint32_t parking, uint32_t seen)
+{
+    if (parking == SMP_PARK_MWAIT)
         hw_await_store(&self->call.ticket, seen);
-    else if (self->way.parking == SMP_PARK_NMI)
+    else if (parking == SMP_PARK_NMI)
         hw_await_nmi(&self->call.ticket, seen);
     else
         hw_pause();
@@ -30,77 +50,89 @@ static void wait_for_ticket(const struct lcpu *self, uint32_t seen)
 
 // By the loop's number: who comes back from a chunk when another loop is under way takes none of
 // its items.
-void run_chunks(const struct call *call, struct call_way *way, _Atomic uint64_t *cursor,
-                const struct smp_self *self)
+bool run_chunk(const struct call *call, struct call_way *way, _Atomic uint64_t *cursor,
+               const struct smp_self *self)
 {
     const uint64_t number = (uint64_t)call->loop << CURSOR_ITEM_BITS;
     uint64_t at = atomic_load_explicit(cursor, memory_order_acquire);
-    uint64_t done = 0;
+    uint64_t from, to;
 
-    while (at >> CURSOR_ITEM_BITS == call->loop && at - number < call->loop_of.count) {
-        const uint64_t from = at - number, rest = call->loop_of.count - from;
-        const uint64_t to = from + (rest < call->loop_of.grain ? rest : call->loop_of.grain);
-        if (!atomic_compare_exchange_weak_explicit(cursor, &at, number + to, memory_order_acq_rel,
-                                                   memory_order_acquire))
-            continue;
-        atomic_store_explicit(&way->from, from, memory_order_relaxed);
-        atomic_store_explicit(&way->to, to, memory_order_relaxed);
-        call->loop_of.body(call->loop_of.context, from, to, self);
-        done += to - from;
-        atomic_store_explicit(&way->done, done, memory_order_relaxed);
-        at = atomic_load_explicit(cursor, memory_order_acquire);
-    }
+    do {
+        if (at >> CURSOR_ITEM_BITS != call->loop || at - number >= call->loop_of.count)
+            return false;
+        from = at - number;
+        const uint64_t rest = call->loop_of.count - from;
+        to = from + (rest < call->loop_of.grain ? rest : call->loop_of.grain);
+    } while (!atomic_compare_exchange_weak_explicit(cursor, &at, number + to, memory_order_acq_rel,
+                                                    memory_order_acquire));
+    atomic_store_explicit(&way->from, from, memory_order_relaxed);
+    atomic_store_explicit(&way->to, to, memory_order_relaxed);
+    call->loop_of.body(call->loop_of.context, from, to, self);
+    const uint64_t done = atomic_load_explicit(&way->done, memory_order_relaxed) + (to - from);
+    atomic_store_explicit(&way->done, done, memory_order_relaxed);
+    return true;
 }
 
-static void run(struct lcpu *self)
+// Until the caller knows that it has begun, and that no NMI is on its way to tables that are not
+// the engine's.
+static void await_leave(const struct call *call, uint32_t ticket)
+{
+    while (atomic_load_explicit(&call->leave, memory_order_acquire) != ticket)
+        hw_pause();
+}
+
+static void run(struct lcpu *self, uint32_t ticket)
 {
     const struct smp_self who = {self->slot, self->cpu, self->apic_id};
     const struct call *call = &self->call;
 
-    if (call->kind == CALL_WORK)
+    if (call->kind == CALL_WORK) {
         call->work.run(call->work.context, &who);
-    else if (call->kind == CALL_LOOP)
-        run_chunks(call, &self->way, &self->rally->cursor, &who);
-    else if (call->kind == CALL_HAND_OVER)
+    } else if (call->kind == CALL_LOOP) {
+        while (run_chunk(call, &self->way, &self->rally->cursor, &who))
+            ;
+    } else if (call->kind == CALL_HAND_OVER) {
+        await_leave(call, ticket);
         hw_hand_over(call->handover.entry, call->handover.stack,
                      call->handover.cr3 ? call->handover.cr3 : hw_read_cr3(),
                      call->handover.argument);
+    }
 }
 
-static void take_call(struct lcpu *self, uint32_t ticket, bool monitor)
+static void take_call(struct lcpu *self, uint32_t ticket, struct manner *manner)
 {
     struct call_way *way = &self->way;
 
+    write_pat(self->rally, manner);
     atomic_store_explicit(&way->done, 0, memory_order_relaxed);
     way->tsc_begun = hw_tsc();
     atomic_store_explicit(&way->begun, ticket, memory_order_release);
-    run(self);
+    run(self, ticket);
     way->tsc_ended = hw_tsc();
-    way->parking = choose_parking(self->rally, monitor);
+    choose_parking(self, manner);
     atomic_store_explicit(&way->ended, ticket, memory_order_release);
 }
 
 void serve(struct lcpu *self, uint32_t round)
 {
-    const struct rally *rally = self->rally;
     struct call_way *way = &self->way;
-    const bool stays = atomic_load_explicit(&rally->parking, memory_order_relaxed) != SMP_PARK_INIT;
-    const bool monitor = stays && has_monitor(); // a hypervisor makes CPUID long
+    struct manner manner = {0};
     uint32_t seen = atomic_load_explicit(&self->call.first, memory_order_relaxed);
+    // Before it says that it waits: from then on a call to one parked by INIT comes with an INIT.
+    uint32_t ticket = atomic_load_explicit(&self->call.ticket, memory_order_acquire);
 
-    if (stays && rally->pat != 0) // one without a turn has not seen it yet
-        hw_wrmsr(MSR_IA32_PAT, rally->pat);
-    way->parking = choose_parking(rally, monitor);
+    choose_parking(self, &manner);
     atomic_store_explicit(&way->begun, seen, memory_order_relaxed);
     atomic_store_explicit(&way->ended, seen, memory_order_relaxed);
     atomic_store_explicit(&way->serving, round, memory_order_release);
     for (;;) {
-        const uint32_t ticket = atomic_load_explicit(&self->call.ticket, memory_order_acquire);
         if (ticket != seen)
-            take_call(self, seen = ticket, monitor);
-        else if (way->parking == SMP_PARK_INIT)
+            take_call(self, seen = ticket, &manner);
+        const uint32_t parking = atomic_load_explicit(&way->parking, memory_order_relaxed);
+        if (parking == SMP_PARK_INIT)
             return;
-        else
-            wait_for_ticket(self, seen);
+        write_pat(self->rally, &manner);
+        wait_for_ticket(self, parking, seen);
+        ticket = atomic_load_explicit(&self->call.ticket, memory_order_acquire);
     }
 }

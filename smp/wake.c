@@ -48,6 +48,18 @@ static void list_all(struct smp *smp)
     }
 }
 
+// What those left who are not woken now is evidence still; and where two share a mark it is
+// nobody's.
+static void clear_marks(const struct smp *smp, size_t count)
+{
+    if (count == smp->want)
+        trampoline_clear_marks(smp->page_view);
+    for (size_t i = 0; i < count && count != smp->want; i++) {
+        if (!arena_book(&smp->arena, smp->missing[i])->mark_shared)
+            trampoline_forget(smp->page_view, arena_lcpu(&smp->arena, smp->missing[i])->apic_id);
+    }
+}
+
 static void begin_round(struct smp *smp, size_t count)
 {
     struct rally *rally = arena_rally(&smp->arena);
@@ -55,7 +67,7 @@ static void begin_round(struct smp *smp, size_t count)
     smp->round++;
     rally->park = smp->page_phys + PAGE_PARK;
     smp->due = (uint32_t)(smp->missing_count = count);
-    trampoline_clear_marks(smp->page_view);
+    clear_marks(smp, count);
     for (size_t i = 0; i < count; i++) {
         const uint32_t slot = smp->missing[i];
         struct lcpu *lcpu = arena_lcpu(&smp->arena, slot);
@@ -66,13 +78,16 @@ static void begin_round(struct smp *smp, size_t count)
         book->arrived = 0;
         book->handed_over = 0;
         book->astray = 0;
+        lcpu->round = smp->round;
         lcpu->has_turn = !book->done && book->unheard < SMP_TURNS && smp->plan.turn_us != 0 &&
                          book->closed == book->ticket;
         atomic_store_explicit(&lcpu->call.first, book->closed, memory_order_relaxed);
         sequence_open_book(smp, slot, 1);
         sequence_forget(smp, slot); // who is not sent an INIT has left nothing in this round
     }
-    atomic_store_explicit(&rally->turn, 0, memory_order_relaxed);
+    // Turns that are closed stay so in a round for some.
+    if (count == smp->want)
+        atomic_store_explicit(&rally->turn, 0, memory_order_relaxed);
     atomic_store_explicit(&rally->arrived, 0, memory_order_relaxed);
     atomic_store_explicit(&rally->generation, smp->round, memory_order_release);
 }
@@ -174,6 +189,11 @@ void smp_await_late(struct smp *smp)
 {
     struct watch watch = watch_start(hw_tsc(), clock_ticks(&smp->clock, smp->plan.timeout_us));
 
+    // The list may be that of a later round, for some.
+    smp->missing_count = smp->want;
+    for (uint32_t slot = 1; slot <= smp->want; slot++)
+        smp->missing[slot - 1] = slot;
+    keep_missing(smp);
     while (smp->missing_count > 0 && !watch_is_over(&watch, hw_tsc())) {
         hw_pause();
         keep_missing(smp);

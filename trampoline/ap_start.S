@@ -165,9 +165,7 @@ lcpu_start32:
     lea     LCPU_TRAP_TOP(%ecx), %esp
     mov     %ebx, LCPU_APIC_BASE(%ecx)
     mov     %ecx, %ebx
-    mov     OFF(rally), %eax
-    patch_tail rally
-    mov     RALLY_GENERATION(%eax), %eax
+    mov     LCPU_ROUND(%ecx), %eax
     shl     $STATE_STAGE_BITS, %eax
     mov     $STAGE_PROTECTED, %al
     mov     %eax, LCPU_STATE(%ebx)

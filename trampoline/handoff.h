@@ -1,7 +1,7 @@
 // Handoff: everything that the trampoline's assembler and C both know about an AP's way to C.
-// Offsets stand once, here; C asserts each against its struct (smp/records.h), the assembler uses the
-// same names.
-// Surprise: all of this lives below 4 GiB, since an AP reaches it first without paging.
+// Offsets stand once, here; C asserts each against its struct (smp/records.h), the assembler uses
+// the same names. Surprise: all of this lives below 4 GiB, since an AP reaches it first without
+// paging.
 #pragma once
 
 // How far an AP has come. In the low byte of lcpu.state, and in the real-mode marks.
@@ -47,14 +47,15 @@
     offset(LCPU_APIC_BASE, lcpu, apic_base, 152)                  \
     offset(LCPU_NO_NX, lcpu, no_nx, 160)                          \
     offset(LCPU_CR3_ERROR, lcpu, cr3_error, 264)                  \
-    offset(RALLY_GENERATION, rally, generation, 0)                \
+    offset(LCPU_ROUND, lcpu, round, 272)                          \
     offset(RALLY_UNLISTED_COUNT, rally, unlisted_count, 192)      \
     offset(RALLY_UNLISTED_IDS, rally, unlisted_ids, 196)
 // clang-format on
 #define LCPU_ID_BYTES 8
 #define LCPU_BYTES    512
 #define LCPU_TRAP_TOP LCPU_BYTES // the record's last line is the stack of a trap
-#define LCPU_TSS_TYPE (LCPU_BYTES + 37) // behind the record: the type byte of its TSS descriptor (arena.h)
+#define LCPU_TSS_TYPE \
+    (LCPU_BYTES + 37) // behind the record: the type byte of its TSS descriptor (arena.h)
 
 // Where a processor fails by itself because it was told to (smp_break): in lcpu.defect, and the two
 // of real mode, where no record is in reach, in the processor's mark.

@@ -45,6 +45,7 @@ struct actor {
     enum smp_call_state state; // as it has to be between acts
     enum deed deed;            // in this act
     bool is_called;            // in it
+    uint32_t runs;             // calls of work, likewise
     uint32_t worked;           // plain: the AP writes, and the caller reads behind smp_wait
 };
 
@@ -115,6 +116,7 @@ static void work(void *context, const struct smp_self *who)
           "work came to another processor");
     do_deed(who->slot, actor->deed);
     actor->worked = *(const uint32_t *)context;
+    actor->runs++;
 }
 
 // Those who are late come back to a loop that is over; then another is under way.
@@ -267,15 +269,20 @@ static void act_call(void)
 {
     const uint32_t one = one_in(2) ? 1 + below(run.count - 1) : 0;
     const uint32_t called = choose_deeds(one ? one : 1, one ? one : run.count - 1, 3);
+    uint32_t before[CORES_MAX];
     struct smp_calls calls;
 
+    for (uint32_t slot = 1; slot < run.count; slot++)
+        before[slot] = run.actors[slot].is_called ? run.actors[slot].runs : 0;
     const enum status status = smp_call(smp, one, work, told_now);
     CHECK(status == (called ? STATUS_OK : STATUS_BUSY), one, "a call: status %d", (int)status);
     judge(smp_wait(smp, PATIENCE_US, &calls), &calls, false);
     for (uint32_t slot = 1; slot < run.count; slot++) {
         const struct actor *actor = &run.actors[slot];
-        if (actor->is_called && !is_missed(actor))
-            CHECK(actor->worked == *told_now, slot, "did not work");
+        if (!actor->is_called || is_missed(actor))
+            continue;
+        CHECK(actor->worked == *told_now, slot, "did not work");
+        CHECK(actor->runs == before[slot] + 1, slot, "worked %u times", actor->runs - before[slot]);
     }
 }
 
@@ -371,7 +378,7 @@ static void act_hand_over(void)
     if (actor->state != SMP_CALL_WAITS)
         return;
     actor->state = SMP_CALL_GONE;
-    threads_settle();
+    threads_let_pass(2 * STEP_US); // it is told to go only now
     CHECK(atomic_exchange(&handed[slot], 0) == slot, slot, "did not go on where it was sent");
 }
 

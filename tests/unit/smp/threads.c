@@ -36,6 +36,13 @@
 // One in so many basic blocks gives its core away.
 #define YIELD_ONE_IN 32u
 
+// And one that lingers is stopped as by an SMI at one in so many, for so long.
+#define STALL_ONE_IN 16u
+#define STALL_US     30u
+
+// An NMI that is under way lands at one look of slot 0's in so many.
+#define LAND_ONE_IN 4u
+
 #define BOOT_CR0 0x60000010u // as INIT leaves it
 
 #define COM1             0x3f8u
@@ -58,6 +65,7 @@ static _Atomic uint32_t step; // of time; never NEVER
 static _Atomic uint32_t bell; // rung at each step, and at each message to who is awake
 static uint32_t icr_high;
 static uint8_t serial[SERIAL_REGISTERS];
+static _Atomic uint32_t nmis_under_way[CORES_MAX];
 static bool fenced; // a fence, and no message since
 
 static _Noreturn void die(const char *what, uint64_t number)
@@ -103,7 +111,7 @@ static bool has_nothing_to_do(const struct core *core)
 {
     const uint32_t word = word_of(core);
 
-    if (word & (INIT | STARTUP | NMI | CALL | OFF))
+    if (word & (INIT | STARTUP | NMI | CALL | OFF) || nmis_under_way[core - cores] != 0)
         return false;
     return word & ASLEEP || atomic_load_explicit(&core->seen, memory_order_relaxed) ==
                                 atomic_load_explicit(&step, memory_order_relaxed);
@@ -133,12 +141,15 @@ static void pass(void)
         ring();
 }
 
+static void land_nmis(void);
+
 static void wait_on_slot_0(void)
 {
     static uint32_t looks;
 
     if (threads_on_wait)
         threads_on_wait();
+    land_nmis();
     if (all_have_nothing_to_do()) {
         looks = 0;
         pass();
@@ -151,7 +162,7 @@ static void wait_on_slot_0(void)
 
 void threads_settle(void)
 {
-    for (uint32_t looks = 0; !all_have_nothing_to_do(); looks++)
+    for (uint32_t looks = 0; !all_have_nothing_to_do(); looks++, land_nmis())
         looks < LOOKS_AWAKE ? sched_yield() : usleep(NAP_US);
     for (size_t i = 1; i < count; i++)
         (void)atomic_load_explicit(&cores[i].held, memory_order_acquire);
@@ -199,7 +210,9 @@ void __sanitizer_cov_trace_pc(void)
     if (!self || word_of(self) & ASLEEP)
         return;
     const bool lingers = atomic_load_explicit(&self->fate.lingers, memory_order_relaxed);
-    if (lingers || threads_random(&self->random) % YIELD_ONE_IN == 0)
+    if (lingers && threads_random(&self->random) % STALL_ONE_IN == 0)
+        usleep(STALL_US);
+    else if (lingers || threads_random(&self->random) % YIELD_ONE_IN == 0)
         sched_yield();
     if (self != cores)
         stop_point();
@@ -317,6 +330,7 @@ void threads_power_on(const uint32_t *apic_ids, size_t wanted, uint64_t seed,
         core->apic_base = APIC_VIEW | APIC_BASE_EN | (i == 0 ? APIC_BASE_BSP : 0) |
                           (mode == SMP_X2APIC ? APIC_BASE_EXTD : 0);
         core->pat = 0;
+        nmis_under_way[i] = 0;
         core->lcpu = NULL;
         core->in_handler = false;
         core->random = seed * CORES_MAX + i + 1;
@@ -358,6 +372,20 @@ static void put(struct core *core, uint32_t keep, uint32_t add, bool carries)
         ring();
 }
 
+// An NMI comes when it likes, one behind the other, and is lost on who waits for STARTUP.
+static void land_nmis(void)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct core *core = &cores[i];
+        if (nmis_under_way[i] == 0 || word_of(core) & NMI ||
+            threads_random(&self->random) % LAND_ONE_IN != 0)
+            continue;
+        nmis_under_way[i]--;
+        if (!(word_of(core) & (WAITS | INIT)))
+            put(core, UINT32_MAX, NMI, true);
+    }
+}
+
 static bool is_lost(struct fate *fate)
 {
     const uint32_t lost = atomic_load_explicit(&fate->lost_startups, memory_order_relaxed);
@@ -381,8 +409,7 @@ static void deliver(struct core *core, uint32_t command, bool carries)
             put(core, UINT32_MAX, STARTUP | (command & 0xff) << 8, carries);
         break;
     case ICR_DELIVERY_NMI:
-        if (!(word & (WAITS | INIT)))
-            put(core, UINT32_MAX, NMI, carries);
+        nmis_under_way[core - cores]++;
         break;
     default:
         die("no such message:", command);

@@ -107,7 +107,8 @@ static void walk_real(uint32_t index)
 
 static void walk_protected(struct lcpu *lcpu, const struct rally *rally, uint64_t real)
 {
-    const uint32_t generation = atomic_load_explicit(&rally->generation, memory_order_relaxed);
+    (void)rally;
+    const uint32_t generation = lcpu->round;
 
     lcpu->apic_base = self->apic_base;
     atomic_store_explicit(&lcpu->state, generation << STATE_STAGE_BITS | STAGE_PROTECTED,
