@@ -10,6 +10,7 @@ struct outcome {
     uint32_t want;   // APs that were to be woken
     uint32_t up;     // of them, those that arrived in every round and said hello
     uint32_t failed; // the rest
+    bool wrong_sum;  // though all are up, run= had them come to a wrong sum
     bool ok;
 };
 
@@ -22,7 +23,8 @@ struct outcome {
 // Counts one AP.
 void outcome_add(struct outcome *outcome, const struct smp_account *account);
 
-// Of all APs: ok if none failed, also where there was none to be woken. NULL: not examined.
+// Of all APs: ok if none failed and no sum was wrong, also where there was none to be woken. NULL:
+// not examined.
 struct outcome outcome_of(const struct evidence *evidence);
 
 // The same after a fault of the BSP's own: not ok, whatever the APs did.
