@@ -173,7 +173,7 @@ static void exercise(const struct rounds_setup *setup, struct rounds_done *done)
     for (size_t i = 0; i < count; i++) {
         const struct drill_result result = drill_run(&with, &steps[i]);
         report_drill_problems(&setup->voice->problems, &steps[i], &result);
-        if (result.aps == 0)
+        if (result.aps == 0 && result.missing == 0)
             break;
         report_drill(&setup->voice->console, setup->plan, &steps[i], &result,
                      setup->firmware_times->warm_us);

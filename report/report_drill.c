@@ -124,7 +124,7 @@ void report_drill(struct console *console, const struct plan *plan, const struct
 void report_drill_problems(const struct problems *problems, const struct drill_step *step,
                            const struct drill_result *result)
 {
-    if (result->aps == 0)
+    if (result->aps == 0 && result->missing == 0)
         problem_tell(problems, SEVERITY_WARNING, "nobody-to-call",
                      "no processor waits for a call: run= has done nothing");
     if (step->drill == DRILL_SUM && result->rounds > 0 && !result->right)

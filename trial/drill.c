@@ -126,6 +126,14 @@ static void add_round(const struct drill_setup *setup, uint64_t ticks, struct go
     go->rounds++;
 }
 
+// With those who are left; the wait for the others does not count.
+static void go_on_without(const struct smp_calls *calls, struct go *go, struct drill_result *result)
+{
+    add_missing(calls, result);
+    if (calls->missing > 0)
+        go->start = hw_tsc();
+}
+
 static uint32_t measured(const struct go *go)
 {
     return go->rounds > 0 ? go->rounds - 1 : 0;
@@ -149,7 +157,7 @@ static bool call(const struct drill_setup *setup, uint32_t slot, struct go *go,
     if (status != STATUS_OK && status != STATUS_TIMEOUT) // a message that did not leave is awaited
         return false;
     (void)smp_wait(setup->smp, setup->plan->messages.timeout_us, &calls);
-    add_missing(&calls, result);
+    go_on_without(&calls, go, result);
     if (calls.missing == 0)
         add_round(setup, calls.ticks, go);
     return true;
@@ -288,9 +296,9 @@ static void drill_sum(const struct drill_setup *setup, struct drill_result *resu
         const uint64_t ticks = hw_tsc() - start;
         if (status != STATUS_OK && status != STATUS_TIMEOUT)
             break;
-        add_missing(&done.calls, result);
+        go_on_without(&done.calls, &go, result);
         if (done.calls.missing > 0)
-            continue; // with the others, and all numbers anew
+            continue; // all numbers anew
         result->right = result->right && done.done == result->items &&
                         atomic_load_explicit(&total->sum, memory_order_relaxed) == right_sum;
         add_round(setup, ticks, &go);
@@ -336,9 +344,8 @@ struct drill_result drill_run(const struct drill_setup *setup, const struct dril
 
     (void)smp_park(setup->smp, step->park, setup->plan->messages.timeout_us, &calls);
     add_missing(&calls, &result);
-    result.aps = count_waiting(setup->smp);
     result.parking = parking_of(setup->smp);
-    if (result.aps == 0)
+    if (count_waiting(setup->smp) == 0)
         return result;
     switch (step->drill) {
     case DRILL_CALL:
@@ -352,6 +359,7 @@ struct drill_result drill_run(const struct drill_setup *setup, const struct dril
         drill_sum(setup, &result);
         break;
     }
+    result.aps = count_waiting(setup->smp);
     return result;
 }
 
@@ -375,7 +383,7 @@ static uint64_t call_bound_us(const struct plan *plan, enum smp_parking park)
     return (park == SMP_PARK_INIT ? by_init : by_nmi) + messages->timeout_us;
 }
 
-// A go is over when its time is, behind the round that it is in; and lost rounds come on top.
+// A go is over when its time is, behind the round that it is in, and begins anew behind a lost one.
 static uint64_t step_bound_us(const struct plan *plan, const struct drill_step *step)
 {
     const uint64_t timeout_us = plan->messages.timeout_us;
@@ -383,13 +391,13 @@ static uint64_t step_bound_us(const struct plan *plan, const struct drill_step *
 
     switch (step->drill) {
     case DRILL_CALL:
-        return 2 * (DRILL_US + call_us) + (DRILL_LOST + 1) * call_us;
+        return (DRILL_LOST + 3) * (DRILL_US + call_us);
     case DRILL_BARRIER:
         return (DRILL_LOST + 1) * (DRILL_US + call_us + timeout_us);
     case DRILL_SUM:
         break;
     }
-    return 2 * DRILL_SUM_US + DRILL_SUMS_US + (DRILL_LOST + 2) * (DRILL_SUM_US + call_us);
+    return 2 * DRILL_SUM_US + (DRILL_LOST + 2) * (DRILL_SUMS_US + DRILL_SUM_US + call_us);
 }
 
 uint64_t drill_bound_us(const struct options *options, const struct plan *plan)

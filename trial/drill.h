@@ -76,7 +76,7 @@ struct drill_setup {
 };
 
 struct drill_result {
-    uint32_t aps;                 // that took part
+    uint32_t aps;                 // that took part to its end
     uint32_t parking;             // enum smp_parking, as they did wait; SMP_PARKINGS: not all alike
     uint32_t rounds;              // that were measured
     uint32_t lost;                // that were not completed in time
@@ -91,7 +91,8 @@ struct drill_result {
 // Once, before the first exercise.
 void drill_open(const struct injector *injector, struct drill_ground *ground);
 
-// One exercise, with those who wait for a call. Messages may be sent. Nobody waits: aps is 0.
+// One exercise, with those who wait for a call. Messages may be sent. Nobody waited, if
+// aps and missing are 0.
 struct drill_result drill_run(const struct drill_setup *setup, const struct drill_step *step);
 
 // Behind the last: all who still return leave our code, to where only an INIT reaches them.
