@@ -79,7 +79,7 @@ HOST_LIB    := $(B)/host/libreveille.a
 HOST_OBJ    := $(patsubst %.c,$(B)/host/%.o,$(PURE_C) $(FAKE_C) $(HOST_EFI_C)) \
                $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/host/report/screen/font_data.o $(B)/image/trampoline/blob.o
 UNIT        := $(patsubst tests/unit/%.c,$(B)/host/unit/%,$(wildcard tests/unit/*/test_*.c)) \
-               $(B)/host/unit/smp/test_threads_clang
+               $(B)/host/unit/smp/test_threads_clang $(B)/host/unit/smp/test_calls_clang
 FUZZ        := $(patsubst tests/fuzz/%.c,$(B)/host/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 20
 
@@ -358,7 +358,8 @@ $(B)/host/unit/report/test_races: $(RACES_C) report/console/journal.h hw/lib/crc
 THREADS_C := $(wildcard smp/*.c) trampoline/trampoline.c $(wildcard report/console/*.c) report/hello.c trial/inject.c \
              machine/topology.c machine/processor.c $(patsubst %,hw/lib/%.c,clock crc32 line sort tell watch) \
              tests/unit/smp/threads_walk.c
-THREADS_PLAIN_C := tests/unit/smp/threads.c tests/unit/smp/test_threads.c
+THREADS_PLAIN_C := tests/unit/smp/threads.c
+THREADS_TESTS   := test_threads test_calls
 THREADS_CFLAGS  := $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(HOST_CFLAGS)) -fsanitize=thread \
                    -fno-inline -fno-pie -ffunction-sections
 THREADS_OBJ     := $(THREADS_C:.c=.o) $(THREADS_PLAIN_C:.c=.o)
@@ -367,7 +368,7 @@ THREADS_LIB     := $(B)/host/smp/fault_entry.o $(B)/image/trampoline/blob.o
 $(THREADS_C:%.c=$(B)/threads/gcc/%.o): THREADS_BLOCKS := -fsanitize-coverage=trace-pc
 $(THREADS_C:%.c=$(B)/threads/clang/%.o): THREADS_BLOCKS := -fsanitize-coverage=bb,trace-pc
 
-$(B)/threads/gcc/tests/unit/smp/test_threads.o $(B)/threads/clang/tests/unit/smp/test_threads.o: tests/unit/smp/threads.supp
+$(B)/threads/gcc/tests/unit/smp/threads.o $(B)/threads/clang/tests/unit/smp/threads.o: tests/unit/smp/threads.supp
 
 $(B)/threads/gcc/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -377,11 +378,11 @@ $(B)/threads/clang/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(THREADS_CFLAGS) $(THREADS_BLOCKS) -MMD -MP -c -o $@ $<
 
-$(B)/host/unit/smp/test_threads: $(THREADS_OBJ:%=$(B)/threads/gcc/%) $(THREADS_LIB)
+$(THREADS_TESTS:%=$(B)/host/unit/smp/%): $(B)/host/unit/smp/%: $(B)/threads/gcc/tests/unit/smp/%.o $(THREADS_OBJ:%=$(B)/threads/gcc/%) $(THREADS_LIB)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) -fsanitize=thread -no-pie -Wl,--gc-sections -o $@ $^ -lcmocka
 
-$(B)/host/unit/smp/test_threads_clang: $(THREADS_OBJ:%=$(B)/threads/clang/%) $(THREADS_LIB)
+$(THREADS_TESTS:%=$(B)/host/unit/smp/%_clang): $(B)/host/unit/smp/%_clang: $(B)/threads/clang/tests/unit/smp/%.o $(THREADS_OBJ:%=$(B)/threads/clang/%) $(THREADS_LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) -fsanitize=thread -no-pie -Wl,--gc-sections -o $@ $^ -lcmocka
 
