@@ -10,8 +10,8 @@ struct outcome {
     uint32_t want;   // APs that were to be woken
     uint32_t up;     // of them, those that arrived in every round and said hello
     uint32_t failed; // the rest
-    bool wrong_sum;  // though all are up, run= had them come to a wrong sum
     bool ok;
+    bool wrong_sum; // which run= had them come to, and so not ok
 };
 
 // Before anything was examined: not ok.

@@ -80,7 +80,8 @@ static void tell_sentence(struct console *console, const struct drill_step *step
     struct line *line = report_start_sentence(&out);
     switch (step->drill) {
     case DRILL_CALL:
-        line_add_format(line, "A call to %u APs (%s): ", aps, parking_word(result));
+        line_add_format(line, aps == 1 ? "A call to %u AP (%s): " : "A call to %u APs (%s): ", aps,
+                        parking_word(result));
         add_us(line, result->all_ns.median);
         line_add_text(line, ", at worst ");
         add_us(line, result->all_ns.max);

@@ -58,14 +58,15 @@ struct drill_meeting {
 
 struct drill_total {
     _Alignas(64) _Atomic uint64_t sum;
-    const struct injector *injector;
 };
 
 struct drill_ground {
     const struct injector *injector;                // who is to hang
-    struct drill_meeting meetings[DRILL_LOST + 1u]; // one for each try
-    struct drill_total totals[DRILL_LOST + 1u];
-    uint32_t samples[DRILL_ROUNDS]; // this processor's alone
+    struct drill_meeting meetings[DRILL_LOST + 1u]; // another behind each that somebody may still
+    struct drill_total totals[DRILL_LOST + 1u];     // have in his hands
+    // This processor's alone.
+    uint32_t broken, given_up; // meetings and totals that are used up
+    uint32_t samples[DRILL_ROUNDS];
 };
 
 struct drill_setup {

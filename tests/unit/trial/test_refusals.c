@@ -116,7 +116,7 @@ static void test_firmwares_wake(void **state)
         small.options.exit = ANSWER_NO;
         small_assert_refused(&small, STATUS_INVALID, "firmware-wake",
                              "with wake=firmware Reveille sends no message itself: leave out "
-                             "inject=, bench= and sweep=");
+                             "inject=, bench=, sweep= and run=");
     }
 }
 
