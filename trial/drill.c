@@ -392,6 +392,7 @@ static uint64_t call_bound_us(const struct plan *plan, enum smp_parking park)
 }
 
 // A go is over when its time is, behind the round that it is in, and begins anew behind a lost one.
+// Of two goes: DRILL_LOST lost ones and a slow last one in each, or one lost too many in its place.
 static uint64_t step_bound_us(const struct plan *plan, const struct drill_step *step)
 {
     const uint64_t timeout_us = plan->messages.timeout_us;
@@ -399,7 +400,7 @@ static uint64_t step_bound_us(const struct plan *plan, const struct drill_step *
 
     switch (step->drill) {
     case DRILL_CALL:
-        return (DRILL_LOST + 3) * (DRILL_US + call_us);
+        return (DRILL_LOST + 2) * (DRILL_US + call_us);
     case DRILL_BARRIER:
         return (DRILL_LOST + 1) * (DRILL_US + call_us + timeout_us);
     case DRILL_SUM:
@@ -416,7 +417,8 @@ uint64_t drill_bound_us(const struct options *options, const struct plan *plan)
     uint64_t sum = 0;
 
     for (size_t i = 0; i < count; i++) {
-        sum += call_bound_us(plan, before) + step_bound_us(plan, &steps[i]);
+        sum += step_bound_us(plan, &steps[i]);
+        sum += steps[i].park != before ? call_bound_us(plan, before) : 0;
         before = steps[i].park;
     }
     return count > 0 ? sum + call_bound_us(plan, before) : 0;

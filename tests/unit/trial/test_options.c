@@ -1067,12 +1067,12 @@ static void test_help(void **state)
     assert_non_null(strstr(help.lines[9], " auto|off|0x100..0xfff8 "));
     assert_non_null(strstr(help.lines[11], " auto|halt|poweroff|reset|debug-exit "));
     assert_non_null(strstr(help.lines[14], " none|init_us:0,10,100 "));
-    assert_non_null(strstr(help.lines[18], " auto|off|1280x800 "));
-    assert_non_null(strstr(help.lines[25], " none|FAULT[:CPU][,...] "));
+    assert_non_null(strstr(help.lines[20], " auto|off|1280x800 "));
+    assert_non_null(strstr(help.lines[27], " none|FAULT[:CPU][,...] "));
     // A second name stands with the first one, and nowhere else.
     for (size_t i = 0; i < help.count; i++)
-        assert_int_equal(strstr(help.lines[i], "dry-run") != NULL, i == 16);
-    assert_non_null(strstr(help.lines[16], " (alias: dry-run)"));
+        assert_int_equal(strstr(help.lines[i], "dry-run") != NULL, i == 18);
+    assert_non_null(strstr(help.lines[18], " (alias: dry-run)"));
 }
 
 // What is swept, setting by setting: the words, and the options that a round gets.
