@@ -4,8 +4,9 @@
 // This is the only public header of smp/ and trampoline/. There is no global state, no allocation,
 // no firmware and no console behind it; what the engine needs it is given. Built of smp/,
 // trampoline/, hw/ and include/, with -mno-red-zone -mgeneral-regs-only -fno-stack-protector; so
-// must be what it calls back on an AP. It is not a scheduler: a processor that has run its function
-// is parked in a loop of CLI and HLT, in memory that stays its own.
+// must be what it calls back on an AP. It is not a scheduler: a processor runs what it is called
+// for, and is parked between calls, or for good in a loop of CLI and HLT, in memory that stays its
+// own.
 //
 //     static bool hello(void *context, const struct smp_self *self)
 //     {
@@ -39,12 +40,14 @@
 //     smp_wake(smp, &round);                              // as many rounds as you like
 //     smp_take_turns(smp);                                // now each runs hello()
 //     smp_close_turns(smp);                               // once, after the last round
+//     smp_call(smp, 0, clear_its_memory, &nodes);         // with plan.parking, any time later
+//     smp_wait(smp, 1000000, &calls);
 //     interrupts_on();
 //     for (uint32_t slot = 1; slot < n; slot++) {
 //         struct smp_account account = smp_examine(smp, slot);
-//         enum smp_cause cause = smp_verdict(&account);
-//         if (cause != SMP_CAUSE_NONE)
-//             kernel_log("CPU %u failed: %s", account.cpu, smp_cause_story(cause));
+//         char text[SMP_SENTENCE_BYTES];
+//         smp_sentence(&account, text, sizeof text);
+//         kernel_log("%s", text);                         // why it failed, if it did
 //     }
 //
 // Who may call: one processor, that of slot 0, with interrupts off from smp_start to
