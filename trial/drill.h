@@ -18,7 +18,7 @@
 
 enum drill {
     DRILL_CALL,    // of a function that does nothing: by all at once, and by one after another
-    DRILL_BARRIER, // all meet, this processor among them
+    DRILL_BARRIER, // all meet, this processor among them; parked by SMP_PARK_PAUSE
     DRILL_SUM,     // all add up the same numbers as this one did alone
 };
 

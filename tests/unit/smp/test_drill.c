@@ -164,6 +164,7 @@ static void test_steps(void **state)
     options.run = RUN_BARRIER;
     assert_int_equal(drill_steps(&options, steps), 1);
     assert_int_equal(steps[0].drill, DRILL_BARRIER);
+    assert_int_equal(steps[0].park, SMP_PARK_PAUSE); // whatever is asked
     options.run = RUN_SUM;
     assert_int_equal(drill_steps(&options, steps), 1);
     assert_int_equal(steps[0].drill, DRILL_SUM);
@@ -176,7 +177,8 @@ static void test_steps(void **state)
         assert_int_equal(steps[park].park, park);
     }
     assert_int_equal(steps[SMP_PARKINGS].drill, DRILL_BARRIER);
-    assert_int_equal(steps[SMP_PARKINGS].park, SMP_PARK_NMI);
+    assert_int_equal(steps[SMP_PARKINGS].park, SMP_PARK_PAUSE);
+    assert_int_equal(steps[SMP_PARKINGS + 1].park, SMP_PARK_NMI);
     assert_int_equal(steps[SMP_PARKINGS + 1].drill, DRILL_SUM);
     assert_string_equal(drill_word(DRILL_BARRIER), "barrier");
 }
