@@ -136,7 +136,7 @@ mutants:
 	@tools/setup build run bochs test iso sign
 	@$(PYTHON) tools/mutants.py
 
-## make bench      wakes side by side: null, Reveille, firmware, Linux; SIZES= RUNS= BENCH=long BASE= RESUME=1
+## make bench      wakes side by side: null, Reveille, firmware, Linux; SIZES= RUNS= BENCH=long/calls BASE= RESUME=1
 bench:
 	@tools/setup build bench
 	@$(BUILD) all $(B)/host/unit/smp/test_scale
