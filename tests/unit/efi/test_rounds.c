@@ -292,6 +292,8 @@ static void test_who_is_late_is_awaited(void **state)
 
 // ---- run= ----
 
+static bool spoils_sums;
+
 // APs that wait for calls, and return at once. They stay awake in the last round alone.
 static void serve_calls(struct fake_aps *machine, uint64_t now)
 {
@@ -310,11 +312,14 @@ static void serve_calls(struct fake_aps *machine, uint64_t now)
         atomic_store(&lcpu->way.begun, ticket);
         atomic_store(&lcpu->way.ended, ticket);
     }
+    if (spoils_sums)
+        atomic_fetch_add(&ground.totals[0].sum, 1);
 }
 
 static void prepare_calls(enum run_choice what)
 {
     memset(&ground, 0, sizeof ground);
+    spoils_sums = false;
     aps.options.rounds = 3;
     aps.options.run = what;
     aps.options.park = SMP_PARK_PAUSE;
@@ -354,6 +359,16 @@ static void test_calls_while_firmware_lives(void **state)
     assert_false(window.is_open);
     assert_int_equal(atomic_load(&fake_rally(&aps)->parking), SMP_PARK_INIT);
     assert_closed();
+}
+
+static void test_a_wrong_sum(void **state)
+{
+    (void)state;
+    prepare_calls(RUN_SUM);
+    spoils_sums = true;
+    assert_true(run().wrong_sum);
+    assert_heard(" sum=wrong");
+    assert_int_equal(times("what=wrong-sum"), 1);
 }
 
 static void test_no_calls_behind_a_key(void **state)
@@ -666,6 +681,7 @@ int main(void)
         TEST(test_who_is_late_is_awaited),
         TEST(test_calls),
         TEST(test_calls_while_firmware_lives),
+        TEST(test_a_wrong_sum),
         TEST(test_no_calls_behind_a_key),
         TEST(test_nobody_takes_calls),
         TEST(test_a_key),
