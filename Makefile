@@ -38,7 +38,7 @@ OVMF     ?=
 export EMULATOR MODEL SMP CPU MEM MACHINE ACCEL OPTIONS OVMF SUITES ONLY
 
 # The rooms, each with its sub-rooms; a header's name is its own throughout the tree. Only efi/ has UEFI's headers.
-PURE_ROOMS := hw hw/lib machine smp trampoline trial trial/options report report/console report/screen
+PURE_ROOMS := hw hw/lib machine smp trampoline engine trial trial/options report report/console report/screen
 EFI_ROOMS  := efi efi/firmware efi/keep efi/mp
 INCLUDES   := -Iinclude $(PURE_ROOMS:%=-I%)
 
@@ -67,6 +67,12 @@ IMAGE_OBJ := $(B)/image/report/screen/font_data.o $(IMAGE_C:%.c=$(B)/image/%.o) 
 PRELOAD_OBJ := $(patsubst %.c,$(B)/image/%.o,$(wildcard tests/firmware/*.c)) \
                $(patsubst %,$(B)/image/%.o,efi/firmware/relocate efi/firmware/sbat efi/mp/mp_services hw/lib/mem)
 
+# And an application that is a kernel to build/engine/example.c.
+EXAMPLE_OBJ := $(B)/image/tests/firmware/example/host.o $(B)/engine-objects/reveille.o $(B)/engine-objects/example.o \
+               $(patsubst %,$(B)/image/%.o,efi/firmware/relocate efi/firmware/sbat hw/lib/mem)
+$(B)/image/tests/firmware/example/host.o: IMAGE_CFLAGS += -I$(B)/engine
+$(B)/image/tests/firmware/example/host.o: $(B)/engine/reveille.c
+
 # The host: the same sources under ASan and UBSan, with a fake machine behind the seam; of efi/ all but the entry.
 # cmocka 2 would have asserts by names that cmocka 1 does not know, and warns of those that both do.
 HOST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
@@ -94,7 +100,7 @@ BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb signed debug host explain help setup unit fuzz coverage clang clean
+.PHONY: all engine run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb signed debug host explain help setup unit fuzz coverage clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -195,6 +201,12 @@ host: $(B)/host/madt $(B)/host/fadt $(B)/host/explain $(B)/host/render
 explain: $(B)/host/explain
 	@$< $(CAUSE)
 
+## make engine     build/engine/: the engine for other kernels, as one header and one C file; docs/engine.md
+engine:
+	@tools/setup build
+	@$(BUILD) $(B)/engine/reveille.c
+	@wc -l -c $(B)/engine/reveille.h $(B)/engine/reveille.c
+
 ## make fuzz       every fuzzer for FUZZ_SECONDS each (20)
 fuzz: $(FUZZ)
 	@for f in $(FUZZ); do tests/fuzz/run "$$f" $(FUZZ_SECONDS) || exit 1; done
@@ -243,6 +255,21 @@ $(B)/trampoline.lst: $(B)/trampoline/ap_start.elf
 $(B)/image/trampoline/blob.o: trampoline/blob.S trampoline/image_layout.h $(B)/trampoline/ap_start.bin
 	@mkdir -p $(@D)
 	$(Q)$(CC) -c -g -Itrampoline -Wa,-I$(B)/trampoline -o $@ $<
+
+# ---- the engine for other kernels, of the very same sources ----
+
+ENGINE_SOURCES := $(wildcard include/*.h hw/*.[chS] hw/lib/*.[ch] machine/*.[ch] smp/*.[chS] trampoline/*.[ch] engine/*.[ch])
+
+$(B)/engine/reveille.c: tools/engine.py tools/check_rooms.py $(wildcard tools/engine/*) LICENSE Makefile $(ENGINE_SOURCES) \
+                        $(B)/trampoline/ap_start.bin
+	$(Q)$(PYTHON) tools/engine.py $(VERSION) $(B)/trampoline/ap_start.bin $(B)/trampoline/ap_start.elf $(@D)
+
+# Compiled as by whoever takes the folder, but for the position that an EFI application has not.
+$(B)/engine/example.c: $(B)/engine/reveille.c ;
+$(B)/engine-objects/%.o: $(B)/engine/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -ffreestanding -mno-red-zone -mgeneral-regs-only -fno-stack-protector -fPIE -O2 -g \
+	    -Wall -Wextra -Wpedantic $(if $(WERROR),-Werror) $(call quote,-ffile-prefix-map=$(CURDIR)=.) -c -o $@ $<
 
 # ---- the font ----
 
@@ -307,6 +334,7 @@ $(B)/%.EFI: $(B)/%.so tools/finish_image.py
 
 $(B)/BOOTX64.so: $(IMAGE_OBJ)
 $(B)/firmware/preload.so: $(PRELOAD_OBJ)
+$(B)/firmware/example.so: $(EXAMPLE_OBJ)
 
 $(B)/BOOTX64.debug: $(B)/BOOTX64.so
 	$(Q)$(OBJCOPY) --only-keep-debug $< $@
@@ -327,8 +355,8 @@ $(B)/reveille.iso: $(B)/esp/EFI/BOOT/BOOTX64.EFI tools/image.py
 	$(Q)xorriso -report_about WARNING -as mkisofs -o $@ -V REVEILLE -r -append_partition 2 0xef $(B)/efi.fat \
 	    -appended_part_as_gpt -e --interval:appended_partition_2:all:: -no-emul-boot -graft-points /=$(B)/iso
 
-# What the boot tests start in place of the image, to change firmware's behaviour first.
-firmware: $(B)/firmware/preload.EFI
+# What the boot tests start in place of the image: to change firmware's behaviour first, or to run build/engine/example.c.
+firmware: $(B)/firmware/preload.EFI $(B)/firmware/example.EFI
 
 # ---- the host ----
 
