@@ -115,11 +115,17 @@ static struct go start_go(uint32_t rounds_most, uint32_t most_us)
     return (struct go){.start = hw_tsc(), .rounds_most = rounds_most, .most_us = most_us};
 }
 
+static uint32_t measured(const struct go *go)
+{
+    return go->rounds > 0 ? go->rounds - 1 : 0;
+}
+
+// However long it takes, one round is measured, unless too many are lost.
 static bool goes_on(const struct drill_setup *setup, const struct go *go,
                     const struct drill_result *result)
 {
     return go->rounds <= go->rounds_most && result->lost <= DRILL_LOST &&
-           hw_tsc() - go->start < clock_ticks(setup->clock, go->most_us);
+           (measured(go) == 0 || hw_tsc() - go->start < clock_ticks(setup->clock, go->most_us));
 }
 
 static void add_round(const struct drill_setup *setup, uint64_t ticks, struct go *go)
@@ -135,11 +141,6 @@ static void go_on_without(const struct smp_calls *calls, struct go *go, struct d
     add_missing(calls, result);
     if (calls->missing > 0)
         go->start = hw_tsc();
-}
-
-static uint32_t measured(const struct go *go)
-{
-    return go->rounds > 0 ? go->rounds - 1 : 0;
 }
 
 static struct spread spread_of_go(const struct drill_setup *setup, const struct go *go)
@@ -393,8 +394,9 @@ static uint64_t call_bound_us(const struct plan *plan, enum smp_parking park)
     return (park == SMP_PARK_INIT ? by_init : by_nmi) + messages->timeout_us;
 }
 
-// A go is over when its time is, behind the round that it is in, and begins anew behind a lost one.
-// Of two goes: DRILL_LOST lost ones and a slow last one in each, or one lost too many in its place.
+// A go is over when its time is, but has a round that is tried and one that is measured, and begins
+// anew behind a lost one. So of two goes DRILL_LOST rounds are lost and four are slow, or one lost
+// too many takes the place of the last.
 static uint64_t step_bound_us(const struct plan *plan, const struct drill_step *step)
 {
     const uint64_t timeout_us = plan->messages.timeout_us;
@@ -402,13 +404,13 @@ static uint64_t step_bound_us(const struct plan *plan, const struct drill_step *
 
     switch (step->drill) {
     case DRILL_CALL:
-        return (DRILL_LOST + 2) * (DRILL_US + call_us);
+        return (DRILL_LOST + 4) * (DRILL_US + call_us);
     case DRILL_BARRIER:
-        return (DRILL_LOST + 1) * (DRILL_US + call_us + timeout_us);
+        return (DRILL_LOST + 1) * (DRILL_US + call_us + 3 * timeout_us);
     case DRILL_SUM:
         break;
     }
-    return 2 * DRILL_SUM_US + (DRILL_LOST + 2) * (DRILL_SUMS_US + DRILL_SUM_US + call_us);
+    return 2 * DRILL_SUM_US + (DRILL_LOST + 3) * (DRILL_SUMS_US + DRILL_SUM_US + call_us);
 }
 
 uint64_t drill_bound_us(const struct options *options, const struct plan *plan)

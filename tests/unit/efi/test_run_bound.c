@@ -442,6 +442,7 @@ static void return_too_late(struct fake_aps *machine, uint64_t now)
 static void test_calls_that_return_too_late(void **state)
 {
     static const enum run_choice runs[] = {RUN_CALL, RUN_BARRIER, RUN_SUM};
+    static const uint32_t least[] = {45, 30, 30}; // here nobody is late at a barrier's third pass
 
     (void)state;
     for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++) {
@@ -452,7 +453,7 @@ static void test_calls_that_return_too_late(void **state)
         for (uint32_t cpu = 1; cpu < aps.count; cpu++)
             aps.aps[cpu].to_c_ticks = TICKS(aps.options.timeout_us - 2000);
         aps.watch = return_too_late;
-        run_all(1, 45);
+        run_all(1, least[i]);
         fake_aps_close(&aps);
     }
 }
