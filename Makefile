@@ -142,7 +142,7 @@ mutants:
 	@tools/setup build run bochs test iso sign
 	@$(PYTHON) tools/mutants.py
 
-## make bench      wakes side by side: null, Reveille, firmware, Linux; SIZES= RUNS= BENCH=long BASE= RESUME=1
+## make bench      wakes side by side: null, Reveille, firmware, Linux; SIZES= RUNS= BENCH=long/calls BASE= RESUME=1
 bench:
 	@tools/setup build bench
 	@$(BUILD) all $(B)/host/unit/smp/test_scale
@@ -383,11 +383,11 @@ $(B)/host/unit/report/test_races: $(RACES_C) report/console/journal.h hw/lib/crc
 
 # The engine with threads of the host as its processors, by both compilers, since each has a ThreadSanitizer of its
 # own. Where basic blocks are counted, a thread may be stopped as INIT stops a processor; so not in the fake machine.
-THREADS_C := $(wildcard smp/*.c) trampoline/trampoline.c $(wildcard report/console/*.c) report/hello.c trial/inject.c \
+THREADS_C := $(wildcard smp/*.c) trampoline/trampoline.c $(wildcard report/console/*.c) report/hello.c trial/inject.c trial/drill.c \
              machine/topology.c machine/processor.c $(patsubst %,hw/lib/%.c,clock crc32 line sort tell watch) \
              tests/unit/smp/threads_walk.c
 THREADS_PLAIN_C := tests/unit/smp/threads.c
-THREADS_TESTS   := test_threads test_calls
+THREADS_TESTS   := test_threads test_calls test_drill
 THREADS_CFLAGS  := $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(HOST_CFLAGS)) -fsanitize=thread \
                    -fno-inline -fno-pie -ffunction-sections
 THREADS_OBJ     := $(THREADS_C:.c=.o) $(THREADS_PLAIN_C:.c=.o)

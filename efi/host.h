@@ -1,6 +1,7 @@
 // What the engine calls back: the APs' hello, the filter over messages, and what a fault leads to.
 #pragma once
 
+#include "drill.h"
 #include "ending.h"
 #include "hello.h"
 #include "inject.h"
@@ -11,6 +12,7 @@
 struct host {
     struct hellos hellos;
     struct injector injector;
+    struct drill_ground ground; // of what run= calls them for
     struct console *console;
     struct ending *ending; // of the run, when the BSP meets a fault
 };

@@ -242,6 +242,7 @@ static struct rounds_done wake(const struct firmware_times *times)
         .voice = &g_voice,
         .window = &g_window,
         .smp = g_smp,
+        .ground = &g_host.ground,
         .resets = g_past.resets,
     };
     return rounds_run(&setup);
@@ -257,6 +258,7 @@ static void report(const struct rounds_done *done, struct run_times *times)
         const struct spread warm = spread_of(g_pieces.lasts_us + 1, done->rounds - 1);
         report_rounds(console, done->rounds, g_pieces.lasts_us[0], &warm);
     }
+    g_evidence.wrong_sum = done->wrong_sum;
     ending_examine(&g_ending);
     const struct stages stages = stages_of(&g_evidence, clock, g_pieces.scratch);
     report_stages(console, &stages);
@@ -264,6 +266,7 @@ static void report(const struct rounds_done *done, struct run_times *times)
     report_flags(&g_evidence, &g_voice.problems);
     ending_account(&g_ending);
     times->reported = hw_tsc();
+    times->run_ticks = done->run_ticks;
     report_times(console, clock, times);
 }
 

@@ -11,7 +11,8 @@
 #include "status.h"
 
 struct pieces {
-    // CPU 0's; an AP reads `cpus` in its turn alone, and turns are closed when this is given back.
+    // CPU 0's; an AP reads `cpus` in its turn and where a call begins alone, which is over when
+    // this is given back.
     void *lists; // NULL: not taken; the next six point into it
     size_t list_pages;
     struct smp_account *accounts; // for every processor that is enabled

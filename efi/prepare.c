@@ -88,6 +88,15 @@ static void warn_of_null(const struct options *options, const struct voice *voic
             "first, also who is hidden or left out");
 }
 
+// Without run= nobody is called, and so nobody hangs.
+static void warn_of_calls(const struct options *options, const struct injector *injector,
+                          const struct voice *voice)
+{
+    if (options->run == RUN_NONE && inject_has(injector, FAULT_HANG_CALL))
+        problem_tell(&voice->problems, SEVERITY_WARNING, "no-effect",
+                     "inject=hang-call does nothing without run=: no processor is called");
+}
+
 // Of ours that is touched after the exit: the BSP's stack, the journal, the lists, the inventory,
 // the screen's shadow, the hellos, the note.
 #define OWN_MOST 7u
@@ -118,6 +127,7 @@ enum status prepare_plan(struct firmware *firmware, const struct past *past,
     *injector = (struct injector){settled->inject, settled->inject_count, plan, 0};
     if ((status = inject_check(injector, problems)) != STATUS_OK)
         return status;
+    warn_of_calls(settled, injector, voice);
     voice_add_display(voice, firmware, machine, settled);
     const size_t settings = settled->sweep.count > 0 ? settled->sweep.count : 1;
     voice_grow(voice, firmware, machine->inventory.count, settled->rounds * settings,

@@ -10,6 +10,7 @@
 #include "null.h"
 #include "page.h"
 #include "report.h"
+#include "report_drill.h"
 #include "shell.h"
 #include "sweep.h"
 #include "tell.h"
@@ -79,6 +80,15 @@ static void run_round(const struct rounds_setup *setup, const struct plan *plan,
     inject_await_idle_faults(setup->smp, setup->injector, GREETING_US);
 }
 
+// In the last round APs do not go back to the page behind their turns, if run= has work for them.
+static void keep_awake(const struct rounds_setup *setup, const struct plan *plan)
+{
+    struct smp_plan messages = plan->messages;
+
+    messages.parking = setup->options->park;
+    smp_start(setup->smp, &messages);
+}
+
 // CTRL+C in the Shell, looked at between the rounds and between a sweep's settings.
 static bool is_stopped(const struct rounds_setup *setup, const char *what, size_t done,
                        size_t wanted)
@@ -106,6 +116,8 @@ static void run_rounds(const struct rounds_setup *setup, const struct plan *plan
     for (done->rounds = 0; done->rounds < plan->rounds && !done->stopped;) {
         struct smp_round round;
         note_keep(pieces->note, setup->smp, NOTE_WAKING, smp_rounds(setup->smp) + 1, setup->resets);
+        if (setup->options->run != RUN_NONE && smp_rounds(setup->smp) + 1 == last)
+            keep_awake(setup, plan);
         run_round(setup, plan, &round);
         report_wake(&setup->voice->console, plan, &round,
                     round.round == last ? setup->firmware_times : NULL);
@@ -147,6 +159,33 @@ static void run_sweep(const struct rounds_setup *setup, struct rounds_done *done
     report_sweep_end(console, sweep, sweep_best(sweep, results, setting), setting);
 }
 
+// What run= asks for. Afterwards nobody is in our code any more but who has not come back.
+static void exercise(const struct rounds_setup *setup, struct rounds_done *done)
+{
+    const struct drill_setup with = {setup->smp, setup->plan, &setup->machine->clock,
+                                     setup->ground};
+    struct drill_step steps[DRILL_STEPS];
+    const size_t count = drill_steps(setup->options, steps);
+    const uint64_t start = hw_tsc();
+
+    note_keep(setup->pieces->note, setup->smp, NOTE_CALLING, done->rounds, setup->resets);
+    drill_open(setup->injector, setup->ground);
+    for (size_t i = 0; i < count; i++) {
+        const struct drill_result result = drill_run(&with, &steps[i]);
+        report_drill_problems(&setup->voice->problems, &steps[i], &result);
+        if (result.aps == 0 && result.missing == 0)
+            break;
+        report_drill(&setup->voice->console, setup->plan, &steps[i], &result,
+                     setup->firmware_times->warm_us);
+        flush(setup);
+        done->wrong_sum = done->wrong_sum || !result.right;
+    }
+    drill_close(&with);
+    smp_close_turns(setup->smp); // wakes behind which no turns were taken
+    note_keep(setup->pieces->note, setup->smp, NOTE_REPORTING, done->rounds, setup->resets);
+    done->run_ticks = hw_tsc() - start;
+}
+
 struct rounds_done rounds_run(const struct rounds_setup *setup)
 {
     struct rounds_done done = {.status = STATUS_OK};
@@ -172,6 +211,8 @@ struct rounds_done rounds_run(const struct rounds_setup *setup)
     window_open(setup->window);
     smp_await_late(setup->smp);
     smp_close_turns(setup->smp);
+    if (setup->options->run != RUN_NONE && !done.stopped)
+        exercise(setup, &done);
     window_close(setup->window);
     return done;
 }

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "drill.h"
 #include "firmware.h"
 #include "firmware_aps.h"
 #include "inject.h"
@@ -29,7 +30,8 @@ struct rounds_setup {
     struct voice *voice;
     struct window *window;
     struct smp *smp;
-    uint32_t resets; // runs in a row that ended in one
+    struct drill_ground *ground; // run=; all 0
+    uint32_t resets;             // runs in a row that ended in one
 };
 
 struct rounds_done {
@@ -37,8 +39,10 @@ struct rounds_done {
     uint32_t rounds;    // of the last setting, in pieces->lasts_us
     bool stopped;       // by a key
     uint64_t woken;     // TSC behind the last
+    uint64_t run_ticks; // that run= took
+    bool wrong_sum;     // in it
 };
 
-// All rounds, with their greetings and records; the window is open afterwards where firmware is
-// left.
+// All rounds, with their greetings and records, and what run= asks for behind them; the window is
+// open afterwards where firmware is left.
 struct rounds_done rounds_run(const struct rounds_setup *setup);

@@ -15,6 +15,7 @@ struct evidence {
     // By slot, the BSP's first; the caller's memory, smp_count entries each.
     struct smp_account *accounts;
     const struct hello *hellos;
+    bool wrong_sum; // of run=
     // What evidence_take fills, besides the accounts.
     uint32_t count;                          // processors, the BSP included
     uint32_t rounds;                         // that there were

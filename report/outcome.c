@@ -18,6 +18,10 @@ struct outcome outcome_of(const struct evidence *evidence)
 
     for (uint32_t slot = 1; evidence && slot < evidence->count; slot++)
         outcome_add(&outcome, &evidence->accounts[slot]);
+    if (evidence && evidence->wrong_sum) {
+        outcome.wrong_sum = true;
+        outcome.ok = false;
+    }
     return outcome;
 }
 

@@ -11,6 +11,7 @@ struct outcome {
     uint32_t up;     // of them, those that arrived in every round and said hello
     uint32_t failed; // the rest
     bool ok;
+    bool wrong_sum; // which run= had them come to, and so not ok
 };
 
 // Before anything was examined: not ok.
@@ -22,7 +23,8 @@ struct outcome {
 // Counts one AP.
 void outcome_add(struct outcome *outcome, const struct smp_account *account);
 
-// Of all APs: ok if none failed, also where there was none to be woken. NULL: not examined.
+// Of all APs: ok if none failed and no sum was wrong, also where there was none to be woken. NULL:
+// not examined.
 struct outcome outcome_of(const struct evidence *evidence);
 
 // The same after a fault of the BSP's own: not ok, whatever the APs did.

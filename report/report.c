@@ -141,7 +141,10 @@ void report_times(struct console *console, const struct clock *clock, const stru
     record_add_decimal(line, "prepare_us", clock_us(clock, times->prepared - times->start));
     record_add_decimal(line, "leave_us", clock_us(clock, times->left - times->prepared));
     record_add_decimal(line, "wake_us", clock_us(clock, times->woken - times->left));
-    record_add_decimal(line, "report_us", clock_us(clock, times->reported - times->woken));
+    if (times->run_ticks > 0)
+        record_add_decimal(line, "run_us", clock_us(clock, times->run_ticks));
+    record_add_decimal(line, "report_us",
+                       clock_us(clock, times->reported - times->woken - times->run_ticks));
     record_add_decimal(line, "total_us", clock_us(clock, times->reported - times->start));
     console_record(console, 0, line);
 }

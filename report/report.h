@@ -48,6 +48,7 @@ void report_starting(struct console *console, const struct plan *plan);
 // ev=times: from the image's first instruction to the end of each part, just before ev=end.
 struct run_times {
     uint64_t start, prepared, left, woken, reported; // TSC
+    uint64_t run_ticks;                              // of run=, behind the wake
 };
 void report_times(struct console *console, const struct clock *clock,
                   const struct run_times *times);

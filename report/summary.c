@@ -41,6 +41,8 @@ void summary_headline(const struct outcome *outcome, struct line *line)
     if (outcome->failed > 0)
         line_add_format(line, "%u of %u processors failed to start", (uint64_t)outcome->failed,
                         (uint64_t)outcome->want);
+    else if (outcome->wrong_sum)
+        line_add_text(line, "The processors came to a wrong sum");
     else if (!outcome->ok)
         line_add_text(line, "The run was cut short");
     else if (outcome->want == 1)

@@ -1,10 +1,10 @@
-"""make bench: wakes side by side on one kind of machine, and the table and plots of them.
+"""make bench: wakes and calls side by side on one kind of machine, and the table and plots of them.
 
 Every size is booted RUNS times, each time as: Reveille with its defaults (null trampolines,
 firmware's StartupAllAPs and every strategy in one run), Reveille with the manual's delays, each null
 trampoline and each strategy in a boot of its own, whose first wake is the cold one, a whole run
-with all its lines, and Debian's own kernels. Variables: SIZES="4 64", RUNS=5, BENCH=long (288 and
-512, too), BASE=COMMIT (the defaults by that commit's image, turn by turn), RESUME=1 (boots that are
+with all its lines, the exercises for processors that are awake, and Debian's own kernels. Variables: SIZES="4 64", RUNS=5, BENCH=long (288 and
+512, too) or calls (the defaults, calls and sums alone: a few minutes), BASE=COMMIT (the defaults by that commit's image, turn by turn), RESUME=1 (boots that are
 kept in runs.json are not repeated; only of the same image, base and machine).
 Surprise: one boot at a time, on purpose. Two would take each other's processor. Nor is a boot bound to
 one processor of the host: Linux, which prints as it brings up, would take 1.6 times as long.
@@ -29,6 +29,9 @@ import records
 
 HOME = qemu.ROOT / "build/bench"
 CPU = "qemu64,+x2apic"  # family 15: init_us=auto is 10 us. `max` says family 6 of AMD: 10 ms
+CALLED_CPU = CPU + ",+monitor"  # for MWAIT
+# A sum by two processors that run at the same time, each on a core of the host.
+THREADS, ADDING = "tcg,thread=multi", 2
 STRATEGIES = ("parallel", "broadcast", "one-by-one")
 ROUNDS = 31  # of the defaults: one is cold, and a burst of the host's spoils a few of the others
 MANUAL_ROUNDS = 6  # one by one and with the manual's delays, one takes 2.6 s with 255 processors
@@ -64,8 +67,8 @@ def memory_mib(size):
 
 def reveille(size, options, esp=None, **more):
     """One boot; its records. One that does not end counts as a run in which nobody came."""
-    machine = Patient(smp=str(size), cpu=CPU, mem=memory_mib(size), options=f"log=quiet {options}",
-                      esp=esp or HOME / "esp", **more)
+    machine = Patient(smp=str(size), mem=memory_mib(size), options=f"log=quiet {options}",
+                      esp=esp or HOME / "esp", **({"cpu": CPU} | more))
     with qemu.Qemu(machine) as vm:
         lines = list(vm.lines())
     told = records.parse_records(lines)
@@ -165,6 +168,10 @@ def host_ms():
     return ms
 
 
+def measure_calls(runs, size, run):
+    runs.measure(f"{size}/{run}/calls", reveille, size, "run=all compare=firmware", cpu=CALLED_CPU)
+
+
 def measure_size(runs, size, count, base):
     for run in range(count):
         for kind, machine in PLAIN.items():
@@ -177,13 +184,14 @@ def measure_size(runs, size, count, base):
         if base:
             runs.measure(f"{size}/{run}/base", reveille, size, defaults(run), esp=base)
         runs.measure(f"{size}/{run}/manual", reveille, size, manual(run))
+        measure_calls(runs, size, run)
         if size <= LINUX_MOST:
             for flavour in linux.FLAVOURS:
                 runs.measure(f"{size}/{run}/linux-{flavour}", linux_us, size, flavour)
 
 
-def host():
-    """The machine, without its name."""
+def host(flavours):
+    """The machine, without its name, and these kernels."""
     model = next((line.split(":", 1)[1].strip()
                   for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
                   if line.startswith("model name")), platform.machine())
@@ -192,11 +200,30 @@ def host():
     return {"processor": model, "cores": os.cpu_count(), "qemu": version,
             "date": time.strftime("%Y-%m-%d"), "cpu": CPU, "linux": linux.COMMAND_LINE,
             "linux_most": LINUX_MOST,
-            "kernels": {flavour: linux.version(flavour) for flavour in linux.FLAVOURS}}
+            "kernels": {flavour: linux.version(flavour) for flavour in flavours}}
+
+
+def measure_all(runs, sizes, count, base):
+    runs.measure("0/0/sizes", sizes_of_image)
+    for run in range(count):
+        runs.measure(f"4096/{run}/host", host_ms)
+    for size in sizes:
+        measure_size(runs, size, count, base)
+    for size in (n for n in ICOUNT_SIZES if n in sizes):
+        for run in range(2):
+            runs.measure(f"{size}/{run}/icount", reveille, size, "wake=broadcast", extra=ICOUNT)
+
+
+def measure_the_awake(runs, sizes, count):
+    for run in range(count):
+        for size in sizes:
+            runs.measure(f"{size}/{run}/defaults", reveille, size, defaults(run))
+            measure_calls(runs, size, run)
 
 
 def main():
     e = os.environ
+    calls_alone = e.get("BENCH") == "calls"
     sizes = [int(n) for n in e.get("SIZES", "").split()] or list(SIZES)
     if e.get("BENCH") == "long":
         sizes += [n for n in LONG_SIZES if n not in sizes]
@@ -206,24 +233,25 @@ def main():
     shutil.rmtree(HOME / "esp", ignore_errors=True)
     shutil.copytree(qemu.BUILD / "esp", HOME / "esp")
     image = (HOME / "esp/EFI/BOOT/BOOTX64.EFI").read_bytes()
+    flavours = () if calls_alone else linux.FLAVOURS
     subject = {"commit": git("describe", "--always", "--dirty"), "image": hashlib.sha256(image).hexdigest(),
-               "base": git("rev-parse", e["BASE"]) if e.get("BASE") else None, "host": host()}
+               "base": git("rev-parse", e["BASE"]) if e.get("BASE") else None, "host": host(flavours)}
     subject["host"].pop("date")
     runs = Runs(e.get("RESUME") == "1", subject)
-    runs.measure("0/0/sizes", sizes_of_image)
+    if calls_alone:
+        measure_the_awake(runs, sizes, count)
+    else:
+        measure_all(runs, sizes, count, build_base(e["BASE"]) if e.get("BASE") else None)
     for run in range(count):
-        runs.measure(f"4096/{run}/host", host_ms)
-    base = build_base(e["BASE"]) if e.get("BASE") else None
-    for size in sizes:
-        measure_size(runs, size, count, base)
-    for size in (n for n in ICOUNT_SIZES if n in sizes):
-        for run in range(2):
-            runs.measure(f"{size}/{run}/icount", reveille, size, "wake=broadcast", extra=ICOUNT)
-    report = bench_report.markdown(runs.kept, subject["commit"], host(), e.get("BASE"))
+        runs.measure(f"{ADDING}/{run}/sum", reveille, ADDING, "run=sum", cpu=CALLED_CPU, accel=THREADS)
+    if calls_alone:
+        report = bench_report.markdown_of_calls(runs.kept, subject["commit"], host(flavours))
+    else:
+        report = bench_report.markdown(runs.kept, subject["commit"], host(flavours), e.get("BASE"))
+        bench_report.plot(runs.kept, HOME)
     (HOME / "bench.md").write_text(report)
-    bench_report.plot(runs.kept, HOME)
     print(report)
-    print(f"bench: {HOME.relative_to(qemu.ROOT)}/bench.md, warm.svg, cold.svg, runs.json")
+    print(f"bench: {HOME.relative_to(qemu.ROOT)}/bench.md, runs.json" + ("" if calls_alone else ", warm.svg, cold.svg"))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,12 @@ TARGETS = (
     ("Linux, release, over parallel, cold", "linux release", f"{PARALLEL} cold", -10.0, (16, 64)),
     ("Linux, backports, over parallel, cold", "linux backports", f"{PARALLEL} cold", -10.0, (16, 64)),
 )
+# (name, kind of boot, numerator, denominator, at least, sizes), in nanoseconds: call_figures.
+CALL_TARGETS = (
+    ("StartupAllAPs over an empty call to all, parked by MWAIT", "calls", "firmware", "call mwait", 10, (64,)),
+    ("StartupAllAPs over an empty call to all, parked by PAUSE", "calls", "firmware", "call pause", 10, (64,)),
+    ("a sum by one processor over the same by two at once", "sum", "alone", "sum mwait", 1.7, (2,)),
+)
 LIMITS = {"image": ("the image, bytes", finish_image.MAX_BYTES), "trampoline": ("the trampoline's code, bytes", 576)}
 HOST_MS_MOST = 1000
 
@@ -107,6 +113,34 @@ def figures(kept):
             named = cold_figures_of(value, kind)
         for name, us in named.items():
             found[int(size)][name][int(run)] = us
+    return found
+
+
+def call_figures_of(records):
+    """{figure name: nanoseconds} of a boot with run=: by how its processors did wait; nothing where somebody was
+    missing, or a sum was wrong."""
+    found = {}
+    for record in records:
+        if record["ev"] == "firmware":
+            found["firmware"] = int(record["warm_us"]) * 1000
+        if record["ev"] != "run" or "lost" in record or record["rounds"] == "0" or record.get("sum") == "wrong":
+            continue
+        name = f"{record['run']} {record['parking']}"
+        found[name], found[f"{name} worst"] = int(record["median_ns"]), int(record["max_ns"])
+        if record["run"] == "call":
+            found[f"{name} one"] = int(record["one_median_ns"])
+        if record["run"] == "sum":
+            found["alone"] = int(record["alone_ns"])
+    return found
+
+
+def call_figures(kept, kind):
+    """{size: {figure: {run: nanoseconds}}} of the boots of this kind."""
+    found = collections.defaultdict(lambda: collections.defaultdict(dict))
+    for key, value in kept.items():
+        size, run, of = key.split("/")
+        for name, ns in call_figures_of(value).items() if of == kind else ():
+            found[int(size)][name][int(run)] = ns
     return found
 
 
@@ -190,6 +224,17 @@ def judge_sizes(kept):
     return lines
 
 
+def judge_calls(kept):
+    lines = []
+    for name, kind, above, below, least, sizes in CALL_TARGETS:
+        found = call_figures(kept, kind)
+        for size in (n for n in sizes if n in found):
+            value = ratio(found[size], above, below)
+            lines.append(row(name, size, f"at least {least:g}", f"{value:.2f}" if value else "not measured",
+                             bool(value) and value >= least))
+    return lines
+
+
 def judge(kept):
     all_figures = figures(kept)
     lines = ["| what | processors | bound | measured | |", "|---|---|---|---|---|"]
@@ -207,7 +252,7 @@ def judge(kept):
                     lines.append(row(name, size, bound, "not measured", False))
                 continue
             lines.append(row(name, size, bound, f"{value:.2f}", value <= limit if limit > 0 else value >= -limit))
-    return lines + judge_all_greet(kept) + judge_sizes(kept) + [""]
+    return lines + judge_calls(kept) + judge_all_greet(kept) + judge_sizes(kept) + [""]
 
 
 def slope(points):
@@ -338,6 +383,39 @@ def warm_steps(kept):
     return lines + [""]
 
 
+def us(values):
+    """The median of nanoseconds, in microseconds."""
+    return f"{statistics.median_low(values.values()) / 1000:,.1f}" if values else "not there"
+
+
+def calls(kept):
+    found = call_figures(kept, "calls")
+    if not found:
+        return []
+    lines = ["## Calls", "", "`run=all`, medians in us, each of the median over all rounds of a boot; worst: of its "
+             "slowest round. A call of an empty function to all APs, from before the first message or store to when the "
+             "last return was seen, by how they wait for it; and StartupAllAPs of an empty procedure in the same boot. "
+             "Parked by INIT a call is a wake, with `sipi_us` before it, and 0.7 ms in which QEMU lets go of the code of the "
+             "page whose marks are cleared. A passing of a barrier is by all processors, the BSP among them.", "",
+             "| processors | parked by | call to all | worst | call to one | StartupAllAPs | over the call to all |",
+             "|---|---|---|---|---|---|---|"]
+    for size, of in sorted(found.items()):
+        for parking in ("mwait", "pause", "nmi", "init"):
+            name = f"call {parking}"
+            over = ratio(of, "firmware", name)
+            lines.append(f"| {size} | {parking} | {us(of.get(name))} | {us(of.get(name + ' worst'))} | "
+                         f"{us(of.get(name + ' one'))} | {us(of.get('firmware'))} | "
+                         + (f"{over:,.1f} |" if over else "|"))
+    lines += ["", "| processors | a barrier | worst | a sum alone | by all, in turns |", "|---|---|---|---|---|"]
+    for size, of in sorted(found.items()):
+        lines.append(f"| {size} | {us(of.get('barrier pause'))} | {us(of.get('barrier pause worst'))} | "
+                     f"{us(of.get('alone'))} | {us(of.get('sum mwait'))} |")
+    for size, of in sorted(call_figures(kept, "sum").items()):
+        lines += ["", f"Where processors run at the same time, `thread=multi`, {size} of them: the sum takes one "
+                  f"{us(of.get('alone'))} us, and both {us(of.get('sum mwait'))} us."]
+    return lines + [""]
+
+
 def icount(kept):
     rows = []
     for key, value in sorted(kept.items(), key=lambda item: int(item[0].split("/")[0])):
@@ -404,9 +482,22 @@ def markdown(kept, commit, host, base=None):
         "![cold wakes](cold.svg)", ""]
     for size in sorted(all_figures):
         lines += table(size, all_figures[size])
-    lines += floors(kept) + cold_steps(kept) + warm_steps(kept) + whole_runs(kept) + icount(kept)
+    lines += floors(kept) + cold_steps(kept) + warm_steps(kept) + calls(kept) + whole_runs(kept) + icount(kept)
     lines += before_and_after(kept, base)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def markdown_of_calls(kept, commit, host):
+    """What BENCH=calls says: of wakes only what calls are held against."""
+    found = figures(kept)
+    lines = [f"Measured on {host['date']} of {commit}: {host['qemu']}, on {host['cores']} cores of {host['processor']}; "
+             f"{boots_told(kept)}.", "", "| what | processors | bound | measured | |", "|---|---|---|---|---|"]
+    for name, above, below, limit, sizes in TARGETS:
+        for size in (n for n in sizes if limit < 0 and below == f"{PARALLEL} warm" and n in found):
+            value = ratio(found[size], above, below)
+            lines.append(row(name, size, f"at least {-limit:g}", f"{value:.2f}" if value else "not measured",
+                             bool(value) and value >= -limit))
+    return "\n".join(lines + judge_calls(kept) + ["", *calls(kept)]).rstrip() + "\n"
 
 
 SHOWN = ((NULL, "null trampoline, long mode"), (BROADCAST, "Reveille, broadcast"), (PARALLEL, "Reveille, parallel"),

@@ -3,6 +3,7 @@
 
 #include "bound.h"
 
+#include "drill.h"
 #include "null.h"
 #include "smp.h"
 
@@ -10,6 +11,9 @@
 // stages, times, the journal's and the screen's complaints, a fault of the BSP's own, ev=end; and
 // room.
 #define LINES_ONCE 24u
+
+// Of an exercise: its record, two sentences, and a warning.
+#define LINES_OF_A_DRILL 4u
 
 // A reader that is busy, and what is not waited for but worked: a second, and for each processor
 // and round what one more added at most to a whole run in docs/bench.md, 20 ms with 512 of them on
@@ -108,14 +112,21 @@ static uint64_t own_lines(const struct options *options, const struct machine *m
     const uint64_t account =
         2 * (machine->inventory.count + 2 * plan->want + unlisted_lines(options, plan));
     const uint64_t before_and_debug = 2 * plan->want;
+    const uint64_t of_drills = options->run == RUN_NONE ? 0 : LINES_OF_A_DRILL * DRILL_STEPS;
     const uint64_t of_rounds = plus(rounds_of(options, plan), settings_of(options));
-    return plus(account + before_and_debug + LINES_ONCE, of_rounds);
+    return plus(account + before_and_debug + of_drills + LINES_ONCE, of_rounds);
 }
 
-// What the APs say: in each try that they stopped, in each round hello.
+// How often an AP may stop, and say so: in each try, and then in a call.
+static uint64_t stops_of(const struct options *options, const struct plan *plan)
+{
+    return plus(tries_of(options, plan), options->run == RUN_NONE ? 0 : plan->want);
+}
+
+// What the APs say: that they stopped, and in each round hello.
 static uint64_t ap_lines(const struct options *options, const struct plan *plan)
 {
-    return plus(tries_of(options, plan), times(rounds_of(options, plan), plan->want));
+    return plus(stops_of(options, plan), times(rounds_of(options, plan), plan->want));
 }
 
 uint64_t bound_serial_us(const struct options *options, const struct machine *machine,
@@ -125,12 +136,12 @@ uint64_t bound_serial_us(const struct options *options, const struct machine *ma
     return facts->port ? plus(times(lines, 2 * facts->line_us), BUSY_READER_US) : 0;
 }
 
-// An AP may die with the console in its hands, in each of its tries. We wait for a dead one when we
+// An AP may die with the console in its hands whenever it stops. We wait for a dead one when we
 // have something to say, and then have the console ourselves.
 static uint64_t dead_owners_us(const struct options *options, const struct machine *machine,
                                const struct plan *plan, uint64_t lock_us)
 {
-    const uint64_t dead = tries_of(options, plan), waits = own_lines(options, machine, plan);
+    const uint64_t dead = stops_of(options, plan), waits = own_lines(options, machine, plan);
     return times(dead < waits ? dead : waits, lock_us);
 }
 
@@ -146,6 +157,7 @@ uint64_t bound_run_us(const struct options *options, const struct machine *machi
     sum = plus(sum, all_rounds_us(options, machine, plan, facts->faults));
     sum = plus(sum, greetings_us(options, plan));
     sum = plus(sum, plan->messages.timeout_us); // for who is late
+    sum = plus(sum, drill_bound_us(options, plan));
     sum = plus(sum, bound_serial_us(options, machine, plan, facts));
     sum = plus(sum, dead_owners_us(options, machine, plan, facts->lock_us));
     sum = plus(sum, plus(paints, work));

@@ -217,6 +217,11 @@ bool inject_is_mute(const struct injector *injector, uint32_t slot)
     return slot_has(injector, slot, FAULT_MUTE);
 }
 
+bool inject_hangs_in_call(const struct injector *injector, uint32_t slot)
+{
+    return slot_has(injector, slot, FAULT_HANG_CALL);
+}
+
 // ---- the messages ----
 
 bool inject_has_messages(const struct injector *injector)

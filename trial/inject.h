@@ -47,6 +47,9 @@ bool inject_filter(void *context, struct smp_message *message);
 // Is the AP in this slot to say nothing in its turn?
 bool inject_is_mute(const struct injector *injector, uint32_t slot);
 
+// Is the AP in this slot to stay in what it is called for? Asked by that very AP.
+bool inject_hangs_in_call(const struct injector *injector, uint32_t slot);
+
 // Is there a fault that keeps the AP in this slot from fetching anything that could leave a trace?
 bool inject_silences(const struct injector *injector, uint32_t slot);
 

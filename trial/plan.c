@@ -165,7 +165,8 @@ static enum status check_firmware_wake(const struct options *options,
                                        const struct problems *problems)
 {
     const bool ours =
-        options->inject_count > 0 || options->bench != BENCH_NONE || options->sweep.count > 0;
+        options->inject_count > 0 || options->bench != BENCH_NONE || options->sweep.count > 0 ||
+        options->run != RUN_NONE;
 
     if (options->wake != SMP_FIRMWARE || (options->exit == ANSWER_NO && !ours))
         return STATUS_OK;
@@ -173,7 +174,7 @@ static enum status check_firmware_wake(const struct options *options,
                  options->exit != ANSWER_NO
                      ? "wake=firmware works only while firmware lives: add exit=no"
                      : "with wake=firmware Reveille sends no message itself: leave out inject=, "
-                       "bench= and sweep=");
+                       "bench=, sweep= and run=");
     return STATUS_INVALID;
 }
 

@@ -58,8 +58,8 @@ size_t note_suspects(const struct note *note, const void *records, size_t capaci
 
 const char *note_word(uint32_t step)
 {
-    static const char *const words[] = {"nothing", "leaving", "waking", "reporting"};
-    return step <= NOTE_REPORTING ? words[step] : words[0];
+    static const char *const words[] = {"nothing", "leaving", "waking", "reporting", "calling"};
+    return step <= NOTE_CALLING ? words[step] : words[0];
 }
 
 static const char *transition(enum smp_stage stage)
@@ -93,6 +93,9 @@ void note_tell(const struct note *note, const struct smp_under_way *suspects, si
         break;
     case NOTE_WAKING:
         line_add_format(line, "it woke the processors, in round %u", (uint64_t)note->round);
+        break;
+    case NOTE_CALLING:
+        line_add_text(line, "its processors did what run= asked for");
         break;
     default:
         line_add_text(line, "it reported, after the wake");

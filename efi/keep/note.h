@@ -11,7 +11,7 @@
 #include "line.h"
 #include "smp.h"
 
-enum note_step { NOTE_NOTHING, NOTE_LEAVING, NOTE_WAKING, NOTE_REPORTING };
+enum note_step { NOTE_NOTHING, NOTE_LEAVING, NOTE_WAKING, NOTE_REPORTING, NOTE_CALLING };
 
 // The first page of the memory that a run takes for itself; the engine's follows.
 struct note {
@@ -44,5 +44,5 @@ size_t note_suspects(const struct note *note, const void *records, size_t capaci
 void note_tell(const struct note *note, const struct smp_under_way *suspects, size_t count,
                struct line *line);
 
-// The word for a step: leaving, waking, reporting.
+// The word for a step: leaving, waking, reporting, calling.
 const char *note_word(uint32_t step);

@@ -31,6 +31,7 @@ enum fault_kind {
     FAULT_NO_LOW_PAGE, // firmware has no page below 1 MiB to give
     FAULT_UD_IDLE,     // an undefined opcode when the round is over
     FAULT_BAD_JOURNAL, // the journal is not mapped any more
+    FAULT_HANG_CALL,   // never returns from what run= calls it for
     FAULT_KINDS,
 };
 

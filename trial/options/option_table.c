@@ -33,6 +33,7 @@ static const char *const fault_words[FAULT_KINDS] = {
     [FAULT_NO_LOW_PAGE] = "no-low-page",
     [FAULT_UD_IDLE] = "ud-idle",
     [FAULT_BAD_JOURNAL] = "bad-journal",
+    [FAULT_HANG_CALL] = "hang-call",
 };
 
 const char *fault_word(enum fault_kind kind)
@@ -148,6 +149,20 @@ const struct option option_table[] = {
      .field = FIELD(sweep.count),
      .choices = CHOICES({"none", 0}),
      .help = "all rounds with each of these values"},
+    {.name = "run",
+     .initial = "none",
+     .kind = KIND_WORD,
+     .field = FIELD(run),
+     .choices = CHOICES({"none", RUN_NONE}, {"call", RUN_CALL}, {"park", RUN_PARK},
+                        {"barrier", RUN_BARRIER}, {"sum", RUN_SUM}, {"all", RUN_ALL}),
+     .help = "what APs do then: calls, a barrier, a sum"},
+    {.name = "park",
+     .initial = "mwait",
+     .kind = KIND_WORD,
+     .field = FIELD(park),
+     .choices = CHOICES({"mwait", SMP_PARK_MWAIT}, {"pause", SMP_PARK_PAUSE}, {"nmi", SMP_PARK_NMI},
+                        {"init", SMP_PARK_INIT}),
+     .help = "with run=: how APs wait between calls"},
     {.name = "exit",
      .initial = "yes",
      .kind = KIND_WORD,

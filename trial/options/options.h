@@ -19,6 +19,7 @@ enum apic_choice { APIC_AUTO, APIC_X2APIC, APIC_XAPIC };
 enum serial_choice { SERIAL_AUTO, SERIAL_OFF, SERIAL_PORT };
 enum compare_choice { COMPARE_NONE, COMPARE_FIRMWARE };
 enum bench_choice { BENCH_NONE, BENCH_NULL, BENCH_NULL_LONG };
+enum run_choice { RUN_NONE, RUN_CALL, RUN_PARK, RUN_BARRIER, RUN_SUM, RUN_ALL };
 enum sweep_key { SWEEP_NONE, SWEEP_INIT_US, SWEEP_SIPI_US, SWEEP_SIPIS, SWEEP_WAKE };
 enum answer { ANSWER_NO, ANSWER_YES };
 enum screen_choice { SCREEN_AUTO, SCREEN_OFF, SCREEN_MODE };
@@ -68,8 +69,10 @@ struct options {
     enum compare_choice compare;
     enum bench_choice bench; // what to measure besides
     struct sweep sweep;
-    enum answer exit;  // leave boot services
-    enum answer check; // stop before anything is woken
+    enum run_choice run;   // exercises for the APs behind the last round
+    enum smp_parking park; // how they wait in them
+    enum answer exit;      // leave boot services
+    enum answer check;     // stop before anything is woken
     enum answer force;
     enum screen_choice screen;
     uint16_t screen_width, screen_height; // pixels, if screen is SCREEN_MODE

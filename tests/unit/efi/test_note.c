@@ -108,7 +108,7 @@ static void test_records_that_are_not_ours(void **state)
     assert_int_equal(note_suspects(&note, records(), CPUS, suspects), 0);
     bsp->cpu = 0;
     assert_int_equal(note_suspects(&note, records(), CPUS, suspects), 1);
-    for (enum note_step step = NOTE_NOTHING; step <= NOTE_REPORTING; step++) {
+    for (enum note_step step = NOTE_NOTHING; step <= NOTE_CALLING; step++) {
         note_keep(&note, aps.smp, step, 3, 0);
         assert_int_equal(note_suspects(&note, records(), CPUS, suspects), step == NOTE_WAKING);
     }
@@ -140,7 +140,11 @@ static void test_sentences(void **state)
     assert_told(0, 0, "The previous run ended in a reset while it left firmware");
     note_keep(&note, aps.smp, NOTE_REPORTING, 1, 0);
     assert_told(0, 0, "The previous run ended in a reset while it reported, after the wake");
+    note_keep(&note, aps.smp, NOTE_CALLING, 1, 0);
+    assert_told(0, 0,
+                "The previous run ended in a reset while its processors did what run= asked for");
     assert_string_equal(note_word(NOTE_WAKING), "waking");
+    assert_string_equal(note_word(NOTE_CALLING), "calling");
     assert_string_equal(note_word(77), "nothing");
 }
 

@@ -371,6 +371,20 @@ static void test_the_order_of_lines(void **state)
     }
 }
 
+// Who is never called cannot hang in a call.
+static void test_a_hang_without_a_call(void **state)
+{
+    (void)state;
+    asked.inject[0] = (struct injection){.kind = FAULT_HANG_CALL, .cpu = 1};
+    asked.inject_count = 1;
+    asked.run = RUN_SUM;
+    assert_int_equal(make_plan(), STATUS_OK);
+    assert_int_equal(times("what=no-effect"), 0);
+    asked.run = RUN_NONE;
+    assert_int_equal(make_plan(), STATUS_OK);
+    assert_int_equal(times("what=no-effect"), 1);
+}
+
 static void test_plans_that_are_refused(void **state)
 {
     (void)state;
@@ -597,6 +611,7 @@ int main(void)
         TEST(test_behind_two_resets),
         TEST(test_no_screen),
         TEST(test_the_order_of_lines),
+        TEST(test_a_hang_without_a_call),
         TEST(test_plans_that_are_refused),
         TEST(test_the_journal_grows),
         TEST(test_the_comparison),

@@ -26,6 +26,7 @@ static const struct firmware_times *firmware_times;
 static struct pieces pieces;
 static struct note note;
 static struct hello hellos[CPUS];
+static struct drill_ground ground;
 
 // The Shell, and the person before it.
 static struct {
@@ -167,6 +168,7 @@ static struct rounds_done run(void)
         .voice = &voice,
         .window = &window,
         .smp = aps.smp,
+        .ground = &ground,
         .resets = 1,
     };
     return rounds_run(&setup);
@@ -209,6 +211,8 @@ static void test_rounds(void **state)
     assert_int_equal(smp_rounds(aps.smp), 3);
     assert_int_equal(times("Starting CPU "), CPUS - 1);
     assert_int_equal(times("ev=wake "), 3);
+    assert_int_equal(times("ev=run "), 0); // nobody asked
+    assert_int_equal(done.run_ticks, 0);
     assert_int_equal(aps.greeted_count, CPUS - 1);
     assert_int_equal(times(" ratio="), 1); // the last round's
     assert_true(strstr(heard.text, " ratio=") > strstr(heard.text, "round=3 "));
@@ -284,6 +288,109 @@ static void test_who_is_late_is_awaited(void **state)
     (void)run();
     const struct smp_account account = smp_examine(aps.smp, 2);
     assert_int_equal(smp_verdict(&account), SMP_CAUSE_LATE);
+}
+
+// ---- run= ----
+
+static bool spoils_sums;
+
+// APs that wait for calls, and return at once. They stay awake in the last round alone.
+static void serve_calls(struct fake_aps *machine, uint64_t now)
+{
+    const uint32_t parking = atomic_load(&fake_rally(machine)->parking);
+
+    (void)now;
+    assert_true(parking == SMP_PARK_INIT ||
+                smp_rounds(machine->smp) + 1 >= machine->options.rounds);
+    for (uint32_t slot = 1; slot < machine->count && smp_rounds(machine->smp) > 0; slot++) {
+        struct lcpu *lcpu = fake_lcpu(machine, slot);
+        const uint32_t ticket = atomic_load(&lcpu->call.ticket);
+        if (ticket != atomic_load(&lcpu->way.ended))
+            assert_int_equal(note.step, NOTE_CALLING);
+        atomic_store(&lcpu->way.serving, fake_book(machine, slot)->round);
+        lcpu->way.parking = parking;
+        atomic_store(&lcpu->way.begun, ticket);
+        atomic_store(&lcpu->way.ended, ticket);
+    }
+    if (spoils_sums)
+        atomic_fetch_add(&ground.totals[0].sum, 1);
+}
+
+static void prepare_calls(enum run_choice what)
+{
+    memset(&ground, 0, sizeof ground);
+    spoils_sums = false;
+    aps.options.rounds = 3;
+    aps.options.run = what;
+    aps.options.park = SMP_PARK_PAUSE;
+    aps.watch = serve_calls;
+    prepare();
+}
+
+static void test_calls(void **state)
+{
+    (void)state;
+    firmware_times = &timed;
+    timed = (struct firmware_times){5000, 5000};
+    prepare_calls(RUN_CALL);
+    const struct rounds_done done = run();
+    assert_int_equal(done.rounds, 3);
+    assert_int_equal(smp_rounds(aps.smp), 3);
+    assert_true(done.run_ticks > 0);
+    assert_false(done.wrong_sum);
+    assert_int_equal(times("ev=run "), 1);
+    assert_heard("ev=run run=call cpus=4 park=pause parking=pause rounds=200 ");
+    assert_heard(" ratio=");
+    assert_true(strstr(heard.text, "ev=run ") > strstr(heard.text, "round=3 "));
+    assert_int_equal(atomic_load(&fake_rally(&aps)->parking), SMP_PARK_INIT);
+    assert_int_equal(note.step, NOTE_REPORTING);
+    assert_closed();
+}
+
+// What firmware lives through meanwhile is one more window. Nobody adds anything up here but CPU 0.
+static void test_calls_while_firmware_lives(void **state)
+{
+    (void)state;
+    aps.options.exit = ANSWER_NO;
+    prepare_calls(RUN_SUM);
+    assert_false(run().wrong_sum);
+    assert_heard("ev=run run=sum cpus=4 ");
+    assert_heard(" sum=right");
+    assert_false(window.is_open);
+    assert_int_equal(atomic_load(&fake_rally(&aps)->parking), SMP_PARK_INIT);
+    assert_closed();
+}
+
+static void test_a_wrong_sum(void **state)
+{
+    (void)state;
+    prepare_calls(RUN_SUM);
+    spoils_sums = true;
+    assert_true(run().wrong_sum);
+    assert_heard(" sum=wrong");
+    assert_int_equal(times("what=wrong-sum"), 1);
+}
+
+static void test_no_calls_behind_a_key(void **state)
+{
+    (void)state;
+    aps.options.exit = ANSWER_NO;
+    shell.breaks_at = 2;
+    prepare_calls(RUN_ALL);
+    assert_true(run().stopped);
+    assert_int_equal(times("ev=run "), 0);
+    assert_int_equal(atomic_load(&fake_rally(&aps)->parking), SMP_PARK_INIT);
+}
+
+static void test_nobody_takes_calls(void **state)
+{
+    (void)state;
+    prepare_calls(RUN_ALL);
+    aps.watch = NULL;
+    (void)run();
+    assert_int_equal(times("ev=run "), 0);
+    assert_int_equal(times("what=nobody-to-call"), 1);
+    assert_int_equal(note.step, NOTE_REPORTING);
 }
 
 // ---- a key ----
@@ -572,6 +679,11 @@ int main(void)
         TEST(test_while_firmware_lives),
         TEST(test_by_firmware),
         TEST(test_who_is_late_is_awaited),
+        TEST(test_calls),
+        TEST(test_calls_while_firmware_lives),
+        TEST(test_a_wrong_sum),
+        TEST(test_no_calls_behind_a_key),
+        TEST(test_nobody_takes_calls),
         TEST(test_a_key),
         TEST(test_a_key_in_a_setting),
         TEST(test_a_key_between_settings),

@@ -13,6 +13,7 @@
 
 #include "bound.h"
 #include "departure.h"
+#include "drill.h"
 #include "end.h"
 #include "ending.h"
 #include "host.h"
@@ -38,6 +39,7 @@ static struct evidence evidence;
 static struct ending ending;
 static struct past past;
 static struct stick stick;
+static struct drill_ground ground;
 
 static jmp_buf ended;
 static struct {
@@ -244,6 +246,7 @@ _Noreturn static void run_to_the_end(void)
         .voice = &voice,
         .window = &window,
         .smp = aps.smp,
+        .ground = &ground,
     };
 
     const struct rounds_done done = rounds_run(&setup);
@@ -417,6 +420,44 @@ static void test_slow_null_trampolines(void **state)
     run_all(1, 75);
 }
 
+// APs that wait for calls, and return from each just when they have been given up; so they are
+// there for the next one.
+static void return_too_late(struct fake_aps *machine, uint64_t now)
+{
+    static uint64_t called[CPUS_MAX];
+
+    for (uint32_t slot = 1; slot < machine->count && smp_rounds(aps.smp) > 0; slot++) {
+        struct lcpu *lcpu = fake_lcpu(&aps, slot);
+        const uint32_t ticket = atomic_load(&lcpu->call.ticket);
+        atomic_store(&lcpu->way.serving, fake_book(&aps, slot)->round);
+        if (ticket == atomic_load(&lcpu->way.ended))
+            called[slot] = now;
+        lcpu->way.parking = atomic_load(&fake_rally(&aps)->parking);
+        atomic_store(&lcpu->way.begun, ticket);
+        if (now >= called[slot] + TICKS(machine->options.timeout_us + 2 * STEP_US))
+            atomic_store(&lcpu->way.ended, ticket);
+    }
+}
+
+static void test_calls_that_return_too_late(void **state)
+{
+    static const enum run_choice runs[] = {RUN_CALL, RUN_BARRIER, RUN_SUM};
+    static const uint32_t least[] = {45, 30, 30}; // here nobody is late at a barrier's third pass
+
+    (void)state;
+    for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++) {
+        open_machine(4, SMP_PARALLEL);
+        aps.options.run = runs[i];
+        aps.options.timeout_us = 60000000;
+        aps.options.retries = 0;
+        for (uint32_t cpu = 1; cpu < aps.count; cpu++)
+            aps.aps[cpu].to_c_ticks = TICKS(aps.options.timeout_us - 2000);
+        aps.watch = return_too_late;
+        run_all(1, least[i]);
+        fake_aps_close(&aps);
+    }
+}
+
 // A fault of the BSP's own in the middle of the account: it begins anew, so that nobody is missing,
 // and the end is told once.
 static void test_a_fault_in_the_account(void **state)
@@ -451,6 +492,7 @@ int main(int argc, char **argv)
         APS_TEST(test_nobody_arrives_late),
         APS_TEST(test_a_sweep),
         APS_TEST(test_slow_null_trampolines),
+        APS_TEST(test_calls_that_return_too_late),
     };
 
     return cmocka_run_group_tests_name("run bound", tests, aps_set_up, NULL);

@@ -121,6 +121,11 @@ static const struct row rows[FAULT_KINDS] = {
                        SMP_CAUSE_FAULT,
                        "state=failed stage=greeted tries=1 us=200 package=0 core=2 thread=0 "
                        "cause=fault mode=c vector=6 error=0x0 ip=0x10000 cr2=0x0"},
+    [FAULT_HANG_CALL] = {{ARRIVED, .tries = 1, .stage = SMP_STAGE_DONE, .done = true,
+                          .in_call = true},
+                         SMP_CAUSE_NO_RETURN,
+                         "state=failed stage=greeted tries=1 us=200 package=0 core=2 thread=0 "
+                         "cause=no-return"},
 };
 
 // Not of one AP that was to be woken: no row, and a test of its own below.
@@ -294,6 +299,21 @@ static void test_who_is_unlisted(void **state)
     assert_true(outcome.ok);
 }
 
+// run=sum: all APs are well, and yet something is wrong.
+static void test_a_wrong_sum(void **state)
+{
+    struct evidence *evidence = fake_evidence_start(&fake, 4);
+
+    (void)state;
+    evidence->wrong_sum = true;
+    const struct outcome outcome = outcome_of(evidence);
+    assert_int_equal(outcome.up, 3);
+    assert_true(outcome.wrong_sum);
+    assert_false(outcome.ok);
+    evidence->wrong_sum = false;
+    assert_true(outcome_of(evidence).ok);
+}
+
 // inject=bad-journal: CPU 0 stops on its way, and all APs are well.
 static void test_a_run_that_was_cut_short(void **state)
 {
@@ -356,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_the_story_of_a_fault),
         cmocka_unit_test(test_who_is_unlisted),
         cmocka_unit_test(test_a_run_that_was_cut_short),
+        cmocka_unit_test(test_a_wrong_sum),
         cmocka_unit_test(test_nothing_was_examined),
         cmocka_unit_test(test_nobody_was_to_be_woken),
         cmocka_unit_test(test_one_failure_is_enough),

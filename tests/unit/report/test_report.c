@@ -14,6 +14,7 @@
 #include "heard.h"
 #include "lapic.h"
 #include "report.h"
+#include "report_drill.h"
 #include "report_cpus.h"
 #include "report_rounds.h"
 #include "told.h"
@@ -386,9 +387,121 @@ static void test_an_ap_that_is_flagged_as_the_bsp(void **state)
     assert_int_equal(told_times(&told, "bsp-flag", "(IA32_APIC_BASE 0xfee00900)"), 1);
 }
 
+// ---- run= ----
+
+static struct smp_cpu planned[] = {{0, 0}, {3, 6}, {7, 14}};
+static const struct plan drilled = {.want = 2, .cpus = planned};
+
+static void test_calls(void **state)
+{
+    const struct drill_step step = {DRILL_CALL, SMP_PARK_MWAIT};
+    struct drill_result result = {.aps = 2,
+                                  .parking = SMP_PARK_NMI,
+                                  .rounds = 200,
+                                  .all_ns = {1200, 3450, 99999},
+                                  .one_ns = {800, 900, 1000},
+                                  .right = true};
+
+    (void)state;
+    report_drill(listen(), &drilled, &step, &result, 100);
+    ASSERT_HEARD("REVEILLE ev=run run=call cpus=3 park=mwait parking=nmi rounds=200 min_ns=1200 "
+                 "median_ns=3450 max_ns=99999 one_min_ns=800 one_median_ns=900 one_max_ns=1000 "
+                 "ratio=28.9\n"
+                 "A call to 2 APs (nmi): 3.4 us, at worst 99.9 us; to one of them: 0.9 us\n");
+    // One did not return: firmware's call was of more.
+    result.aps = 1;
+    result.lost = result.missing = 1;
+    result.first_missing = 2;
+    result.parking = SMP_PARKINGS;
+    report_drill(listen(), &drilled, &step, &result, 100);
+    ASSERT_HEARD("REVEILLE ev=run run=call cpus=2 park=mwait parking=mixed rounds=200 min_ns=1200 "
+                 "median_ns=3450 max_ns=99999 one_min_ns=800 one_median_ns=900 one_max_ns=1000 "
+                 "lost=1 missing=1 first_missing=7\n"
+                 "A call to 1 AP (mixed): 3.4 us, at worst 99.9 us; to one of them: 0.9 us\n"
+                 "CPU 7 did not return from a call\n");
+}
+
+static void test_a_barrier(void **state)
+{
+    const struct drill_step step = {DRILL_BARRIER, SMP_PARK_PAUSE};
+    struct drill_result result = {.aps = 2,
+                                  .parking = SMP_PARK_PAUSE,
+                                  .rounds = 200,
+                                  .all_ns = {300, 1250, 26000},
+                                  .right = true};
+
+    (void)state;
+    report_drill(listen(), &drilled, &step, &result, 100);
+    ASSERT_HEARD("REVEILLE ev=run run=barrier cpus=3 park=pause parking=pause rounds=200 "
+                 "min_ns=300 median_ns=1250 max_ns=26000\n"
+                 "A barrier of 3 processors: 1.2 us, at worst 26.0 us\n");
+    // Nobody is left to measure anything with.
+    result = (struct drill_result){
+        .parking = SMP_PARK_PAUSE, .lost = 1, .missing = 2, .first_missing = 1, .right = true};
+    report_drill(listen(), &drilled, &step, &result, 0);
+    ASSERT_HEARD("REVEILLE ev=run run=barrier cpus=1 park=pause parking=pause rounds=0 min_ns=0 "
+                 "median_ns=0 max_ns=0 lost=1 missing=2 first_missing=3\n"
+                 "CPU 3 and 1 more did not return from a call\n");
+}
+
+static void test_a_sum(void **state)
+{
+    const struct drill_step step = {DRILL_SUM, SMP_PARK_MWAIT};
+    struct told told;
+    const struct problems problems = told_listen(&told);
+    struct drill_result result = {.aps = 2,
+                                  .parking = SMP_PARK_MWAIT,
+                                  .rounds = 5,
+                                  .all_ns = {30000000, 36000000, 50000000},
+                                  .items = 1000000,
+                                  .alone_ns = 100000000,
+                                  .right = true};
+
+    (void)state;
+    report_drill(listen(), &drilled, &step, &result, 0);
+    report_drill_problems(&problems, &step, &result);
+    ASSERT_HEARD("REVEILLE ev=run run=sum cpus=3 park=mwait parking=mwait rounds=5 "
+                 "min_ns=30000000 median_ns=36000000 max_ns=50000000 items=1000000 "
+                 "alone_ns=100000000 speedup=2.7 sum=right\n"
+                 "A sum by 3 processors: 2.7 times as fast as by one\n");
+    assert_int_equal(told.count, 0);
+    result.right = false;
+    report_drill(listen(), &drilled, &step, &result, 0);
+    report_drill_problems(&problems, &step, &result);
+    assert_non_null(strstr(heard.text, " sum=wrong\n"));
+    assert_int_equal(told_times(&told, "wrong-sum", "another sum than CPU 0 alone"), 1);
+    assert_int_equal(told.count, 1);
+}
+
+static void test_nobody_to_call(void **state)
+{
+    const struct drill_step step = {DRILL_CALL, SMP_PARK_MWAIT};
+    struct told told;
+    const struct problems problems = told_listen(&told);
+    struct drill_result result = {.parking = SMP_PARKINGS, .right = true};
+
+    (void)state;
+    report_drill_problems(&problems, &step, &result);
+    assert_int_equal(told_times(&told, "nobody-to-call", "run= has done nothing"), 1);
+    result.missing = 1; // somebody was called
+    report_drill_problems(&problems, &step, &result);
+    assert_int_equal(told.count, 1);
+}
+
+static void test_the_times_with_calls(void **state)
+{
+    const struct run_times times = {1000, 3000, 6000, 10000, 25000, 7000};
+    const struct clock clock = {.tsc_hz = 1000000000};
+
+    (void)state;
+    report_times(listen(), &clock, &times);
+    ASSERT_HEARD(
+        "REVEILLE ev=times prepare_us=2 leave_us=3 wake_us=4 run_us=7 report_us=8 total_us=24\n");
+}
+
 static void test_the_end(void **state)
 {
-    const struct run_times times = {1000, 3000, 6000, 10000, 15000};
+    const struct run_times times = {1000, 3000, 6000, 10000, 15000, 0};
     const struct clock clock = {.tsc_hz = 1000000000};
     const struct outcome outcome = {.want = 3, .up = 2, .failed = 1, .ok = false};
     struct console *console = listen();
@@ -417,6 +530,11 @@ int main(void)
         TEST(test_the_ratio_to_firmware),
         TEST(test_null),
         TEST(test_a_sweep),
+        TEST(test_calls),
+        TEST(test_a_barrier),
+        TEST(test_a_sum),
+        TEST(test_nobody_to_call),
+        TEST(test_the_times_with_calls),
         TEST(test_the_end_of_a_sweep),
         TEST(test_rounds),
         TEST(test_stages),

@@ -81,10 +81,12 @@ static void assert_headline(struct outcome outcome, const char *text)
 static void test_the_headline(void **state)
 {
     (void)state;
-    assert_headline((struct outcome){15, 15, 0, true}, "All 15 processors started");
-    assert_headline((struct outcome){1, 1, 0, true}, "The processor started");
-    assert_headline((struct outcome){15, 13, 2, false}, "2 of 15 processors failed to start");
-    assert_headline((struct outcome){15, 15, 0, false}, "The run was cut short");
+    assert_headline((struct outcome){15, 15, 0, true, false}, "All 15 processors started");
+    assert_headline((struct outcome){1, 1, 0, true, false}, "The processor started");
+    assert_headline((struct outcome){15, 13, 2, false, false}, "2 of 15 processors failed to start");
+    assert_headline((struct outcome){15, 15, 0, false, false}, "The run was cut short");
+    assert_headline((struct outcome){15, 15, 0, false, true}, "The processors came to a wrong sum");
+    assert_headline((struct outcome){15, 14, 1, false, true}, "1 of 15 processors failed to start");
     assert_headline(OUTCOME_OPEN, "The run was cut short");
 }
 

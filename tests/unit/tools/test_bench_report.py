@@ -132,3 +132,40 @@ def test_markdown_of_nothing_and_of_one_run():
     text = report.markdown({"4/0/defaults": run(), "4/0/base": run(warm=(100, 140, 120))}, "123abc", host, "abc")
     assert "### 4 processors" in text and "not there" in text and "of 123abc" in text
     assert "| 4 | defaults broadcast warm | 120 | 60 | 0.50 |" in text
+
+
+def exercise(what, parking, median, **more):
+    return {"ev": "run", "run": what, "park": parking, "parking": parking, "rounds": "200", "median_ns": str(median),
+            "max_ns": str(2 * median), **({"one_median_ns": "7"} if what == "call" else {}), **more}
+
+
+def exercises(mwait=1000000, **more):
+    return [{"ev": "firmware", "cpus": "64", "cold_us": "11000", "warm_us": "10000"},
+            exercise("call", "mwait", mwait, **more), exercise("call", "pause", 900000),
+            exercise("sum", "mwait", 100, alone_ns="170", sum="right")]
+
+
+def test_figures_of_calls():
+    assert report.call_figures_of(exercises()) == {
+        "firmware": 10000000, "call mwait": 1000000, "call mwait worst": 2000000, "call mwait one": 7,
+        "call pause": 900000, "call pause worst": 1800000, "call pause one": 7,
+        "sum mwait": 100, "sum mwait worst": 200, "alone": 170}
+    assert "call mwait" not in report.call_figures_of(exercises(lost="1"))
+    assert "alone" not in report.call_figures_of([exercise("sum", "mwait", 100, alone_ns="170", sum="wrong")])
+
+
+@pytest.mark.parametrize("mwait, word", [(1000000, "met"), (1000001, "NOT MET")])
+def test_calls_are_judged_at_their_bound(mwait, word):
+    kept = {"64/0/calls": exercises(mwait), "2/0/sum": exercises(), "4/0/calls": exercises()}
+    lines = report.judge_calls(kept)
+    assert [line.split("|")[-2].strip() for line in lines] == [word, "met", "met"]
+    assert report.judge_calls({"64/0/calls": [{"ev": "end"}]}) == []
+    assert "| 64 | mwait |" in "\n".join(report.calls(kept))
+
+
+def test_calls_alone():
+    host = {"date": "today", "qemu": "QEMU", "cores": 2, "processor": "one"}
+    text = report.markdown_of_calls({"4/0/defaults": run(), "64/0/calls": exercises(), "2/0/sum": exercises()}, "x", host)
+    assert "| StartupAllAPs over parallel, warm | 4 | at least 20 | 113.33 | met |" in text
+    assert "Linux" not in text and "broadcast" not in text
+    assert "over an empty call to all, parked by MWAIT | 64 | at least 10 | 10.00 | met |" in text

@@ -57,6 +57,12 @@ static const struct known {
     // Faults, by how many are in effect, whatever the options name.
     {8, "inject=late,nmi:2,mute:3", {true, LINE_US, 300000, 2073600, 3}, 20639790, 108654388},
     {8, "inject=late,nmi:2,mute:3", PLAIN, 20639790, 96654388},
+    // What run= adds: calls by INIT, by NMI in xAPIC mode, a barrier, a sum, and all of it.
+    {8, "run=call park=init", {false, 0, 1, 0, 0}, 0, 97363250},
+    {8, "run=call park=nmi apic=xapic", {false, 0, 1, 0, 0}, 0, 83080450},
+    {8, "run=barrier timeout_us=3000000", {false, 0, 1, 0, 0}, 0, 139880450},
+    {8, "run=sum", {false, 0, 1, 0, 0}, 0, 62080450},
+    {8, "run=all apic=xapic", PLAIN, 23411500, 418880608},
     // Many.
     {512, "", PLAIN, 526521570, 3769537948},
     {512,

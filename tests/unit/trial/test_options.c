@@ -71,6 +71,8 @@ static void render(const struct options *o, char *text, size_t size)
     for (size_t i = 0; i < o->sweep.count; i++) {
         SHOW(true, ",%u%s", o->sweep.values[i], i + 1 == o->sweep.count ? " " : "")
     }
+    SHOW(o->run != RUN_NONE, "run:%d ", (int)o->run)
+    SHOW(o->park != SMP_PARK_MWAIT, "park:%d ", (int)o->park)
     SHOW(o->compare != COMPARE_NONE, "compare:%d ", (int)o->compare)
     SHOW(o->exit != ANSWER_YES, "exit:%d ", (int)o->exit)
     SHOW(o->check != ANSWER_NO, "check:%d ", (int)o->check)
@@ -229,6 +231,13 @@ static void test_good_values(void **state)
         {"save=none", "save:1 ", ""},
         {"save=nvram harvest=only again=yes", "save:2 harvest:1 again:1 ", ""},
         {"wait=3600 linger=0", "wait:3600 linger:0 ", ""},
+        {"run=call park=init", "run:1 park:0 ", ""},
+        {"run=park park=nmi", "run:2 park:1 ", ""},
+        {"run=barrier park=pause", "run:3 park:3 ", ""},
+        {"run=sum park=mwait", "run:4 ", ""},
+        {"run=all run=none", "", ""},
+        {"run=all", "run:5 ", ""},
+        {"inject=hang-call:2", "inject:26,2 ", ""},
         {"inject=no-init,bad-journal:7", "inject:0,4294967295 inject:25,7 ", ""},
         {"inject=late inject=none", "", ""},
         // The last word for a list is the whole list, whether it is shorter or longer.
@@ -256,7 +265,7 @@ static void test_neighbours(void **state)
         "end=reset",     "bench=null",   "compare=firmware", "exit=no",    "dry-run=yes",
         "force=yes",     "screen=off",   "rotate=270",       "save=nvram", "harvest=only",
         "again=yes",     "wait=9",       "linger=9",         "cpus=all",   "inject=none",
-        "sweep=none",
+        "sweep=none",    "run=all",      "park=init",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct options before, after;
@@ -1028,12 +1037,12 @@ static void collect(void *context, const char *line)
 }
 
 static const char *const contract_defaults[] = {
-    "wake=parallel", "init_us=auto", "sipi_us=200",  "sipis=auto",  "timeout_us=1000000",
-    "retries=1",     "apic=auto",    "cpus=all",     "rounds=1",    "serial=auto",
-    "log=normal",    "end=auto",     "compare=none", "bench=none",  "sweep=none",
-    "exit=yes",      "check=no",     "force=no",     "screen=auto", "rotate=auto",
-    "save=ram",      "harvest=auto", "again=no",     "wait=0",      "linger=60",
-    "inject=none",
+    "wake=parallel", "init_us=auto", "sipi_us=200",  "sipis=auto",   "timeout_us=1000000",
+    "retries=1",     "apic=auto",    "cpus=all",     "rounds=1",     "serial=auto",
+    "log=normal",    "end=auto",     "compare=none", "bench=none",   "sweep=none",
+    "run=none",      "park=mwait",   "exit=yes",     "check=no",     "force=no",
+    "screen=auto",   "rotate=auto",  "save=ram",     "harvest=auto", "again=no",
+    "wait=0",        "linger=60",    "inject=none",
 };
 #define CONTRACT_KEYS (sizeof(contract_defaults) / sizeof(contract_defaults[0]))
 
@@ -1058,12 +1067,12 @@ static void test_help(void **state)
     assert_non_null(strstr(help.lines[9], " auto|off|0x100..0xfff8 "));
     assert_non_null(strstr(help.lines[11], " auto|halt|poweroff|reset|debug-exit "));
     assert_non_null(strstr(help.lines[14], " none|init_us:0,10,100 "));
-    assert_non_null(strstr(help.lines[18], " auto|off|1280x800 "));
-    assert_non_null(strstr(help.lines[25], " none|FAULT[:CPU][,...] "));
+    assert_non_null(strstr(help.lines[20], " auto|off|1280x800 "));
+    assert_non_null(strstr(help.lines[27], " none|FAULT[:CPU][,...] "));
     // A second name stands with the first one, and nowhere else.
     for (size_t i = 0; i < help.count; i++)
-        assert_int_equal(strstr(help.lines[i], "dry-run") != NULL, i == 16);
-    assert_non_null(strstr(help.lines[16], " (alias: dry-run)"));
+        assert_int_equal(strstr(help.lines[i], "dry-run") != NULL, i == 18);
+    assert_non_null(strstr(help.lines[18], " (alias: dry-run)"));
 }
 
 // What is swept, setting by setting: the words, and the options that a round gets.

@@ -101,7 +101,8 @@ static void test_a_mailbox(void **state)
 // By whatever else of ours it would have to send.
 static void test_firmwares_wake(void **state)
 {
-    static const char *const ours[] = {"inject=late", "bench=null", "sweep=wake:parallel"};
+    static const char *const ours[] = {"inject=late", "bench=null", "sweep=wake:parallel",
+                                       "run=sum"};
 
     (void)state;
     small.options.wake = SMP_FIRMWARE;
@@ -116,7 +117,7 @@ static void test_firmwares_wake(void **state)
         small.options.exit = ANSWER_NO;
         small_assert_refused(&small, STATUS_INVALID, "firmware-wake",
                              "with wake=firmware Reveille sends no message itself: leave out "
-                             "inject=, bench= and sweep=");
+                             "inject=, bench=, sweep= and run=");
     }
 }
 
