@@ -99,7 +99,10 @@ static EFI_STATUS efi_status_of(enum status status)
         return EFI_UNSUPPORTED;
     case STATUS_TRUNCATED:
         return EFI_VOLUME_CORRUPTED;
+    case STATUS_BUSY:
+        return EFI_NOT_READY;
     case STATUS_INVALID:
+    case STATUS_WRONG_CPU:
         break;
     }
     return EFI_INVALID_PARAMETER;

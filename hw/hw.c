@@ -3,6 +3,8 @@
 
 #include "hw.h"
 
+#include <stdatomic.h>
+
 #include "control.h"
 #include "gate.h"
 #include "mem.h"
@@ -172,6 +174,34 @@ uint64_t hw_tsc(void)
 void hw_pause(void)
 {
     __asm__ volatile("pause" ::: "memory");
+}
+
+void hw_await_store(const _Atomic uint32_t *word, uint32_t value)
+{
+    __asm__ volatile("monitor" : : "a"(word), "c"(0), "d"(0) : "memory");
+    if (atomic_load_explicit(word, memory_order_relaxed) == value) // after MONITOR: none is missed
+        __asm__ volatile("mwait" : : "a"(0), "c"(0) : "memory");
+}
+
+extern const uint8_t hw_await_nmi_end[]; // await_nmi.S
+
+uint64_t hw_after_nmi(uint64_t ip)
+{
+    const uint64_t start = (uintptr_t)hw_await_nmi, end = (uintptr_t)hw_await_nmi_end;
+    return ip >= start && ip < end ? start : ip;
+}
+
+_Noreturn void hw_hand_over(uint64_t entry, uint64_t stack, uint64_t cr3, uint64_t argument)
+{
+    __asm__ volatile("mov %0, %%cr3\n\t"
+                     "mov %1, %%rsp\n\t"
+                     "xor %%ebp, %%ebp\n\t"
+                     "push $0\n\t" // where a call would leave its return address
+                     "jmp *%2"
+                     :
+                     : "r"(cr3), "r"(stack), "r"(entry), "D"(argument)
+                     : "memory");
+    __builtin_unreachable();
 }
 
 _Noreturn void hw_halt(void)

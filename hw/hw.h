@@ -57,6 +57,18 @@ uint64_t hw_tsc(void);
 // PAUSE: belongs into every loop that waits for another processor or a device.
 void hw_pause(void);
 
+// Waits until *word is another than `value`, with interrupts off; may return earlier. By MONITOR
+// and MWAIT, where CPUID has them (leaf 1, ECX bit 3): a store to its cache line ends it, or an
+// NMI. By HLT: an NMI alone, whose handler has hw_after_nmi say where it returns to, since one that
+// came between the look and the HLT would otherwise be lost.
+void hw_await_store(const _Atomic uint32_t *word, uint32_t value);
+void hw_await_nmi(const _Atomic uint32_t *word, uint32_t value);
+uint64_t hw_after_nmi(uint64_t ip);
+
+// Goes on at `entry`, as if called with `argument`, on this stack (its top, 16-byte aligned) and
+// with this root of page tables.
+_Noreturn void hw_hand_over(uint64_t entry, uint64_t stack, uint64_t cr3, uint64_t argument);
+
 // CLI; HLT for ever. An NMI's handler may run in between; does not return.
 _Noreturn void hw_halt(void);
 

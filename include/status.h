@@ -10,4 +10,6 @@ enum status {
     STATUS_NO_SPACE,    // the memory given is too small, or there is none to be had
     STATUS_TIMEOUT,     // a bounded wait ended without an answer
     STATUS_UNSUPPORTED, // the machine cannot do this
+    STATUS_BUSY,        // what it is asked of has something else to do
+    STATUS_WRONG_CPU,   // another processor may ask this, and not the one that did
 };

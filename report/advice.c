@@ -41,6 +41,9 @@ const char *cause_advice(enum smp_cause cause)
         [SMP_CAUSE_NO_NX] =
             "enable \"Execute Disable\" (NX, XD) for all processors in the firmware setup, "
             "or leave this one out with cpus=",
+        [SMP_CAUSE_NO_RETURN] =
+            "what it was given to run does not end there: look at what it waits for, with a "
+            "debugger (make debug)",
         [SMP_CAUSE_UNKNOWN] =
             "another processor leaves its mark in the same place: wake this one alone with "
             "cpus=",

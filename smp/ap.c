@@ -94,6 +94,7 @@ void ap_main(struct lcpu *self)
         sleep_us(rally, IDLE_FAULT_US);
         hw_undefined();
     }
+    serve(self, round);
 }
 
 // ---- an AP that somebody else has started, and wants back ----
@@ -110,6 +111,12 @@ bool smp_find_self(const struct smp *smp, struct smp_self *self)
         return false;
     self->cpu = arena_lcpu(&smp->arena, self->slot)->cpu;
     return true;
+}
+
+bool is_slot_0(const struct smp *smp)
+{
+    struct smp_self self;
+    return smp_find_self(smp, &self) && self.slot == 0;
 }
 
 static struct lcpu *visitor(const struct smp *smp)

@@ -18,7 +18,6 @@
 #define IST_FAULT            1u
 #define IST_NMI              2u
 #define IST_MACHINE_CHECK    3u
-#define VECTOR_NMI           2u
 #define VECTOR_MACHINE_CHECK 18u
 
 static size_t round_to_page(size_t bytes)

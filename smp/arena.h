@@ -22,7 +22,7 @@
 #define INTERRUPT_STACKS 3u // faults, NMI, machine check: IST 1 to 3
 #define INTERRUPT_BYTES  1024u
 #define VECTORS          32u
-#define FAULT_LINE_BYTES 384u // a fault's line has 200 characters at most
+#define FAULT_LINE_BYTES 256u // a fault's line has 200 characters at most
 
 // SDM vol. 3A, "Task Management in 64-bit Mode".
 struct __attribute__((packed)) task_state {
@@ -57,6 +57,14 @@ struct book {
     uint32_t unheard;     // turns that it lost
     uint32_t startups;    // sent to it in its last sequence
     uint32_t held;        // 1: its last INIT was sent, and it can write nothing before a STARTUP
+    uint32_t round;       // the last one that it was woken in
+    uint32_t ticket;      // of its last call
+    uint32_t closed;      // the last ticket that is over, whether it returned or not
+    uint32_t called;      // 1: since the last smp_wait
+    uint32_t handed_over; // 1: since its last round
+    uint32_t nudged;      // 1: in its call
+    uint32_t listed;      // by smp_wake_slots
+    uint64_t called_tsc;  // its last call
     uint32_t given_up;    // 1: its last time-out of this round ended without it
     uint32_t mark_before; // the furthest mark that an earlier try of this round left
     uint32_t mark_shared; // 1: another one of the arena leaves its mark in the page's same place

@@ -36,11 +36,14 @@ struct smp {
     uint32_t want;     // APs: slots 1 to want
     uint32_t round;    // begun so far
     uint64_t started;  // TSC just before this round's first message
+    uint32_t due;      // APs that this round is for
     uint32_t *missing; // in this round: their slots
     size_t missing_count;
-    uint32_t *values; // room for a number of each AP's, to find their median
-    uint32_t unsent;  // messages of this round that the xAPIC did not take
-    bool broadcast;   // one was to all but self, in whatever round
+    uint64_t called_tsc; // the first call since the last smp_wait
+    uint32_t loops;      // begun so far
+    uint32_t *values;    // room for a number of each AP's, to find their median
+    uint32_t unsent;     // messages of this round that the xAPIC did not take
+    bool broadcast;      // one was to all but self, in whatever round
 };
 
 _Static_assert(sizeof(struct smp) <= PAGE_BYTES, "the engine's struct has a page");
@@ -52,15 +55,32 @@ static inline uint32_t stage_in_round(const struct lcpu *lcpu, uint32_t round)
     return state >> STATE_STAGE_BITS == round ? state & ((1u << STATE_STAGE_BITS) - 1) : STAGE_NONE;
 }
 
+// In the last round that it was woken in.
 static inline uint32_t stage_of(const struct smp *smp, uint32_t slot)
 {
-    return stage_in_round(arena_lcpu(&smp->arena, slot), smp->round);
+    return stage_in_round(arena_lcpu(&smp->arena, slot), arena_book(&smp->arena, slot)->round);
 }
 
 static inline bool has_arrived(const struct smp *smp, uint32_t slot)
 {
     return stage_of(smp, slot) >= STAGE_C;
 }
+
+// A round for the APs that `missing` names, whose calls that are under way have been closed, or are
+// what they are woken for.
+void wake_listed(struct smp *smp, size_t count, struct smp_round *round);
+
+// Is the caller the processor of slot 0?
+bool is_slot_0(const struct smp *smp);
+
+// What an AP does between its turn and the page's loop: it takes calls, if it is to.
+void serve(struct lcpu *self, uint32_t round);
+
+// Its part of a loop: chunks of those items that nobody has yet.
+void run_chunks(const struct call *call, struct call_way *way, _Atomic uint64_t *cursor,
+                const struct smp_self *self);
+#define CURSOR_ITEM_BITS 48
+#define CURSOR_ITEMS     (1ull << CURSOR_ITEM_BITS)
 
 // The first act of an AP in C; its argument is its record, and it returns to the loop in the page.
 void ap_main(struct lcpu *self);

@@ -72,6 +72,14 @@ static void copy_way(const struct lcpu *lcpu, struct smp_account *account)
     account->no_nx = lcpu->no_nx;
 }
 
+static bool is_given_up(const struct smp *smp, uint32_t slot)
+{
+    const enum smp_call_state state = smp_call_of(smp, slot).state;
+
+    return (state == SMP_CALL_SENT || state == SMP_CALL_RUNS) &&
+           !arena_book(&smp->arena, slot)->called;
+}
+
 struct smp_account smp_examine(const struct smp *smp, uint32_t slot)
 {
     const struct lcpu *lcpu = arena_lcpu(&smp->arena, slot);
@@ -86,8 +94,11 @@ struct smp_account smp_examine(const struct smp *smp, uint32_t slot)
         .stage = stage,
         .mark = mark_of(smp, book, lcpu->apic_id),
         .arrived = book->arrived,
-        .done = book->done || stage == STAGE_DONE, // or after its turn was over
+        // Perhaps after its turn was over. Where there are no turns, it has checked in.
+        .done = book->done || stage == STAGE_DONE ||
+                (smp->plan.turn_us == 0 && stage >= STAGE_READY && book->arrived),
         .lost = book->lost,
+        .in_call = is_given_up(smp, slot),
         .by_firmware = smp->plan.strategy == SMP_FIRMWARE,
         .fault = find_fault(smp, lcpu, stage),
         .tries = book->tries,

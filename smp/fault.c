@@ -70,6 +70,16 @@ static struct line describe(struct lcpu_page *page, const struct fault_frame *fr
     return line;
 }
 
+bool fault_is_nudge(struct fault_frame *frame)
+{
+    struct lcpu *lcpu = &own_page()->lcpu;
+
+    if (atomic_exchange_explicit(&lcpu->way.nudged, 0, memory_order_acquire) == 0)
+        return false;
+    frame->rip = hw_after_nmi(frame->rip);
+    return true;
+}
+
 // What it does may fault, too: how often it has, the host is told, so that it can do less each
 // time.
 _Noreturn void fault_report(const struct fault_frame *frame)

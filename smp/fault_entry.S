@@ -1,5 +1,6 @@
 // Entry stubs for vectors 0 to 31. Each pushes what the processor did not, so that every frame
-// looks alike (struct fault_frame), and goes on in C, which never returns: nothing is saved.
+// looks alike (struct fault_frame), and goes on in C, which returns from no other than an NMI that
+// was sent on purpose.
 // Surprise: all stubs have the same size, so that C can compute an address from a vector.
 
 #include "handoff.h"
@@ -18,11 +19,44 @@ fault_stubs:
     pushq   $0
     .endif
     pushq   $vector
+    .if     vector == VECTOR_NMI
+    jmp     nmi
+    .else
     jmp     fault_common
+    .endif
     .set    vector, vector + 1
     .endr
 
     .balign FAULT_STUB_BYTES
+// An NMI that is to end a wait returns; any other is a fault. With nine registers on it the stack is
+// aligned as for a call.
+nmi:
+    push    %rax
+    push    %rcx
+    push    %rdx
+    push    %rsi
+    push    %rdi
+    push    %r8
+    push    %r9
+    push    %r10
+    push    %r11
+    cld
+    lea     9 * 8(%rsp), %rdi
+    call    fault_is_nudge
+    test    %al, %al
+    pop     %r11
+    pop     %r10
+    pop     %r9
+    pop     %r8
+    pop     %rdi
+    pop     %rsi
+    pop     %rdx
+    pop     %rcx
+    pop     %rax
+    jz      fault_common
+    add     $16, %rsp
+    iretq
+
 fault_common:
     cld
     mov     %rsp, %rdi

@@ -31,6 +31,45 @@ struct lcpu_fault {
     uint64_t sp;
 };
 
+// What an AP is called for.
+enum call_kind {
+    CALL_NOTHING, // to look anew at how it is to wait
+    CALL_WORK,
+    CALL_LOOP,
+    CALL_HAND_OVER,
+};
+
+// A call as its AP reads it. The BSP writes it while the AP waits, and `ticket` last.
+struct call {
+    _Atomic uint32_t ticket; // another one than before: a call. An AP in MWAIT watches this line
+    _Atomic uint32_t first;  // that an AP finds old when it comes to C
+    uint32_t kind;           // CALL_
+    uint32_t loop;           // the loop's number, with CALL_LOOP
+    union {
+        struct {
+            void (*run)(void *context, const struct smp_self *self);
+            void *context;
+        } work;
+        struct {
+            void (*body)(void *context, uint64_t first, uint64_t end, const struct smp_self *self);
+            void *context;
+            uint64_t count, grain;
+        } loop_of;
+        struct smp_handover handover;
+    };
+};
+
+// How far it is with it, as the AP writes it.
+struct call_way {
+    _Atomic uint32_t serving;      // the round in which it takes calls; 0: it takes none
+    _Atomic uint32_t begun, ended; // tickets
+    uint32_t parking;              // enum smp_parking, as it does wait; behind `serving`, `ended`
+    _Atomic uint32_t nudged;       // 1, by the BSP: an NMI is on its way that is no fault
+    uint64_t tsc_begun, tsc_ended; // behind `begun` and `ended`
+    _Atomic uint64_t done;         // items of the loop
+    _Atomic uint64_t from, to;     // the items that it has, or had last
+};
+
 // One processor's record: the checklist's lcpus[] entry. Static for the whole run: never reused, so
 // that an AP that comes late finds only what is its own.
 struct lcpu {
@@ -65,7 +104,11 @@ struct lcpu {
     uint32_t next_turn;            // whose turn it is then; 0: nobody's
     uint32_t cr3_error;            // added to CR3; 0 but for SMP_BAD_CR3
     uint32_t slot;                 // the same number by which C knows it
-    // Line 5: the stack of a trap in protected mode, from its end downwards. Cleared before each
+    // Line 5: what it is called for; by the BSP. Line 6: how far it is; by the AP, but for one
+    // flag.
+    alignas(64) struct call call;
+    alignas(64) struct call_way way;
+    // Line 7: the stack of a trap in protected mode, from its end downwards. Cleared before each
     // round, and whenever INIT has stopped the AP.
     alignas(64) uint8_t trap[64];
 };
@@ -84,11 +127,14 @@ struct rally {
     uint64_t turn_wait_ticks; // BSP: how long an AP waits for its turn at most
     uint64_t pat;             // BSP: IA32_PAT of every processor; 0: as it is
     uint64_t park; // BSP: the loop in the page where a processor ends; 0: there is none yet
+    _Atomic uint32_t parking; // BSP: enum smp_parking, how they are to wait
     alignas(64) _Atomic uint32_t
         unlisted_count; // processors that found no record, counted by themselves
     _Atomic uint32_t unlisted_ids[SMP_UNLISTED_MAX]; // SMP_NO_ID until its processor wrote it
     struct smp_host host;                            // BSP: whom the processors call
     uint32_t faults_of_bsp;                          // BSP: of its own, so far
+    // The loop under way: its number << 48 | the next item that nobody has. BSP and APs, by CAS.
+    alignas(64) _Atomic uint64_t cursor;
 };
 
 #define ASSERT_OFFSET(name, type, field, value) \

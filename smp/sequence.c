@@ -98,11 +98,13 @@ void sequence_forget(const struct smp *smp, uint32_t slot)
     atomic_store_explicit(&lcpu->fault.valid, 0, memory_order_relaxed);
     memset(lcpu->trap, 0, sizeof lcpu->trap);
     lcpu->no_nx = 0;
+    atomic_store_explicit(&lcpu->way.serving, 0, memory_order_relaxed);
+    atomic_store_explicit(&lcpu->way.nudged, 0, memory_order_relaxed);
 }
 
-// Begins a sequence: INIT to everyone in the group who is missing. In a retry an AP that has arrived
-// needs none, and would only be put to sleep again. In a round's first try everyone gets one: who
-// is already here is late for the round before.
+// Begins a sequence: INIT to everyone in the group who is missing. In a retry an AP that has
+// arrived needs none, and would only be put to sleep again. In a round's first try everyone gets
+// one: who is already here is late for the round before.
 static void send_init(struct smp *smp, const struct group *group, uint32_t try)
 {
     const bool all = group->address == SEQUENCE_ALL; // a first try

@@ -263,24 +263,37 @@ const char *smp_strategy_word(uint32_t strategy);
 // Does its first sequence also reach processors that were not given?
 bool smp_strategy_reaches_all(uint32_t strategy);
 
+// How an AP waits once its turn is over, and between calls. All but SMP_PARK_INIT leave it in C, on
+// the engine's page tables: the caller's regions must stay, until smp_park or an INIT has taken it
+// back. (SDM vol. 2, "MONITOR", "MWAIT"; vol. 3A, "Nonmaskable Interrupt".)
+enum smp_parking {
+    SMP_PARK_INIT,  // CLI and HLT in the page's loop: only an INIT reaches it
+    SMP_PARK_NMI,   // HLT: an NMI wakes it
+    SMP_PARK_MWAIT, // MWAIT on its own cache line: a store wakes it. Without MONITOR, as by NMI
+    SMP_PARK_PAUSE, // it spins, with PAUSE: the shortest way, at full power
+    SMP_PARKINGS,
+};
+const char *smp_parking_word(enum smp_parking parking); // "init", "nmi", "mwait", "pause"
+
 #define SMP_SIPIS_AUTO 0u // a second STARTUP, only for those who have not answered the first
 
 struct smp_plan {
     enum smp_strategy strategy;
-    uint32_t init_us;       // INIT to STARTUP, in the first sequence of a round
-    uint32_t init_retry_us; // in every further one
-    uint32_t sipi_us;       // between STARTUPs
-    uint32_t sipis;         // STARTUPs of a sequence: SMP_SIPIS_AUTO or 1..4
-    uint32_t timeout_us;    // after the last STARTUP; not 0
-    uint32_t retries;       // further sequences for those who are missing
-    uint32_t turn_us;       // for the caller's function on one AP
+    uint32_t init_us;         // INIT to STARTUP, in the first sequence of a round
+    uint32_t init_retry_us;   // in every further one
+    uint32_t sipi_us;         // between STARTUPs
+    uint32_t sipis;           // STARTUPs of a sequence: SMP_SIPIS_AUTO or 1..4
+    uint32_t timeout_us;      // after the last STARTUP; not 0
+    uint32_t retries;         // further sequences for those who are missing
+    uint32_t turn_us;         // for the caller's function on one AP; 0: there are no turns
+    enum smp_parking parking; // how an AP waits once it has nothing to do
 };
 
 // SDM vol. 3A, "Typical BSP Initialization Sequence": 10 ms between INIT and STARTUP, 200 us
 // between STARTUPs.
 #define SMP_INIT_MANUAL_US 10000u
 
-// 10 ms, STARTUP, 200 us, STARTUP, 100 ms; no retry; 100 ms for a turn.
+// 10 ms, STARTUP, 200 us, STARTUP, 100 ms; no retry; 100 ms for a turn; parked by INIT.
 struct smp_plan smp_plan_by_the_manual(enum smp_strategy strategy);
 
 // The longest that smp_wake can take, in microseconds, for `count` processors, if no AP ever
@@ -322,6 +335,13 @@ struct smp_round {
 // There is no order among the APs.
 void smp_wake(struct smp *smp, struct smp_round *round);
 
+// A round for these slots alone: they are put back by INIT, whatever they do, and woken; the others
+// go on. So comes back who hangs in a call, or was handed over. Each AP once; a call that one was
+// in is over, and has not returned. SMP_BROADCAST, which would reach the others, is SMP_PARALLEL
+// here. STATUS_INVALID: no such slot, or twice; STATUS_WRONG_CPU. Then nothing has been sent.
+enum status smp_wake_slots(struct smp *smp, const uint32_t *slots, size_t count,
+                           struct smp_round *round);
+
 // How many rounds may give an AP a turn. One that has lost two would lose the next as well, and
 // delay all others each time.
 #define SMP_TURNS 2u
@@ -349,10 +369,112 @@ enum status smp_hold(struct smp *smp);
 // Nothing can be woken afterwards.
 void smp_seal(struct smp *smp);
 
-// The parts of a round for SMP_FIRMWARE and for trampolines of others. smp_begin_round clears what
-// the last round left. smp_end_round counts who has come, with times since `start`, a TSC value,
-// into a round that the caller has set to 0. smp_open_turns and smp_follow_turns are smp_take_turns
-// in two steps; the first returns 0 where nobody is to have a turn.
+// ---- work for those who are awake ----
+//
+// Behind a wake, and behind the turns if there are any. Of the caller's processor alone, with
+// interrupts off where a message may be sent (SMP_PARK_INIT, SMP_PARK_NMI, and a nudge in
+// smp_wait); STATUS_WRONG_CPU from another. It is an AP's own time that is taken: what it runs has
+// the stack, the state and the rules of smp_host.run, and should return.
+
+// An AP as calls see it.
+enum smp_call_state {
+    SMP_CALL_ABSENT,  // not woken, or it takes no calls (late, in its turn, faulted on the way)
+    SMP_CALL_WAITS,   // parked: it can be called
+    SMP_CALL_SENT,    // called, and has not begun
+    SMP_CALL_RUNS,    // has begun, and not returned
+    SMP_CALL_FAULTED, // took an exception or an NMI, and halted
+    SMP_CALL_GONE,    // handed over
+};
+
+struct smp_call_account {
+    enum smp_call_state state;
+    enum smp_parking parking; // how it does wait, which may be less than was asked for
+    uint64_t wake_ticks;      // of the last call that it began: from the store to its first act, by
+                              // TSCs that are taken to be equal; 0 if they are not
+    uint64_t work_ticks;      // of the last that returned: on the AP, by its own TSC
+    uint64_t first, end;      // the items that it has, or had last, of a loop
+};
+struct smp_call_account smp_call_of(const struct smp *smp, uint32_t slot);
+
+// What became of the calls that were under way.
+struct smp_calls {
+    uint32_t called;        // APs
+    uint32_t returned;      // of them
+    uint32_t missing;       // of them: did not return in time, or took a fault
+    uint32_t first_missing; // the lowest slot of these; 0: none
+    uint64_t ticks;         // from the first call to the last return, by the caller's TSC
+};
+
+// Has the AP in this slot run `work`, or (slot 0) each that waits. Does not wait, unless APs are
+// parked by INIT: then it wakes them first, as smp_wake_slots does. STATUS_BUSY: the AP is in a
+// call, or cannot be called; to all, nobody waits. STATUS_INVALID: no such slot. STATUS_TIMEOUT: an
+// NMI was not sent; smp_wait tells whom that concerns.
+enum status smp_call(struct smp *smp, uint32_t slot,
+                     void (*work)(void *context, const struct smp_self *self), void *context);
+
+// Waits until all who were called since the last smp_wait have returned, at most `timeout_us`.
+// STATUS_TIMEOUT: some did not; smp_call_of tells for each, and if it comes back later, it waits
+// again. A store that an AP in MWAIT did not see is followed by an NMI after SMP_NUDGE_US (Intel's
+// erratum APL30, and others).
+enum status smp_wait(struct smp *smp, uint64_t timeout_us, struct smp_calls *calls);
+#define SMP_NUDGE_US 1000u
+
+// From now on all who wait do so in this way. With SMP_PARK_INIT they leave C, and nothing of the
+// caller's is in use any more but by who is missing. Bounded as smp_wait.
+enum status smp_park(struct smp *smp, enum smp_parking parking, uint64_t timeout_us,
+                     struct smp_calls *calls);
+
+// A loop over items 0 to count-1, in chunks, by all who wait and the caller, each taking the next
+// chunk when it is done with one. Afterwards each item was done once, but for those of the
+// processors that did not come back, which are told (smp_call_of) and not done again.
+struct smp_loop {
+    uint64_t count; // below 2^48
+    uint32_t grain; // items of a chunk; 0: an eighth of each processor's equal share
+    void (*body)(void *context, uint64_t first, uint64_t end, const struct smp_self *self);
+    void *context;
+};
+
+struct smp_loop_result {
+    struct smp_calls calls; // the caller itself is not counted
+    uint64_t done;          // items, by whoever returned
+};
+
+// STATUS_TIMEOUT as smp_wait, with the time counted from when the caller finds no more items.
+// STATUS_BUSY: a call is under way; wait first. STATUS_INVALID: too many items.
+enum status smp_for(struct smp *smp, const struct smp_loop *loop, uint64_t timeout_us,
+                    struct smp_loop_result *result);
+
+// A barrier for `count` processors, in memory that each of them can write at the same address. Who
+// waits longer than its time breaks it, for everybody and for good, so that nobody waits for a dead
+// one twice. Its fields are its own.
+struct smp_barrier {
+    uint64_t state, ticks_per_us;
+    uint32_t count;
+};
+void smp_barrier_open(const struct smp *smp, uint32_t count, struct smp_barrier *barrier);
+// On any processor. STATUS_TIMEOUT: it is broken.
+enum status smp_barrier_wait(struct smp_barrier *barrier, uint64_t timeout_us);
+
+// Where a processor goes on, for good, as if called: entry(argument) on this stack, with this root
+// of page tables (0: the engine's), CR4 and all else as in smp_host.run. The engine's code must
+// stand in those tables at its address. The GDT, the IDT and the TSS stay the engine's until the
+// entry loads its own.
+struct smp_handover {
+    uint64_t entry, stack, cr3, argument; // `stack`: its top, 16-byte aligned
+};
+
+// Gives the AP in this slot, which waits, to the caller; smp_wake_slots takes it back. Returns when
+// it is on its way. STATUS_BUSY as smp_call; STATUS_TIMEOUT: it did not answer in `timeout_us`;
+// STATUS_INVALID: no such slot, no entry, a stack or a CR3 that is not aligned.
+enum status smp_hand_over(struct smp *smp, uint32_t slot, const struct smp_handover *to,
+                          uint64_t timeout_us);
+
+// ---- the parts of a round ----
+
+// For SMP_FIRMWARE and for trampolines of others. smp_begin_round clears what the last round left.
+// smp_end_round counts who has come, with times since `start`, a TSC value, into a round that the
+// caller has set to 0. smp_open_turns and smp_follow_turns are smp_take_turns in two steps; the
+// first returns 0 where nobody is to have a turn.
 void smp_begin_round(struct smp *smp);
 void smp_end_round(struct smp *smp, uint64_t start, struct smp_round *round);
 uint32_t smp_open_turns(struct smp *smp);
@@ -420,6 +542,7 @@ struct smp_account {
     bool by_firmware;     // somebody else was to start it (SMP_FIRMWARE)
     bool stray;           // a processor with its APIC ID came and found no record
     bool no_nx;           // it stopped by itself: it has no NX, and the page tables use it
+    bool in_call;         // smp_wait gave it up, and it has not returned since
     struct smp_fault fault;
 
     // Its way.
@@ -470,6 +593,7 @@ enum smp_cause {
     SMP_CAUSE_INTERMITTENT,
     SMP_CAUSE_NOT_RUN_BY_FIRMWARE,
     SMP_CAUSE_NO_NX,
+    SMP_CAUSE_NO_RETURN,
     SMP_CAUSE_UNKNOWN,
     SMP_CAUSES,
 };
@@ -480,6 +604,12 @@ const char *smp_cause_word(enum smp_cause cause);
 const char *smp_cause_story(enum smp_cause cause);
 const char *smp_stage_word(enum smp_stage stage); // "protected"; c and ready are both "c"
 const char *smp_fault_word(uint32_t vector);      // "page fault"
+const char *smp_status_story(enum status status); // a sentence for each
+
+// All of an account in a line for a log: "CPU 2 (APIC ID 5) failed to start: it never ...". Cut
+// where `bytes`, which is not 0, are too few; returns its length.
+#define SMP_SENTENCE_BYTES 256u // enough
+size_t smp_sentence(const struct smp_account *account, char *buffer, size_t bytes);
 
 // ---- on purpose ----
 

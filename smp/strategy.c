@@ -8,7 +8,7 @@
 static void pass_parallel(struct smp *smp, uint32_t try, uint64_t *last_sent)
 {
     const struct group all = {smp->missing, smp->missing_count, SEQUENCE_EACH};
-    sequence_run(smp, all, smp->want, try, last_sent);
+    sequence_run(smp, all, smp->due, try, last_sent);
 }
 
 static void pass_one_by_one(struct smp *smp, uint32_t try, uint64_t *last_sent)
@@ -21,9 +21,11 @@ static void pass_one_by_one(struct smp *smp, uint32_t try, uint64_t *last_sent)
 
 static void pass_broadcast(struct smp *smp, uint32_t try, uint64_t *last_sent)
 {
+    // A round for some must not reach the others.
+    const bool by_shorthand = try == 1 && smp->due == smp->want;
     const struct group all = {smp->missing, smp->missing_count,
-                              try == 1 ? SEQUENCE_ALL : SEQUENCE_EACH};
-    sequence_run(smp, all, smp->want, try, last_sent);
+                              by_shorthand ? SEQUENCE_ALL : SEQUENCE_EACH};
+    sequence_run(smp, all, smp->due, try, last_sent);
 }
 
 // Somebody else's messages, and somebody else's waits.

@@ -27,6 +27,7 @@ static const struct {
                                        "firmware did not run our procedure on it"},
     [SMP_CAUSE_NO_NX] =
         {"no-nx", "it has no NX, or firmware switched it off, and the BSP's page tables use it"},
+    [SMP_CAUSE_NO_RETURN] = {"no-return", "it started, but did not return from a call in time"},
     [SMP_CAUSE_UNKNOWN] = {"unknown", "the evidence is inconclusive"},
 };
 
@@ -55,6 +56,8 @@ enum smp_cause smp_verdict(const struct smp_account *account)
 {
     if (account->fault.valid)
         return SMP_CAUSE_FAULT;
+    if (account->in_call)
+        return SMP_CAUSE_NO_RETURN;
     if (account->done)
         return account->lost == 0 ? SMP_CAUSE_NONE : SMP_CAUSE_INTERMITTENT;
     switch (account->stage) {

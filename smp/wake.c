@@ -20,6 +20,7 @@ void smp_start(struct smp *smp, const struct smp_plan *plan)
     rally->late_us = plan->timeout_us;
     rally->ticks_per_us = clock_ticks(&smp->clock, 1);
     rally->turn_wait_ticks = clock_ticks(&smp->clock, patience_us);
+    atomic_store_explicit(&rally->parking, plan->parking, memory_order_relaxed);
 }
 
 static void keep_missing(struct smp *smp)
@@ -32,28 +33,53 @@ static void keep_missing(struct smp *smp)
     smp->missing_count = kept;
 }
 
-void smp_begin_round(struct smp *smp)
+// A call that an AP is in when it is put back is over.
+static void close_call(struct book *book)
+{
+    book->closed = book->ticket;
+    book->called = 0;
+}
+
+static void list_all(struct smp *smp)
+{
+    for (uint32_t slot = 1; slot <= smp->want; slot++) {
+        smp->missing[slot - 1] = slot;
+        close_call(arena_book(&smp->arena, slot));
+    }
+}
+
+static void begin_round(struct smp *smp, size_t count)
 {
     struct rally *rally = arena_rally(&smp->arena);
-    const uint32_t last_round = smp->round++;
 
+    smp->round++;
     rally->park = smp->page_phys + PAGE_PARK;
-    smp->missing_count = smp->want;
+    smp->due = (uint32_t)(smp->missing_count = count);
     trampoline_clear_marks(smp->page_view);
-    for (uint32_t slot = 1; slot <= smp->want; slot++) {
+    for (size_t i = 0; i < count; i++) {
+        const uint32_t slot = smp->missing[i];
         struct lcpu *lcpu = arena_lcpu(&smp->arena, slot);
         struct book *book = arena_book(&smp->arena, slot);
-        smp->missing[slot - 1] = slot;
-        book->arrived = 0;
-        if (stage_in_round(lcpu, last_round) == STAGE_DONE)
+        if (stage_of(smp, slot) == STAGE_DONE)
             book->done = 1; // perhaps after its turn was taken back
-        lcpu->has_turn = !book->done && book->unheard < SMP_TURNS;
+        book->round = smp->round;
+        book->arrived = 0;
+        book->handed_over = 0;
+        lcpu->has_turn = !book->done && book->unheard < SMP_TURNS && smp->plan.turn_us != 0 &&
+                         book->closed == book->ticket;
+        atomic_store_explicit(&lcpu->call.first, book->closed, memory_order_relaxed);
         sequence_open_book(smp, slot, 1);
         sequence_forget(smp, slot); // who is not sent an INIT has left nothing in this round
     }
     atomic_store_explicit(&rally->turn, 0, memory_order_relaxed);
     atomic_store_explicit(&rally->arrived, 0, memory_order_relaxed);
     atomic_store_explicit(&rally->generation, smp->round, memory_order_release);
+}
+
+void smp_begin_round(struct smp *smp)
+{
+    list_all(smp);
+    begin_round(smp, smp->want);
 }
 
 // Was it a further STARTUP of its last sequence that woke it, and not the first?
@@ -69,6 +95,8 @@ void smp_end_round(struct smp *smp, uint64_t start, struct smp_round *round)
     for (uint32_t slot = 1; slot <= smp->want; slot++) {
         struct book *book = arena_book(&smp->arena, slot);
         const struct lcpu *lcpu = arena_lcpu(&smp->arena, slot);
+        if (book->round != smp->round)
+            continue;
         if (!has_arrived(smp, slot) || book->given_up) {
             book->lost++;
             continue;
@@ -89,7 +117,7 @@ void smp_end_round(struct smp *smp, uint64_t start, struct smp_round *round)
     round->last_us = spread.max;
 }
 
-void smp_wake(struct smp *smp, struct smp_round *round)
+void wake_listed(struct smp *smp, size_t count, struct smp_round *round)
 {
     const uint64_t sent_before = smp->apic.icr_writes;
 
@@ -99,7 +127,7 @@ void smp_wake(struct smp *smp, struct smp_round *round)
     // round's INIT has just reset.
     if (smp->round > 0)
         smp_wait_us(smp, smp->plan.sipi_us);
-    smp_begin_round(smp);
+    begin_round(smp, count);
     const uint64_t start = smp->started = hw_tsc(); // now: a fault may end this round
     uint64_t last_sent = start;
     for (uint32_t try = 1; try <= smp->plan.retries + 1 && smp->missing_count > 0; try++) {
@@ -110,6 +138,35 @@ void smp_wake(struct smp *smp, struct smp_round *round)
     round->icr_writes = smp->apic.icr_writes - sent_before;
     round->unsent = smp->unsent;
     smp_end_round(smp, start, round);
+}
+
+void smp_wake(struct smp *smp, struct smp_round *round)
+{
+    list_all(smp);
+    wake_listed(smp, smp->want, round);
+}
+
+enum status smp_wake_slots(struct smp *smp, const uint32_t *slots, size_t count,
+                           struct smp_round *round)
+{
+    size_t listed = 0;
+
+    if (!is_slot_0(smp))
+        return STATUS_WRONG_CPU;
+    for (uint32_t slot = 1; slot <= smp->want; slot++)
+        arena_book(&smp->arena, slot)->listed = 0;
+    for (; listed < count; listed++) {
+        const uint32_t slot = slots[listed];
+        if (slot == 0 || slot > smp->want || arena_book(&smp->arena, slot)->listed)
+            return STATUS_INVALID;
+        arena_book(&smp->arena, slot)->listed = 1;
+    }
+    for (size_t i = 0; i < count; i++) {
+        smp->missing[i] = slots[i];
+        close_call(arena_book(&smp->arena, slots[i]));
+    }
+    wake_listed(smp, count, round);
+    return STATUS_OK;
 }
 
 void smp_await_late(struct smp *smp)

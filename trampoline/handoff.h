@@ -52,9 +52,9 @@
     offset(RALLY_UNLISTED_IDS, rally, unlisted_ids, 196)
 // clang-format on
 #define LCPU_ID_BYTES 8
-#define LCPU_BYTES    384
+#define LCPU_BYTES    512
 #define LCPU_TRAP_TOP LCPU_BYTES // the record's last line is the stack of a trap
-#define LCPU_TSS_TYPE 421        // behind the record: the type byte of its TSS descriptor (arena.h)
+#define LCPU_TSS_TYPE (LCPU_BYTES + 37) // behind the record: the type byte of its TSS descriptor (arena.h)
 
 // Where a processor fails by itself because it was told to (smp_break): in lcpu.defect, and the two
 // of real mode, where no record is in reach, in the processor's mark.
@@ -84,6 +84,7 @@
 
 // The entry stubs of exceptions, 32 of them, one behind the other (fault_entry.S).
 #define FAULT_STUB_BYTES 16
+#define VECTOR_NMI       2
 
 #ifdef __ASSEMBLER__
 #define SET_OFFSET(name, type, field, value) .set name, value;

@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CPUIDS_MAX      64u
@@ -524,6 +525,30 @@ uint64_t hw_tsc(void)
     fake_advance(machine.step);
     fake_log_event(FAKE_TSC, 0, machine.now);
     return machine.now;
+}
+
+// Whoever waits looks again.
+void hw_await_store(const _Atomic uint32_t *word, uint32_t value)
+{
+    (void)word, (void)value;
+    hw_pause();
+}
+
+void hw_await_nmi(const _Atomic uint32_t *word, uint32_t value)
+{
+    hw_await_store(word, value);
+}
+
+uint64_t hw_after_nmi(uint64_t ip)
+{
+    return ip;
+}
+
+_Noreturn void hw_hand_over(uint64_t entry, uint64_t stack, uint64_t cr3, uint64_t argument)
+{
+    (void)stack, (void)cr3, (void)argument;
+    fake_fail("fake: a processor was handed over to %#" PRIx64, entry);
+    abort();
 }
 
 void hw_pause(void)

@@ -32,6 +32,13 @@ void hw_msr_faulted(void)
 {
 }
 
+// await_nmi.S, which no program may run.
+void hw_await_nmi(const _Atomic uint32_t *word, uint32_t value)
+{
+    (void)word, (void)value;
+}
+const uint8_t hw_await_nmi_end[1];
+
 // ---- cache lines ----
 
 #define PAGE 4096u

@@ -15,7 +15,8 @@
 // The same rule as verdict.c, told the other way round: for each cause, what must hold.
 static bool holds(enum smp_cause cause, const struct smp_account *a)
 {
-    const bool by_record = !a->fault.valid && !a->done;
+    const bool quiet = !a->fault.valid && !a->in_call;
+    const bool by_record = quiet && !a->done;
     const bool nothing = by_record && a->stage == SMP_STAGE_NONE;
     const bool by_mark = nothing && !a->page_damaged && !a->stray;
 
@@ -23,9 +24,11 @@ static bool holds(enum smp_cause cause, const struct smp_account *a)
     case SMP_CAUSE_FAULT:
         return a->fault.valid;
     case SMP_CAUSE_NONE:
-        return !a->fault.valid && a->done && a->lost == 0;
+        return quiet && a->done && a->lost == 0;
     case SMP_CAUSE_INTERMITTENT:
-        return !a->fault.valid && a->done && a->lost > 0;
+        return quiet && a->done && a->lost > 0;
+    case SMP_CAUSE_NO_RETURN:
+        return !a->fault.valid && a->in_call;
     case SMP_CAUSE_SILENT:
         return by_record && a->stage == SMP_STAGE_READY && a->arrived;
     case SMP_CAUSE_LATE:
@@ -73,7 +76,7 @@ static void test_every_combination(void **state)
     (void)state;
     for (uint32_t stage = 0; stage < STAGES; stage++) {
         for (uint32_t mark = 0; mark <= SMP_STAGE_LONG; mark++) {
-            for (unsigned bits = 0; bits < 1u << 9; bits++) {
+            for (unsigned bits = 0; bits < 1u << 10; bits++) {
                 const struct smp_account account = {
                     .stage = stage,
                     .mark = mark,
@@ -85,6 +88,7 @@ static void test_every_combination(void **state)
                     .stray = bits & 32,
                     .by_firmware = bits & 128,
                     .no_nx = bits & 256,
+                    .in_call = bits & 512,
                     .fault = {.valid = bits & 64, .mode = SMP_STAGE_LONG, .vector = 14},
                 };
                 judge(&account);
@@ -92,7 +96,7 @@ static void test_every_combination(void **state)
             }
         }
     }
-    assert_int_equal(count, STAGES * 4 * 512);
+    assert_int_equal(count, STAGES * 4 * 1024);
 }
 
 // A shared mark is no evidence against anybody.

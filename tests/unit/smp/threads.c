@@ -170,6 +170,16 @@ void threads_let_pass(uint64_t us)
 
 enum why { INTERRUPTED = 1, PARKED };
 
+// The stub of the NMI.
+static bool is_nudge(void)
+{
+    struct fault_frame frame = {.vector = 2};
+    const bool yes = fault_is_nudge(&frame);
+
+    self->nudges += yes;
+    return yes;
+}
+
 static void stop_point(void)
 {
     const uint32_t word = word_of(self);
@@ -179,7 +189,7 @@ static void stop_point(void)
     if (!(word & NMI))
         return;
     atomic_fetch_and_explicit(&self->word, ~NMI, memory_order_relaxed);
-    if (self->lcpu && !self->in_handler)
+    if (self->lcpu && !self->in_handler && !is_nudge())
         threads_fault(2, (uintptr_t)stop_point, 0);
 }
 
@@ -244,7 +254,7 @@ static void serve(uint32_t word)
             atomic_load_explicit(&self->call, memory_order_relaxed)(
                 atomic_load_explicit(&self->argument, memory_order_relaxed));
     } else if (word & NMI) {
-        if (take(word, word & ~(NMI | ASLEEP)) && self->lcpu && !self->in_handler)
+        if (take(word, word & ~(NMI | ASLEEP)) && self->lcpu && !self->in_handler && !is_nudge())
             threads_fault(2, PAGE_PHYS + PAGE_PARK, 0);
     } else {
         sleep_while(&self->word, word);
@@ -439,6 +449,42 @@ uint64_t hw_tsc(void)
     return atomic_fetch_add_explicit(&now, 1, memory_order_relaxed) + 1;
 }
 
+static void sleep_until_nmi(uint32_t nudges)
+{
+    while (self->nudges == nudges)
+        hw_pause();
+}
+
+// An NMI that came after the look counts.
+void hw_await_nmi(const _Atomic uint32_t *word, uint32_t value)
+{
+    const uint32_t before = self->nudges;
+
+    while (atomic_load_explicit(word, memory_order_relaxed) == value && self->nudges == before)
+        sleep_until_nmi(before);
+}
+
+void hw_await_store(const _Atomic uint32_t *word, uint32_t value)
+{
+    if (atomic_load_explicit(&self->fate.misses_stores, memory_order_relaxed))
+        hw_await_nmi(word, value);
+    else
+        hw_pause();
+}
+
+uint64_t hw_after_nmi(uint64_t ip)
+{
+    return ip;
+}
+
+// Its own thread goes on there: neither stack nor page tables are the host's.
+_Noreturn void hw_hand_over(uint64_t entry, uint64_t stack, uint64_t cr3, uint64_t argument)
+{
+    (void)stack, (void)cr3;
+    ((void (*)(uint64_t))(uintptr_t)entry)(argument);
+    die("came back from where it was handed over to:", entry);
+}
+
 void hw_pause(void)
 {
     if (self == cores) {
@@ -585,6 +631,11 @@ uint64_t hw_read_cr0(void)
 uint64_t hw_read_cr2(void)
 {
     return self->cr2;
+}
+
+uint64_t hw_read_cr3(void)
+{
+    return PAGE_PHYS;
 }
 
 uint64_t hw_read_cr4(void)

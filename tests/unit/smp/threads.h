@@ -36,6 +36,7 @@ struct fate {
     _Atomic uint32_t
         stumbles_in; // an undefined opcode in this stage, of one start; STAGE_NONE: none
     _Atomic bool no_nx;
+    _Atomic bool misses_stores; // in MWAIT, until an NMI
 };
 
 // What a processor has done, by its own book: since INIT last stopped it, or (behind the line)
@@ -55,6 +56,7 @@ struct core {
     uint64_t apic_base, pat, cr2, random;
     struct lcpu *lcpu;                       // its record, from long mode on
     bool in_handler;                         // of a fault: no NMI interrupts it
+    uint32_t nudges;                         // NMIs that were no fault
     uint32_t dally_us[STAGE_C], stumbles_in; // its fate, as it was at its start
     // Private.
     jmp_buf reset;

@@ -107,3 +107,9 @@ def test_the_page_names_who_reaches_a_parser():
     lines = coverage.lines_page("machine/x.c", SOURCE, {"x": coverage.counts(LCOV)}, {"machine/x.c": {7: 1}},
                                 {5, 6, 7, 13})
     assert [lines.count(f'class="{kind}"') for kind in ("yes", "half", "no")] == [2, 1, 1]
+
+
+def test_who_counts_no_lines_is_a_test_of_today():
+    """One by a name that it had once would be run, and leave nothing to count."""
+    tests = {p.stem for p in (coverage.ROOT / "tests/unit").glob("*/test_*.c")}
+    assert set(coverage.OTHERS) <= tests
