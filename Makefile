@@ -38,7 +38,7 @@ OVMF     ?=
 export EMULATOR MODEL SMP CPU MEM MACHINE ACCEL OPTIONS OVMF SUITES ONLY
 
 # The rooms, each with its sub-rooms; a header's name is its own throughout the tree. Only efi/ has UEFI's headers.
-PURE_ROOMS := hw hw/lib machine smp trampoline trial trial/options report report/console report/screen
+PURE_ROOMS := hw hw/lib machine smp trampoline engine trial trial/options report report/console report/screen
 EFI_ROOMS  := efi efi/firmware efi/keep efi/mp
 INCLUDES   := -Iinclude $(PURE_ROOMS:%=-I%)
 

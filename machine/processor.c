@@ -52,16 +52,16 @@ static enum vendor vendor_of(const char *name)
 
 // Leaf 0x15: crystal * EBX / EAX; where the crystal is not told, and in older processors, leaf 0x16
 // gives the base frequency in MHz, which is the TSC's to within rounding.
-static uint64_t tsc_hz_of(uint32_t max_leaf)
+static void read_tsc_hz(uint32_t max_leaf, struct processor *processor)
 {
     if (max_leaf >= 0x15) {
         const struct cpuid ratio = hw_cpuid(0x15, 0);
-        if (ratio.eax != 0 && ratio.ebx != 0 && ratio.ecx != 0)
-            return (uint64_t)ratio.ecx * ratio.ebx / ratio.eax;
+        processor->tsc_exact = ratio.eax != 0 && ratio.ebx != 0 && ratio.ecx != 0;
+        if (processor->tsc_exact)
+            processor->tsc_hz = (uint64_t)ratio.ecx * ratio.ebx / ratio.eax;
     }
-    if (max_leaf >= 0x16)
-        return (uint64_t)(hw_cpuid(0x16, 0).eax & 0xffff) * 1000000;
-    return 0;
+    if (max_leaf >= 0x16 && !processor->tsc_exact)
+        processor->tsc_hz = (uint64_t)(hw_cpuid(0x16, 0).eax & 0xffff) * 1000000;
 }
 
 uint32_t processor_extended_max(void)
@@ -136,7 +136,7 @@ void processor_read(struct processor *processor)
 
     // Leaf 0xB exists if its EBX, the number of logical processors at this level, is not 0.
     processor->id_leaf = base.eax >= 0xb && (hw_cpuid(0xb, 0).ebx & 0xffff) != 0 ? 0xb : 1;
-    processor->tsc_hz = tsc_hz_of(base.eax);
+    read_tsc_hz(base.eax, processor);
     read_extended(processor);
     if (base.eax >= 0x21) {
         const struct cpuid tdx = hw_cpuid(0x21, 0);
@@ -144,6 +144,27 @@ void processor_read(struct processor *processor)
         if (memcmp(name, "IntelTDX    ", 12) == 0)
             processor->guest = GUEST_TDX;
     }
+}
+
+struct guest_story guest_story(enum guest guest)
+{
+    static const struct guest_story stories[] = {
+        [GUEST_SEV] = {"sev-guest", "an SEV",
+                       "its memory is encrypted, and our page tables lack the bit that says so"},
+        [GUEST_SEV_ES] =
+            {"sev-es-guest", "an SEV-ES",
+             "its memory and registers are encrypted, so INIT and STARTUP do not reach "
+             "its processors"},
+        [GUEST_SEV_SNP] =
+            {"snp-guest", "an SEV-SNP",
+             "INIT and STARTUP do not reach its processors, only its hypervisor can start "
+             "them"},
+        [GUEST_TDX] =
+            {"tdx-guest", "a TDX",
+             "INIT and STARTUP do not reach its processors, only the MADT's mailbox (type "
+             "0x10) does"},
+    };
+    return stories[guest];
 }
 
 // Intel: after writing 0 and a CPUID, in the upper half (SDM vol. 3A, "Microcode Update

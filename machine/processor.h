@@ -29,12 +29,21 @@ struct processor {
     uint32_t phys_bits; // MAXPHYADDR
     uint32_t id_leaf;   // 0xB where it tells the x2APIC ID, else 1
     uint64_t tsc_hz;    // from leaf 0x15 or 0x16, 0 if neither tells
+    bool tsc_exact;     // by leaf 0x15: 0x16 has the base clock in whole MHz, and some emulators
+                        // make that up
     bool tsc_invariant; // the TSC runs at one rate, whatever the processor's clock does
     enum guest guest;
     enum missing_msr missing_msr; // asked with log=debug only
 };
 
 void processor_read(struct processor *processor);
+
+// Why no processor of such a guest can be woken: a short word, "an SEV", and a clause. Not of
+// GUEST_NONE.
+struct guest_story {
+    const char *what, *name, *why;
+};
+struct guest_story guest_story(enum guest guest);
 
 // The highest extended CPUID leaf; 0: there is none.
 uint32_t processor_extended_max(void);

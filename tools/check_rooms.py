@@ -27,9 +27,10 @@ report           report/console report/screen trial trial/options smp machine hw
 report/console   hw hw/lib
 report/screen    hw hw/lib
 
-trial            trial/options smp machine hw hw/lib
+trial            trial/options engine smp machine hw hw/lib
 trial/options    smp hw/lib
 
+engine           smp machine hw hw/lib
 smp              trampoline hw hw/lib
 trampoline       hw/lib
 

@@ -5,28 +5,9 @@
 
 #include "plan.h"
 
-#include "control.h"
+#include "cpu_features.h"
 #include "lapic.h"
 #include "tell.h"
-
-// Processors since the P6, K8 and the first Hygon are ready at once; 0 us has been seen to hang on
-// some.
-#define INIT_MODERN_US 10u
-
-static bool init_is_quick(const struct processor *processor)
-{
-    switch (processor->vendor) {
-    case VENDOR_INTEL:
-        return processor->family >= 6;
-    case VENDOR_AMD:
-        return processor->family >= 0xf;
-    case VENDOR_HYGON:
-        return processor->family >= 0x18;
-    case VENDOR_OTHER:
-        break;
-    }
-    return false;
-}
 
 // Can every processor be named in xAPIC mode?
 static bool all_fit_xapic(const struct machine *machine)
@@ -130,31 +111,14 @@ static enum status choose_cpus(const struct machine *machine, const struct optio
 
 enum status plan_check_guest(const struct machine *machine, const struct problems *problems)
 {
-    static const struct {
-        const char *what, *name, *why;
-    } guests[] = {
-        [GUEST_SEV] = {"sev-guest", "an SEV",
-                       "its memory is encrypted, and our page tables lack the bit that says so"},
-        [GUEST_SEV_ES] =
-            {"sev-es-guest", "an SEV-ES",
-             "its memory and registers are encrypted, so INIT and STARTUP do not reach "
-             "its processors"},
-        [GUEST_SEV_SNP] =
-            {"snp-guest", "an SEV-SNP",
-             "INIT and STARTUP do not reach its processors, only its hypervisor can start "
-             "them"},
-        [GUEST_TDX] =
-            {"tdx-guest", "a TDX",
-             "INIT and STARTUP do not reach its processors, only the MADT's mailbox (type "
-             "0x10) does"},
-    };
     const enum guest guest = machine->processor.guest;
 
     if (guest == GUEST_NONE)
         return STATUS_OK;
-    problem_tell(problems, SEVERITY_ERROR, guests[guest].what,
-                 "this is %s guest: %s; run Reveille on the host or in a plain guest",
-                 guests[guest].name, guests[guest].why);
+    const struct guest_story story = guest_story(guest);
+    problem_tell(problems, SEVERITY_ERROR, story.what,
+                 "this is %s guest: %s; run Reveille on the host or in a plain guest", story.name,
+                 story.why);
     return STATUS_UNSUPPORTED;
 }
 
@@ -221,10 +185,9 @@ static uint32_t at_least_the_manuals(uint32_t init_us)
 
 struct smp_plan plan_messages(const struct machine *machine, const struct options *options)
 {
-    const bool asked = options->init_us != INIT_US_AUTO;
-    const uint32_t init_us = asked                                ? options->init_us
-                             : init_is_quick(&machine->processor) ? INIT_MODERN_US
-                                                                  : SMP_INIT_MANUAL_US;
+    const uint32_t init_us = options->init_us != INIT_US_AUTO
+                                 ? options->init_us
+                                 : cpu_features_init_us(&machine->processor);
 
     return (struct smp_plan){
         .strategy = options->wake,
@@ -240,17 +203,7 @@ struct smp_plan plan_messages(const struct machine *machine, const struct option
 
 struct smp_features plan_features(const struct machine *machine)
 {
-    const struct processor *processor = &machine->processor;
-
-    return (struct smp_features){
-        .phys_bits = processor->phys_bits,
-        .id_leaf = processor->id_leaf,
-        .five_levels = machine->cr4 & CR4_LA57,
-        .gib_pages = processor->gib_pages,
-        .no_execute = processor->no_execute,
-        .machine_check = processor->mce,
-        .misc_enable = processor->vendor == VENDOR_INTEL && processor->family >= 6,
-    };
+    return cpu_features_of(&machine->processor, machine->cr4);
 }
 
 enum status plan_make(const struct machine *machine, const struct options *options,
