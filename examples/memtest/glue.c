@@ -69,7 +69,7 @@ static uintptr_t apic_view, low_page;
 
 // What is shown.
 static char notes[NOTES][RV_SENTENCE_BYTES];
-static uint32_t note_count, left_out_count, wanted_count, started_count;
+static uint32_t note_count, wanted_count, started_count;
 static uint32_t first_missing;
 static uint64_t last_us;
 
@@ -128,14 +128,16 @@ static void show_notes(void)
     clear_screen_region(row, 0, NOTE_ROW_LAST, SCREEN_WIDTH - 1);
     printf(row++, 0, "Reveille: %u of %u processors started (%s), the last after %u us",
            (uintptr_t)started_count, (uintptr_t)wanted_count, rv_apic_word(apic_mode), last_us);
-    set_foreground_colour(YELLOW);
+    set_foreground_colour(BOLD + YELLOW);
     for (uint32_t i = 0; i < shown && row <= NOTE_ROW_LAST; i++)
         row += write_rows(row, notes[i]);
-    if (note_count > NOTES)
+    if (note_count > NOTES && row <= NOTE_ROW_LAST)
         printf(row, 0, "and %u more", (uintptr_t)(note_count - NOTES));
     if (first_missing != 0)
         printf(MARK_ROW, MARK_COLUMN, " CPU %u failed to start%s ", (uintptr_t)first_missing,
                started_count + 1 < wanted_count ? ", and more" : "");
+    else if (started_count < wanted_count)
+        prints(MARK_ROW, MARK_COLUMN, " no other CPU was started ");
     set_foreground_colour(WHITE);
 }
 
@@ -144,7 +146,7 @@ static void show_notes(void)
 void display_start_run(void)
 {
     memtest_display_start_run();
-    if (wanted_count > 1)
+    if (wanted_count > 1 || note_count > 0)
         show_notes();
 }
 
@@ -194,7 +196,8 @@ static void list_processors(void)
     uintptr_t mark;
     uint32_t bytes;
 
-    if (acpi_config.madt_addr == 0 || table == NULL)
+    num_available_cpus = 1;
+    if (table == NULL)
         return;
     memcpy(&bytes, table + ACPI_LENGTH_OFFSET, sizeof bytes);
     table = (uint8_t *)map_region(acpi_config.madt_addr, bytes, true);
@@ -203,10 +206,20 @@ static void list_processors(void)
     const struct rv_list list = read_madt(table, bytes, &mark);
     for (size_t cpu = 0; cpu < list.count && cpu < MAX_CPUS; cpu++)
         processors[cpu] = list.cpus[cpu];
-    num_available_cpus = list.count < MAX_CPUS ? (int)list.count : MAX_CPUS;
-    left_out_count = (uint32_t)(list.count - (size_t)num_available_cpus);
+    if (list.count > 1)
+        num_available_cpus = list.count < MAX_CPUS ? (int)list.count : MAX_CPUS;
     heap_rewind(HEAP_TYPE_LM_1, mark);
     apic_mode = choose_mode();
+    if (list.count > MAX_CPUS)
+        add_note("memtest86+ has room for 256 processors: the others are not used");
+}
+
+// Without a MADT its own list stands, which is the MP configuration table's.
+static void take_list(void)
+{
+    for (int cpu = 0; cpu < num_available_cpus; cpu++)
+        processors[cpu] = (struct rv_cpu){(uint32_t)cpu, cpu_num_to_apic_id[cpu]};
+    apic_mode = own.apic_mode;
 }
 
 // Its tables of NUMA domains go by its own 8-bit APIC IDs, in the MADT's order.
@@ -224,18 +237,18 @@ void smp_init(bool enable)
     const struct rv_problems problems = {tell, NULL};
 
     memtest_smp_init(enable); // for its low page, its barriers, and its NUMA domains
-    num_available_cpus = 1;
     if (!enable || (quirk.type & QUIRK_TYPE_SMP))
         return;
-    if (rv_describe_processor(&problems, &own) == RV_STATUS_OK) {
+    // The page now, since memtest86+ goes on to choose where it loads itself in low memory.
+    low_page = heap_alloc(HEAP_TYPE_LM_1, PAGE_SIZE, PAGE_SIZE);
+    if (rv_describe_processor(&problems, &own) == RV_STATUS_OK)
         apic_view = map_region(own.apic_phys, APIC_BYTES, false);
-        // Now, since memtest86+ goes on to choose where it loads itself in low memory.
-        low_page = heap_alloc(HEAP_TYPE_LM_1, PAGE_SIZE, PAGE_SIZE);
-        if (apic_view != 0 && low_page != 0)
-            list_processors();
-    }
-    if (num_available_cpus < 1)
+    if (low_page == 0 || apic_view == 0)
         num_available_cpus = 1;
+    else if (acpi_config.madt_addr == 0)
+        take_list();
+    else
+        list_processors();
     if (!knows_numbers())
         num_proximity_domains = 0;
 }
@@ -285,6 +298,15 @@ static uint64_t stack_of(uint32_t cpu)
     return (uintptr_t)_stacks + BSP_STACK_SIZE - LOCALS_SIZE + cpu * AP_STACK_SIZE;
 }
 
+// A processor that has just arrived takes a moment until it waits to be called.
+static bool waits(struct rv *engine, uint32_t slot)
+{
+    for (uint32_t us = 0; us < ARRIVAL_US && rv_call_of(engine, slot).state == RV_CALL_ABSENT;
+         us += 100)
+        rv_wait_us(engine, 100);
+    return rv_call_of(engine, slot).state == RV_CALL_WAITS;
+}
+
 // Gives each processor that waits to memtest86+, and says of each other why it does not. Returns
 // the first whose way from one to the other failed, or 0.
 static uint32_t hand_over(struct rv *engine)
@@ -298,7 +320,7 @@ static uint32_t hand_over(struct rv *engine)
             .stack = stack_of(account.cpu),
             .cr3 = (uintptr_t)pml4,
         };
-        if (rv_call_of(engine, slot).state != RV_CALL_WAITS) {
+        if (!account.arrived || !waits(engine, slot)) {
             (void)rv_sentence(&account, sentence, sizeof sentence);
             add_note(sentence);
             cpu_state[account.cpu] = CPU_STATE_DISABLED;
@@ -394,6 +416,8 @@ int smp_start(cpu_state_t state[MAX_CPUS])
     setup.memory.view = (void *)map_region(setup.memory.phys, setup.memory.bytes, true);
 
     const uint64_t flags = interrupts_off();
+    if (setup.memory.phys == 0)
+        add_note("no memory below 4 GiB for the engine");
     if (setup.memory.phys != 0 && wake(&setup, &engine) == RV_STATUS_OK) {
         failed = hand_over(engine);
     } else {
