@@ -94,7 +94,7 @@ BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb signed debug host explain help setup unit fuzz coverage clang clean
+.PHONY: all engine run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb signed debug host explain help setup unit fuzz coverage clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -195,6 +195,12 @@ host: $(B)/host/madt $(B)/host/fadt $(B)/host/explain $(B)/host/render
 explain: $(B)/host/explain
 	@$< $(CAUSE)
 
+## make engine     build/engine/: the engine for other kernels, as one header and one C file; docs/engine.md
+engine:
+	@tools/setup build
+	@$(BUILD) $(B)/engine/reveille.c
+	@wc -l -c $(B)/engine/reveille.h $(B)/engine/reveille.c
+
 ## make fuzz       every fuzzer for FUZZ_SECONDS each (20)
 fuzz: $(FUZZ)
 	@for f in $(FUZZ); do tests/fuzz/run "$$f" $(FUZZ_SECONDS) || exit 1; done
@@ -243,6 +249,14 @@ $(B)/trampoline.lst: $(B)/trampoline/ap_start.elf
 $(B)/image/trampoline/blob.o: trampoline/blob.S trampoline/image_layout.h $(B)/trampoline/ap_start.bin
 	@mkdir -p $(@D)
 	$(Q)$(CC) -c -g -Itrampoline -Wa,-I$(B)/trampoline -o $@ $<
+
+# ---- the engine for other kernels, of the very same sources ----
+
+ENGINE_SOURCES := $(wildcard include/*.h hw/*.[chS] hw/lib/*.[ch] machine/*.[ch] smp/*.[chS] trampoline/*.[ch] engine/*.[ch])
+
+$(B)/engine/reveille.c: tools/engine.py tools/check_rooms.py $(wildcard tools/engine/*) LICENSE Makefile $(ENGINE_SOURCES) \
+                        $(B)/trampoline/ap_start.bin
+	$(Q)$(PYTHON) tools/engine.py $(VERSION) $(B)/trampoline/ap_start.bin $(B)/trampoline/ap_start.elf $(@D)
 
 # ---- the font ----
 

@@ -1,11 +1,10 @@
 // smp.h: wakes the processors of an x86-64 machine by INIT and STARTUP, runs a function on each,
 // and knows what became of every one: how far it came, when, and why it did not.
 //
-// This is the only public header of smp/ and trampoline/. There is no global state, no allocation,
-// no firmware and no console behind it; what the engine needs it is given. Built of smp/,
-// trampoline/, hw/ and include/, with -mno-red-zone -mgeneral-regs-only -fno-stack-protector; so
-// must be what it calls back on an AP. It is not a scheduler: a processor that has run its function
-// is parked in a loop of CLI and HLT, in memory that stays its own.
+// All of the engine is behind this header. There is no global state, no allocation, no firmware and
+// no console in it; what it needs it is given. It is compiled with -mno-red-zone
+// -mgeneral-regs-only -fno-stack-protector; so must be what it calls back on an AP. It is not a
+// scheduler: a processor that has run its function is parked, in memory that stays its own.
 //
 //     static bool hello(void *context, const struct smp_self *self)
 //     {
@@ -141,7 +140,7 @@ struct smp_self {
 struct smp_message {
     uint32_t slot;    // 0: to all but self
     uint32_t round;   // from 1
-    uint32_t try;     // the sequence of that round, from 1
+    uint32_t attempt; // the sequence of that round, from 1
     uint32_t command; // ICR bits 0..31, destination left out
 };
 

@@ -195,7 +195,7 @@ static bool filter(void *context, struct smp_message *message)
 
     (void)context;
     return message->slot == 0 || actor->part != PART_SHAKY || actor->mishap != MISHAP_NO_INIT ||
-           message->try > 1 || (message->command & ICR_DELIVERY_MASK) != ICR_DELIVERY_INIT;
+           message->attempt > 1 || (message->command & ICR_DELIVERY_MASK) != ICR_DELIVERY_INIT;
 }
 
 // In the midst of whatever this processor waits for: it gives an account of somebody, as a fault of
