@@ -34,17 +34,17 @@ extern uint8_t cpu_num_to_apic_id[MAX_CPUS];
 extern int num_enabled_cpus;
 
 // The local APIC (SDM vol. 3A, "Local APIC Register Address Map", "x2APIC Register Address Space").
-#define APIC_BYTES          0x1000u
-#define APIC_ID             0x020u
-#define APIC_ICR_LOW        0x300u
-#define APIC_ICR_HIGH       0x310u
-#define APIC_ICR_BUSY       (1u << 12)
-#define MSR_X2APIC_ID       0x802u
-#define MSR_X2APIC_ICR      0x830u
-#define ICR_NMI             0x4400u // edge, asserted
-#define XAPIC_ID_SHIFT      24
-#define ACPI_LENGTH_OFFSET  4u
-#define ACPI_HEADER_BYTES   36u
+#define APIC_BYTES         0x1000u
+#define APIC_ID            0x020u
+#define APIC_ICR_LOW       0x300u
+#define APIC_ICR_HIGH      0x310u
+#define APIC_ICR_BUSY      (1u << 12)
+#define MSR_X2APIC_ID      0x802u
+#define MSR_X2APIC_ICR     0x830u
+#define ICR_NMI            0x4400u // edge, asserted
+#define XAPIC_ID_SHIFT     24
+#define ACPI_LENGTH_OFFSET 4u
+#define ACPI_HEADER_BYTES  36u
 
 // As long as memtest86+ waits itself. A processor that is handed over has a mutex, a page of code
 // and another's turn at it before it says that it runs.
