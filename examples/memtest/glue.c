@@ -21,6 +21,7 @@
 #include "hwquirks.h"
 #include "memsize.h"
 #include "msr.h"
+#include "serial.h"
 #include "smp.h"
 #include "test.h"
 #include "unistd.h"
@@ -46,17 +47,18 @@ extern int num_enabled_cpus;
 #define ACPI_LENGTH_OFFSET 4u
 #define ACPI_HEADER_BYTES  36u
 
-// As long as memtest86+ waits itself. A processor that is handed over has a mutex, a page of code
-// and another's turn at it before it says that it runs.
+// As long as memtest86+ waits itself. Behind the hand-over a processor waits for the mutex of its
+// start-up code, which each holds for a few hundred instructions.
 #define RUNNING_MS 10000
 
 // A processor needs microseconds; it is a machine that emulates 256 of them that needs this. Who is
 // missing has it twice.
 #define ARRIVAL_US 500000u
 
-// A row of the screen for each line, above that of the machine's name.
+// On the screen: notes above the row of the machine's name, four with two rows each and two more;
+// and a mark on the frame, to the right of its joint.
 #define NOTE_ROW_LAST (ROW_MESSAGE_B - 1)
-#define NOTE_ROWS     6
+#define NOTE_ROWS     10
 #define NOTES         4
 #define MARK_ROW      9
 #define MARK_COLUMN   44
@@ -101,14 +103,14 @@ static size_t row_length(const char *text)
     return at > 0 ? at : SCREEN_WIDTH;
 }
 
-// Writes a text into rows from `row` on, if it is one of the screen's; returns how many it takes.
+// Writes a text into rows from `row` on, as far as they are a note's; returns how many it takes.
 static int write_rows(int row, const char *text)
 {
     int rows = 0;
 
     while (*text != '\0') {
         const size_t length = row_length(text);
-        for (size_t i = 0; i < length && row >= 0; i++)
+        for (size_t i = 0; i < length && row + rows <= NOTE_ROW_LAST; i++)
             printc(row + rows, (int)i, text[i]);
         rows++;
         text += length;
@@ -123,7 +125,7 @@ static void show_notes(void)
     int rows = 1 + (note_count > NOTES), row;
 
     for (uint32_t i = 0; i < shown; i++)
-        rows += write_rows(-1, notes[i]);
+        rows += write_rows(NOTE_ROW_LAST + 1, notes[i]);
     row = NOTE_ROW_LAST + 1 - (rows < NOTE_ROWS ? rows : NOTE_ROWS);
     clear_screen_region(row, 0, NOTE_ROW_LAST, SCREEN_WIDTH - 1);
     printf(row++, 0, "Reveille: %u of %u processors started (%s), the last after %u us",
@@ -146,8 +148,11 @@ static void show_notes(void)
 void display_start_run(void)
 {
     memtest_display_start_run();
-    if (wanted_count > 1 || note_count > 0)
-        show_notes();
+    if (wanted_count < 2 && note_count == 0)
+        return;
+    show_notes();
+    if (enable_tty)
+        tty_full_redraw();
 }
 
 // ---- which processors there are ----
@@ -243,6 +248,8 @@ void smp_init(bool enable)
     low_page = heap_alloc(HEAP_TYPE_LM_1, PAGE_SIZE, PAGE_SIZE);
     if (rv_describe_processor(&problems, &own) == RV_STATUS_OK)
         apic_view = map_region(own.apic_phys, APIC_BYTES, false);
+    if (low_page == 0)
+        add_note("no page below 1 MiB for the engine");
     if (low_page == 0 || apic_view == 0)
         num_available_cpus = 1;
     else if (acpi_config.madt_addr == 0)
@@ -350,19 +357,15 @@ static int await_running(void)
     return cpu < num_available_cpus ? cpu : 0;
 }
 
-// Shares the memory out among those who are there.
+// Shares the memory out among those who are there. By domains no longer: nobody would test that of
+// one which has lost its last processor.
 static void count_again(void)
 {
     num_enabled_cpus = 0;
-    for (int i = 0; i < MAX_PROXIMITY_DOMAINS; i++)
-        used_cpus_in_proximity_domain[i] = 0;
+    enable_numa = false;
     for (int cpu = 0; cpu < num_available_cpus; cpu++) {
-        if (cpu_state[cpu] == CPU_STATE_DISABLED)
-            continue;
-        chunk_index[cpu] =
-            enable_numa ? smp_alloc_cpu_in_proximity_domain(smp_get_proximity_domain_idx(cpu))
-                        : (uint8_t)num_enabled_cpus;
-        num_enabled_cpus++;
+        if (cpu_state[cpu] != CPU_STATE_DISABLED)
+            chunk_index[cpu] = (uint8_t)num_enabled_cpus++;
     }
     barrier_reset(start_barrier, num_enabled_cpus);
     clear_screen_region(7, 31, 7, 41);

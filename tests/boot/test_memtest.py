@@ -1,5 +1,6 @@
 """memtest86+ with the engine in place of its own start, and beside it as it is: what a person sees on its screen."""
 
+import os
 import re
 
 import pytest
@@ -78,9 +79,13 @@ def test_apic_ids_that_have_no_8_bits(stock, ours):
 def test_a_processor_that_never_comes(stock, ours):
     rows = seen(stock, "stock-dead", memtest.STOCK_FAILS, firmware="madt=one-more")
     assert "Failed to start CPU core 4." in "\n".join(rows)
-    rows = seen(ours, "dead", memtest.ALL_AT_WORK, firmware="madt=one-more")
+    with qemu.Qemu(memtest.machine(ours, firmware="madt=one-more load-options=console=ttyS0", serial=True)) as vm:
+        rows = memtest.await_screen(vm, memtest.ALL_AT_WORK, "test-dead")
+        said = os.read(vm.port, 1 << 16)
     assert_started(rows, 4, of=5)
     assert_missing(rows, cpu=4, apic_id=4)
+    # And whoever has no screen:
+    assert b"CPU 4 (APIC ID 4) failed to start: it never executed an instruction of the " in said
 
 
 def test_no_memory_is_left_out_for_one_that_never_comes(ours):
