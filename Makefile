@@ -67,6 +67,12 @@ IMAGE_OBJ := $(B)/image/report/screen/font_data.o $(IMAGE_C:%.c=$(B)/image/%.o) 
 PRELOAD_OBJ := $(patsubst %.c,$(B)/image/%.o,$(wildcard tests/firmware/*.c)) \
                $(patsubst %,$(B)/image/%.o,efi/firmware/relocate efi/firmware/sbat efi/mp/mp_services hw/lib/mem)
 
+# And an application that is a kernel to build/engine/example.c.
+EXAMPLE_OBJ := $(B)/image/tests/firmware/example/host.o $(B)/engine-objects/reveille.o $(B)/engine-objects/example.o \
+               $(patsubst %,$(B)/image/%.o,efi/firmware/relocate efi/firmware/sbat hw/lib/mem)
+$(B)/image/tests/firmware/example/host.o: IMAGE_CFLAGS += -I$(B)/engine
+$(B)/image/tests/firmware/example/host.o: $(B)/engine/reveille.c
+
 # The host: the same sources under ASan and UBSan, with a fake machine behind the seam; of efi/ all but the entry.
 # cmocka 2 would have asserts by names that cmocka 1 does not know, and warns of those that both do.
 HOST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
@@ -79,7 +85,7 @@ HOST_LIB    := $(B)/host/libreveille.a
 HOST_OBJ    := $(patsubst %.c,$(B)/host/%.o,$(PURE_C) $(FAKE_C) $(HOST_EFI_C)) \
                $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/host/report/screen/font_data.o $(B)/image/trampoline/blob.o
 UNIT        := $(patsubst tests/unit/%.c,$(B)/host/unit/%,$(wildcard tests/unit/*/test_*.c)) \
-               $(B)/host/unit/smp/test_threads_clang
+               $(B)/host/unit/smp/test_threads_clang $(B)/host/unit/smp/test_calls_clang
 FUZZ        := $(patsubst tests/fuzz/%.c,$(B)/host/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 20
 
@@ -131,7 +137,7 @@ hostile:
 	@$(BUILD) all host image firmware
 	@$(PYTHON) tools/hostile.py
 
-## make mutants    the product broken in forty ways, one at a time: which tests notice? ONLY=name for one
+## make mutants    the product broken in some forty ways, one at a time: which tests notice? ONLY=name for one
 mutants:
 	@tools/setup build run bochs test iso sign
 	@$(PYTHON) tools/mutants.py
@@ -264,6 +270,13 @@ $(B)/engine/reveille.c: tools/engine.py tools/check_rooms.py $(wildcard tools/en
                         $(B)/trampoline/ap_start.bin
 	$(Q)$(PYTHON) tools/engine.py $(VERSION) $(B)/trampoline/ap_start.bin $(B)/trampoline/ap_start.elf $(@D)
 
+# Compiled as by whoever takes the folder, but for the position that an EFI application has not.
+$(B)/engine/example.c: $(B)/engine/reveille.c ;
+$(B)/engine-objects/%.o: $(B)/engine/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -ffreestanding -mno-red-zone -mgeneral-regs-only -fno-stack-protector -fPIE -O2 -g \
+	    -Wall -Wextra -Wpedantic $(if $(WERROR),-Werror) $(call quote,-ffile-prefix-map=$(CURDIR)=.) -c -o $@ $<
+
 # ---- the font ----
 
 $(B)/font_data.c: tools/font.py Makefile
@@ -327,6 +340,7 @@ $(B)/%.EFI: $(B)/%.so tools/finish_image.py
 
 $(B)/BOOTX64.so: $(IMAGE_OBJ)
 $(B)/firmware/preload.so: $(PRELOAD_OBJ)
+$(B)/firmware/example.so: $(EXAMPLE_OBJ)
 
 $(B)/BOOTX64.debug: $(B)/BOOTX64.so
 	$(Q)$(OBJCOPY) --only-keep-debug $< $@
@@ -347,8 +361,8 @@ $(B)/reveille.iso: $(B)/esp/EFI/BOOT/BOOTX64.EFI tools/image.py
 	$(Q)xorriso -report_about WARNING -as mkisofs -o $@ -V REVEILLE -r -append_partition 2 0xef $(B)/efi.fat \
 	    -appended_part_as_gpt -e --interval:appended_partition_2:all:: -no-emul-boot -graft-points /=$(B)/iso
 
-# What the boot tests start in place of the image, to change firmware's behaviour first.
-firmware: $(B)/firmware/preload.EFI
+# What the boot tests start in place of the image: to change firmware's behaviour first, or to run build/engine/example.c.
+firmware: $(B)/firmware/preload.EFI $(B)/firmware/example.EFI
 
 # ---- the host ----
 
@@ -378,7 +392,8 @@ $(B)/host/unit/report/test_races: $(RACES_C) report/console/journal.h hw/lib/crc
 THREADS_C := $(wildcard smp/*.c) trampoline/trampoline.c $(wildcard report/console/*.c) report/hello.c trial/inject.c \
              machine/topology.c machine/processor.c $(patsubst %,hw/lib/%.c,clock crc32 line sort tell watch) \
              tests/unit/smp/threads_walk.c
-THREADS_PLAIN_C := tests/unit/smp/threads.c tests/unit/smp/test_threads.c
+THREADS_PLAIN_C := tests/unit/smp/threads.c
+THREADS_TESTS   := test_threads test_calls
 THREADS_CFLAGS  := $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(HOST_CFLAGS)) -fsanitize=thread \
                    -fno-inline -fno-pie -ffunction-sections
 THREADS_OBJ     := $(THREADS_C:.c=.o) $(THREADS_PLAIN_C:.c=.o)
@@ -387,7 +402,7 @@ THREADS_LIB     := $(B)/host/smp/fault_entry.o $(B)/image/trampoline/blob.o
 $(THREADS_C:%.c=$(B)/threads/gcc/%.o): THREADS_BLOCKS := -fsanitize-coverage=trace-pc
 $(THREADS_C:%.c=$(B)/threads/clang/%.o): THREADS_BLOCKS := -fsanitize-coverage=bb,trace-pc
 
-$(B)/threads/gcc/tests/unit/smp/test_threads.o $(B)/threads/clang/tests/unit/smp/test_threads.o: tests/unit/smp/threads.supp
+$(B)/threads/gcc/tests/unit/smp/threads.o $(B)/threads/clang/tests/unit/smp/threads.o: tests/unit/smp/threads.supp
 
 $(B)/threads/gcc/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -397,11 +412,11 @@ $(B)/threads/clang/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(THREADS_CFLAGS) $(THREADS_BLOCKS) -MMD -MP -c -o $@ $<
 
-$(B)/host/unit/smp/test_threads: $(THREADS_OBJ:%=$(B)/threads/gcc/%) $(THREADS_LIB)
+$(THREADS_TESTS:%=$(B)/host/unit/smp/%): $(B)/host/unit/smp/%: $(B)/threads/gcc/tests/unit/smp/%.o $(THREADS_OBJ:%=$(B)/threads/gcc/%) $(THREADS_LIB)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) -fsanitize=thread -no-pie -Wl,--gc-sections -o $@ $^ -lcmocka
 
-$(B)/host/unit/smp/test_threads_clang: $(THREADS_OBJ:%=$(B)/threads/clang/%) $(THREADS_LIB)
+$(THREADS_TESTS:%=$(B)/host/unit/smp/%_clang): $(B)/host/unit/smp/%_clang: $(B)/threads/clang/tests/unit/smp/%.o $(THREADS_OBJ:%=$(B)/threads/clang/%) $(THREADS_LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) -fsanitize=thread -no-pie -Wl,--gc-sections -o $@ $^ -lcmocka
 
