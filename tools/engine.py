@@ -439,23 +439,29 @@ def align_brackets(old, new):
 
 
 def comment_column(line):
-    """Where the comment behind something begins; a line that is a comment may have another in it."""
+    """Where a comment begins that may stand below another; a line that is a comment may have one in it, too."""
     column = line.rfind("//")
-    return column if column > 2 and line[:column].strip(" /") else -1
+    return column if column > 2 else -1
+
+
+def split(line):
+    column = comment_column(line)
+    return (line[:column].rstrip(), line[column:]) if column > 0 else (line, "")
 
 
 def align_comments(old, new):
-    """Comments that stood below one another do so again."""
+    """Comments that stood below one another do so again; right behind the longest line, if they did."""
     columns = [comment_column(line) for line in old]
     out, at = list(new), 0
     while at < len(old):
         end = at + 1
         while end < len(old) and columns[end] == columns[at]:
             end += 1
-        if columns[at] > 0:
-            parts = [(line[:comment_column(line)].rstrip(), line[comment_column(line):]) for line in new[at:end]]
-            column = max([columns[at], *(len(code) + 1 for code, _ in parts)])
-            out[at:end] = [f"{code:<{column}}{comment}" for code, comment in parts]
+        was, now = ([split(line)[0] for line in lines[at:end]] for lines in (old, new))
+        if columns[at] > 0 and any(was):
+            tight = max(map(len, was)) + 1 == columns[at]
+            column = max(0 if tight else columns[at], max(map(len, now)) + 1)
+            out[at:end] = [f"{code:<{column}}{split(line)[1]}" for code, line in zip(now, new[at:end])]
         at = end
     return out
 
