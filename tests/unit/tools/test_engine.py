@@ -97,6 +97,15 @@ def test_the_command_of_its_readme(folder, tmp_path):
     assert "1.2.3" in text
 
 
+def test_make_engine(tmp_path):
+    """From nothing but the tree, by the command of our README: the five files, and nothing else in the folder."""
+    done = subprocess.run(["make", "-C", ROOT, "engine", f"B={tmp_path}/b"], capture_output=True, text=True, timeout=120,
+                          check=False, env={key: value for key, value in os.environ.items() if not key.startswith("MAKE")})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {file.name for file in (tmp_path / "b/engine").iterdir()} == \
+        {"reveille.h", "reveille.c", "example.c", "README.md", "LICENSE"}
+
+
 def test_its_example_compiles(folder):
     for compiler in ("gcc", "clang"):
         run([compiler, *STRICT, "-O2", "-c", "-o", os.devnull, "example.c"], cwd=folder)
