@@ -284,8 +284,8 @@ static enum rv_status wake(const struct rv_setup *setup, struct rv **engine)
     plan.init_us = own.init_us;
     plan.timeout_us = ARRIVAL_US;
     plan.retries = 1;
-    plan.turn_us = 0; // nobody has one
-    plan.parking = RV_PARK_MWAIT;
+    plan.turn_us = 0;             // nobody has one
+    plan.parking = RV_PARK_PAUSE; // for so short a time, and no NMI can be late
     status = rv_open(setup, engine);
     if (status == RV_STATUS_OK)
         status = rv_map_page(*engine, (uint32_t)low_page);
@@ -305,21 +305,21 @@ static uint64_t stack_of(uint32_t cpu)
     return (uintptr_t)_stacks + BSP_STACK_SIZE - LOCALS_SIZE + cpu * AP_STACK_SIZE;
 }
 
-// A processor that has just arrived takes a moment until it waits to be called.
-static bool waits(struct rv *engine, uint32_t slot)
-{
-    for (uint32_t us = 0; us < ARRIVAL_US && rv_call_of(engine, slot).state == RV_CALL_ABSENT;
-         us += 100)
-        rv_wait_us(engine, 100);
-    return rv_call_of(engine, slot).state == RV_CALL_WAITS;
-}
-
-// Gives each processor that waits to memtest86+, and says of each other why it does not. Returns
-// the first whose way from one to the other failed, or 0.
-static uint32_t hand_over(struct rv *engine)
+// Says of a processor why it is not used.
+static void leave_out(const struct rv_account *account)
 {
     char sentence[RV_SENTENCE_BYTES];
 
+    (void)rv_sentence(account, sentence, sizeof sentence);
+    add_note(sentence);
+    cpu_state[account->cpu] = CPU_STATE_DISABLED;
+    first_missing = first_missing != 0 ? first_missing : account->cpu;
+}
+
+// Gives each processor that waits to memtest86+. Returns the first whose way from one to the other
+// failed, or 0.
+static uint32_t hand_over(struct rv *engine)
+{
     for (uint32_t slot = 1; slot < rv_count(engine); slot++) {
         const struct rv_account account = rv_examine(engine, slot);
         const struct rv_handover to = {
@@ -327,15 +327,15 @@ static uint32_t hand_over(struct rv *engine)
             .stack = stack_of(account.cpu),
             .cr3 = (uintptr_t)pml4,
         };
-        if (!account.arrived || !waits(engine, slot)) {
-            (void)rv_sentence(&account, sentence, sizeof sentence);
-            add_note(sentence);
-            cpu_state[account.cpu] = CPU_STATE_DISABLED;
-            first_missing = first_missing != 0 ? first_missing : account.cpu;
-        } else if (rv_hand_over(engine, slot, &to, ARRIVAL_US) != RV_STATUS_OK) {
-            return account.cpu;
-        } else {
+        switch (rv_hand_over(engine, slot, &to, ARRIVAL_US)) {
+        case RV_STATUS_OK:
             started_count++;
+            break;
+        case RV_STATUS_BUSY: // it did not come as far as to wait
+            leave_out(&account);
+            break;
+        default:
+            return account.cpu;
         }
     }
     return 0;

@@ -36,8 +36,8 @@ def ours(images):
 
 
 def seen(esp, name, pattern, **words):
-    """The rows of the screen that `pattern` is on."""
-    with qemu.Qemu(memtest.machine(esp, **words)) as vm:
+    """The rows of the screen that `pattern` is on, of a machine with little memory to look at."""
+    with qemu.Qemu(memtest.machine(esp, **{"mem": 128, **words})) as vm:
         return memtest.await_screen(vm, pattern, f"test-{name}")
 
 
@@ -79,7 +79,8 @@ def test_apic_ids_that_have_no_8_bits(stock, ours):
 def test_a_processor_that_never_comes(stock, ours):
     rows = seen(stock, "stock-dead", memtest.STOCK_FAILS, firmware="madt=one-more")
     assert "Failed to start CPU core 4." in "\n".join(rows)
-    with qemu.Qemu(memtest.machine(ours, firmware="madt=one-more load-options=console=ttyS0", serial=True)) as vm:
+    with qemu.Qemu(memtest.machine(ours, firmware="madt=one-more load-options=console=ttyS0", serial=True,
+                                   mem=128)) as vm:
         rows = memtest.await_screen(vm, memtest.ALL_AT_WORK, "test-dead")
         said = os.read(vm.port, 1 << 16)
     assert_started(rows, 4, of=5)
