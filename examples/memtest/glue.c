@@ -122,14 +122,15 @@ static int write_rows(int row, const char *text)
 static void show_notes(void)
 {
     const uint32_t shown = note_count < NOTES ? note_count : NOTES;
-    int rows = 1 + (note_count > NOTES), row;
+    int rows = (wanted_count > 1) + (note_count > NOTES), row;
 
     for (uint32_t i = 0; i < shown; i++)
         rows += write_rows(NOTE_ROW_LAST + 1, notes[i]);
     row = NOTE_ROW_LAST + 1 - (rows < NOTE_ROWS ? rows : NOTE_ROWS);
     clear_screen_region(row, 0, NOTE_ROW_LAST, SCREEN_WIDTH - 1);
-    printf(row++, 0, "Reveille: %u of %u processors started (%s), the last after %u us",
-           (uintptr_t)started_count, (uintptr_t)wanted_count, rv_apic_word(apic_mode), last_us);
+    if (wanted_count > 1)
+        printf(row++, 0, "Reveille: %u of %u processors started (%s), the last after %u us",
+               (uintptr_t)started_count, (uintptr_t)wanted_count, rv_apic_word(apic_mode), last_us);
     set_foreground_colour(BOLD + YELLOW);
     for (uint32_t i = 0; i < shown && row <= NOTE_ROW_LAST; i++)
         row += write_rows(row, notes[i]);
