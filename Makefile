@@ -100,7 +100,7 @@ BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all engine run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb signed debug host explain help setup unit fuzz coverage clang clean
+.PHONY: all engine run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb signed debug host explain memtest help setup unit fuzz coverage clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -206,6 +206,12 @@ engine:
 	@tools/setup build
 	@$(BUILD) $(B)/engine/reveille.c
 	@wc -l -c $(B)/engine/reveille.h $(B)/engine/reveille.c
+
+## make memtest    memtest86+ with the engine in it, beside its own self, in QEMU: pictures in build/memtest/; SMP= MEM=
+memtest:
+	@tools/setup build run
+	@$(BUILD) $(B)/engine/reveille.c firmware
+	@$(PYTHON) tools/memtest.py
 
 ## make fuzz       every fuzzer for FUZZ_SECONDS each (20)
 fuzz: $(FUZZ)

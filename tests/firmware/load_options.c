@@ -1,7 +1,8 @@
 // `load-options=KIND`: the image gets load options as firmware and tools have been seen to make
 // them. `whole-entry`: the whole boot entry with the options in it, as Dell's firmware has it;
-// `stray-byte`: UTF-16 with one byte more; `windows`: those of a boot entry that bcdedit wrote.
-// Surprise: they start at an odd address, and no terminator stands behind them.
+// `stray-byte`: UTF-16 with one byte more; `windows`: those of a boot entry that bcdedit wrote;
+// anything else, with a + for each blank, is them. Surprise: they start at an odd address, and no
+// terminator stands behind them.
 
 #include "preload.h"
 
@@ -10,7 +11,7 @@
 static const CHAR16 words[] = L"cpus=2 rounds=2";
 #define WORDS_BYTES (sizeof words - sizeof words[0])
 
-static uint8_t memory[512];
+static uint8_t memory[4096];
 static size_t used = 1;
 
 static void add(const void *bytes, size_t count)
@@ -49,6 +50,13 @@ static void add_windows(void)
     add(object, sizeof object);
 }
 
+// The configuration has at most half as many characters as there is room for here.
+static void add_text(const char *text)
+{
+    for (; *text; text++)
+        add((const uint8_t[]){(uint8_t)(*text == '+' ? ' ' : *text), 0}, sizeof(CHAR16));
+}
+
 static EFI_STATUS start(const struct preload *preload, const char *value)
 {
     if (preload_is(value, "whole-entry")) {
@@ -59,7 +67,7 @@ static EFI_STATUS start(const struct preload *preload, const char *value)
     } else if (preload_is(value, "windows")) {
         add_windows();
     } else {
-        return EFI_INVALID_PARAMETER;
+        add_text(value);
     }
     preload->image_loaded->LoadOptions = memory + 1;
     preload->image_loaded->LoadOptionsSize = (UINT32)(used - 1);

@@ -12,6 +12,7 @@
 #define RSDP_XSDT    24u
 #define HEADER_BYTES 36u
 #define LENGTH       4u
+#define CHECKSUM     9u
 
 static const struct behaviour *const behaviours[] = {
     &behaviour_execute,   &behaviour_fadt,          &behaviour_framebuffer, &behaviour_grow_map,
@@ -58,24 +59,56 @@ static uint64_t number_at(const uint8_t *bytes, size_t count)
     return value;
 }
 
-uint8_t *preload_table(const struct preload *preload, const char *signature)
+static uint8_t *find_xsdt(const struct preload *preload)
 {
     static const EFI_GUID guid = ACPI_20_TABLE_GUID;
     const EFI_SYSTEM_TABLE *system = preload->system;
 
     for (UINTN i = 0; i < system->NumberOfTableEntries; i++) {
         const EFI_CONFIGURATION_TABLE *entry = &system->ConfigurationTable[i];
-        if (memcmp(&entry->VendorGuid, &guid, sizeof guid) != 0)
-            continue;
-        const uint8_t *rsdp = entry->VendorTable;
-        const uint8_t *xsdt = (const uint8_t *)(uintptr_t)number_at(rsdp + RSDP_XSDT, 8);
-        for (uint64_t at = HEADER_BYTES; at + 8 <= number_at(xsdt + LENGTH, 4); at += 8) {
-            uint8_t *table = (uint8_t *)(uintptr_t)number_at(xsdt + at, 8);
-            if (table && memcmp(table, signature, 4) == 0)
-                return table;
-        }
+        if (memcmp(&entry->VendorGuid, &guid, sizeof guid) == 0)
+            return (uint8_t *)(uintptr_t)number_at((uint8_t *)entry->VendorTable + RSDP_XSDT, 8);
     }
     return NULL;
+}
+
+uint8_t *preload_table(const struct preload *preload, const char *signature)
+{
+    const uint8_t *xsdt = find_xsdt(preload);
+
+    for (uint64_t at = HEADER_BYTES; xsdt && at + 8 <= number_at(xsdt + LENGTH, 4); at += 8) {
+        uint8_t *table = (uint8_t *)(uintptr_t)number_at(xsdt + at, 8);
+        if (table && memcmp(table, signature, 4) == 0)
+            return table;
+    }
+    return NULL;
+}
+
+void preload_mend_table(uint8_t *table)
+{
+    const uint64_t length = number_at(table + LENGTH, 4);
+    uint8_t sum = 0;
+
+    table[CHECKSUM] = 0;
+    for (uint64_t i = 0; i < length; i++)
+        sum = (uint8_t)(sum + table[i]);
+    table[CHECKSUM] = (uint8_t)-sum;
+}
+
+EFI_STATUS preload_replace_table(const struct preload *preload, const uint8_t *before,
+                                 const uint8_t *table)
+{
+    const uint64_t address = (uintptr_t)table;
+    uint8_t *xsdt = find_xsdt(preload);
+
+    for (uint64_t at = HEADER_BYTES; xsdt && at + 8 <= number_at(xsdt + LENGTH, 4); at += 8) {
+        if (number_at(xsdt + at, 8) != (uintptr_t)before)
+            continue;
+        memcpy(xsdt + at, &address, sizeof address);
+        preload_mend_table(xsdt);
+        return EFI_SUCCESS;
+    }
+    return EFI_NOT_FOUND;
 }
 
 void *preload_hook(const struct preload *preload, void *slot, void *hook)

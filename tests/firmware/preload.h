@@ -49,6 +49,13 @@ bool preload_is(const char *text, const char *word);
 // System Description Pointer (RSDP) Structure".)
 uint8_t *preload_table(const struct preload *preload, const char *signature);
 
+// Puts the right checksum into a table (ACPI 6.5, "System Description Table Header").
+void preload_mend_table(uint8_t *table);
+
+// Has ACPI list `table` where it lists `before`.
+EFI_STATUS preload_replace_table(const struct preload *preload, const uint8_t *before,
+                                 const uint8_t *table);
+
 // Says a line on firmware's console.
 void preload_say(const struct preload *preload, const CHAR16 *text);
 

@@ -1,6 +1,7 @@
-// `madt=none|short|cut|nobody`: the MADT has another name, is shorter than its header, has an entry
-// that reaches beyond its end, or lists nobody as enabled. `mp-services=none|absurd|deaf`: it is
-// not found, counts more processors than there can be, or tells nothing of any.
+// `madt=none|short|cut|nobody|one-more|one-between`: the MADT has another name, is shorter than its
+// header, has an entry that reaches beyond its end, lists nobody as enabled, or lists one processor
+// that is not there, as the last one or as the second. `mp-services=none|absurd|deaf`: it is not
+// found, counts more processors than there can be, or tells nothing of any.
 
 #include "preload.h"
 
@@ -17,6 +18,43 @@ static uint32_t load32(const uint8_t *bytes)
 
     memcpy(&value, bytes, sizeof value);
     return value;
+}
+
+// A local APIC as the MADT lists it: type 0, length, UID, APIC ID, Enabled (ACPI 6.5, "Processor
+// Local APIC Structure").
+#define LOCAL_APIC_BYTES 8u
+
+static void store32(uint8_t *bytes, uint32_t value)
+{
+    memcpy(bytes, &value, sizeof value);
+}
+
+// In memory of ACPI's own, since the old one may have no room: one more local APIC, whose ID and
+// UID nobody has, as the entry at this offset.
+static EFI_STATUS list_one_more(const struct preload *preload, uint8_t *madt, uint32_t offset)
+{
+    const uint32_t length = load32(madt + 4);
+    uint8_t *longer, *entry, highest = 0;
+
+    for (uint32_t at = MADT_ENTRIES; at + LOCAL_APIC_BYTES <= length && madt[at + 1] > 0;
+         at += madt[at + 1]) {
+        if (madt[at] == 0 && madt[at + 3] > highest)
+            highest = madt[at + 3];
+    }
+    const EFI_STATUS status = preload->boot->AllocatePool(
+        EfiACPIReclaimMemory, length + LOCAL_APIC_BYTES, (void **)&longer);
+    if (EFI_ERROR(status))
+        return status;
+    memcpy(longer, madt, offset);
+    memcpy(longer + offset + LOCAL_APIC_BYTES, madt + offset, length - offset);
+    entry = longer + offset;
+    memset(entry, 0, LOCAL_APIC_BYTES);
+    entry[1] = LOCAL_APIC_BYTES;
+    entry[2] = entry[3] = (uint8_t)(highest + 1);
+    entry[4] = 1;
+    store32(longer + 4, length + LOCAL_APIC_BYTES);
+    preload_mend_table(longer);
+    return preload_replace_table(preload, madt, longer);
 }
 
 static EFI_STATUS start_madt(const struct preload *preload, const char *value)
@@ -37,6 +75,10 @@ static EFI_STATUS start_madt(const struct preload *preload, const char *value)
             if (madt[at] == 0) // a local APIC
                 madt[at + 4] = 0;
         }
+    else if (preload_is(value, "one-more"))
+        return list_one_more(preload, madt, load32(madt + 4));
+    else if (preload_is(value, "one-between"))
+        return list_one_more(preload, madt, MADT_ENTRIES + madt[MADT_ENTRIES + 1]);
     else
         return EFI_INVALID_PARAMETER;
     return EFI_SUCCESS;

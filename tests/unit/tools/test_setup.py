@@ -145,3 +145,38 @@ def test_an_old_one_without_apt(tmp_path):
     done = machine.setup("run", "test")
     assert done.returncode == 1 and "QEMU has to be 9 or newer\n" in done.stdout
     assert done.stderr.startswith("setup: no apt here")
+
+
+# Keeps what it was told of sources, and has the one package that {home}/packages names.
+APT_OF_SOURCES = """\
+case " $* " in
+*" indextargets "*) cat {home}/entry ;;
+*" update "*) cat "$(sed -E 's/.*sourceparts=([^ ]*).*/\\1/' <<<"$*")"/* >{home}/sources ;;
+*" source --download-only --tar-only {package} ") cp {home}/orig.tar.gz "{package}_7.20.orig.tar.gz" ;;
+*) exit 100 ;;
+esac
+"""
+LINE = "deb [arch=amd64] http://mirror.example/debian stable main\n"
+
+
+@pytest.mark.parametrize("name, source, asked", [
+    ("machine.sources", SOURCE, SOURCE.replace("deb\n", "deb-src\n", 1).replace("stable", "trixie")),
+    ("machine.list", LINE, LINE.replace("deb ", "deb-src ").replace("stable", "trixie"))], ids=["deb822", "one-line"])
+def test_what_a_source_package_was_made_from(tmp_path, name, source, asked):
+    machine = Fresh(tmp_path)
+    for word in ("cp", "gzip", "mkdir", "tar", "tr"):
+        (tmp_path / word).symlink_to(shutil.which(word))
+    machine.program("apt-get", APT_OF_SOURCES.format(home=tmp_path, package="memtest86+"))
+    (tmp_path / name).write_text(source)
+    (tmp_path / "entry").write_text(f"{tmp_path}/{name}:1\n")
+    (tmp_path / "memtest86plus-7.20").mkdir()
+    (tmp_path / "memtest86plus-7.20/README.md").write_text("of theirs")
+    subprocess.run(["tar", "-czf", "orig.tar.gz", "memtest86plus-7.20"], cwd=tmp_path, check=True)
+    folder = tmp_path / "made here"
+    assert_good(machine.setup("upstream", "memtest86+", "trixie", str(folder)))
+    assert (tmp_path / "sources").read_text().rstrip() == asked.rstrip()
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {
+        "README.md": "of theirs", "version": "memtest86+ 7.20\n"}
+    nowhere = machine.setup("upstream", "memtest87", "trixie", str(folder))
+    assert nowhere.returncode == 1
+    assert nowhere.stderr.splitlines()[-1] == "setup: the machine's mirror has no source of memtest87 in trixie"
