@@ -1,0 +1,110 @@
+// boot.S: from GRUB's 32-bit protected mode to main() in the higher half, and where exceptions go.
+//
+// The page tables map the first 4 GiB of physical memory at 0xffff800000000000, and the first GiB
+// once more at KERNEL, where this image is linked. Surprise: SSE is switched on for the sake of
+// examples/kernel-rust, whose core library uses it; C is built without.
+#define KERNEL 0xffffffff80000000
+#define PHYS(symbol) (symbol - KERNEL)
+#define TABLE 0x003 // present, writable
+#define LARGE 0x083 // the same, and a page of 2 MiB
+#define UNCACHED 0x18 // PCD, PWT
+#define MAGIC 0xe85250d6 // multiboot2
+
+    .section .multiboot, "a"
+header:
+    .long MAGIC, 0, header_end - header, -(MAGIC + header_end - header)
+    .long 0, 8 // the last of its tags, and the only one
+header_end:
+
+    .text
+    .code32
+    .globl start
+start:
+    mov %ebx, %edi // what GRUB knows: main()'s argument
+    mov $0x80000001, %eax
+    cpuid
+    bt $29, %edx // long mode
+    jnc stop
+    mov $PHYS(root), %eax
+    mov %eax, %cr3
+    mov $0x620, %eax // PAE, OSFXSR, OSXMMEXCPT
+    mov %eax, %cr4
+    mov $0xc0000080, %ecx // EFER
+    rdmsr
+    or $0x100, %eax // LME
+    wrmsr
+    mov $0x80010033, %eax // PG, WP, NE, ET, MP, PE
+    mov %eax, %cr0
+    lgdt PHYS(gdt_low)
+    ljmp $8, $PHYS(start64)
+stop:
+    cli
+    hlt
+    jmp stop
+
+    .code64
+start64:
+    movabs $higher_half, %rax
+    jmp *%rax
+higher_half:
+    lgdt gdt_high(%rip)
+    mov $16, %eax
+    mov %eax, %ds
+    mov %eax, %es
+    mov %eax, %ss
+    lea stack_top(%rip), %rsp
+    movq $0, root(%rip) // nothing is left below
+    mov %cr3, %rax
+    mov %rax, %cr3
+    mov %edi, %edi // 32-bit code leaves the upper half undefined
+    call main // which does not return
+
+    .balign 16
+    .globl vectors
+vectors: // 16 bytes for each exception; the stack says what it was
+    .rept 32
+    push $((. - vectors) / 16)
+    jmp fault
+    .balign 16
+    .endr
+fault:
+    mov %rsp, %rdi
+    and $-16, %rsp
+    call machine_fault // nor does this
+
+    .data
+gdt:
+    .quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff // code of 64 bits, data
+gdt_low:
+    .short gdt_low - gdt - 1
+    .long PHYS(gdt)
+gdt_high:
+    .short gdt_low - gdt - 1
+    .quad gdt
+
+    .balign 4096
+root:
+    .quad PHYS(low_gib) + TABLE // until the higher half is reached
+    .fill 255, 8, 0
+    .quad PHYS(low_gib) + TABLE
+    .fill 254, 8, 0
+    .quad PHYS(high_gib) + TABLE
+high_gib:
+    .fill 510, 8, 0
+    .quad PHYS(directories) + TABLE, 0
+low_gib:
+    .quad PHYS(directories) + 0x0000 + TABLE, PHYS(directories) + 0x1000 + TABLE
+    .quad PHYS(directories) + 0x2000 + TABLE, PHYS(directories) + 0x3000 + TABLE
+    .fill 508, 8, 0
+directories:
+    .rept 2032
+    .quad (. - directories) / 8 * 0x200000 + LARGE
+    .endr
+    .rept 16 // the last 32 MiB are devices', the local APIC among them
+    .quad (. - directories) / 8 * 0x200000 + LARGE + UNCACHED
+    .endr
+
+    .bss
+    .skip 32768
+stack_top:
+    .section .note.GNU-stack, "", @progbits
