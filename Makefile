@@ -67,6 +67,12 @@ IMAGE_OBJ := $(B)/image/report/screen/font_data.o $(IMAGE_C:%.c=$(B)/image/%.o) 
 PRELOAD_OBJ := $(patsubst %.c,$(B)/image/%.o,$(wildcard tests/firmware/*.c)) \
                $(patsubst %,$(B)/image/%.o,efi/firmware/relocate efi/firmware/sbat efi/mp/mp_services hw/lib/mem)
 
+# And an application that is a kernel to build/engine/example.c.
+EXAMPLE_OBJ := $(B)/image/tests/firmware/example/host.o $(B)/engine-objects/reveille.o $(B)/engine-objects/example.o \
+               $(patsubst %,$(B)/image/%.o,efi/firmware/relocate efi/firmware/sbat hw/lib/mem)
+$(B)/image/tests/firmware/example/host.o: IMAGE_CFLAGS += -I$(B)/engine
+$(B)/image/tests/firmware/example/host.o: $(B)/engine/reveille.c
+
 # The host: the same sources under ASan and UBSan, with a fake machine behind the seam; of efi/ all but the entry.
 # cmocka 2 would have asserts by names that cmocka 1 does not know, and warns of those that both do.
 HOST_CFLAGS := -std=gnu17 -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
@@ -79,7 +85,7 @@ HOST_LIB    := $(B)/host/libreveille.a
 HOST_OBJ    := $(patsubst %.c,$(B)/host/%.o,$(PURE_C) $(FAKE_C) $(HOST_EFI_C)) \
                $(IMAGE_S:%.S=$(B)/host/%.o) $(B)/host/report/screen/font_data.o $(B)/image/trampoline/blob.o
 UNIT        := $(patsubst tests/unit/%.c,$(B)/host/unit/%,$(wildcard tests/unit/*/test_*.c)) \
-               $(B)/host/unit/smp/test_threads_clang
+               $(B)/host/unit/smp/test_threads_clang $(B)/host/unit/smp/test_calls_clang
 FUZZ        := $(patsubst tests/fuzz/%.c,$(B)/host/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 20
 
@@ -94,7 +100,7 @@ BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb signed debug host explain help setup unit fuzz coverage clang clean
+.PHONY: all engine run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb signed debug host explain help setup unit fuzz coverage clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -195,6 +201,12 @@ host: $(B)/host/madt $(B)/host/fadt $(B)/host/explain $(B)/host/render
 explain: $(B)/host/explain
 	@$< $(CAUSE)
 
+## make engine     build/engine/: the engine for other kernels, as one header and one C file; docs/engine.md
+engine:
+	@tools/setup build
+	@$(BUILD) $(B)/engine/reveille.c
+	@wc -l -c $(B)/engine/reveille.h $(B)/engine/reveille.c
+
 ## make fuzz       every fuzzer for FUZZ_SECONDS each (20)
 fuzz: $(FUZZ)
 	@for f in $(FUZZ); do tests/fuzz/run "$$f" $(FUZZ_SECONDS) || exit 1; done
@@ -243,6 +255,21 @@ $(B)/trampoline.lst: $(B)/trampoline/ap_start.elf
 $(B)/image/trampoline/blob.o: trampoline/blob.S trampoline/image_layout.h $(B)/trampoline/ap_start.bin
 	@mkdir -p $(@D)
 	$(Q)$(CC) -c -g -Itrampoline -Wa,-I$(B)/trampoline -o $@ $<
+
+# ---- the engine for other kernels, of the very same sources ----
+
+ENGINE_SOURCES := $(wildcard include/*.h hw/*.[chS] hw/lib/*.[ch] machine/*.[ch] smp/*.[chS] trampoline/*.[ch] engine/*.[ch])
+
+$(B)/engine/reveille.c: tools/engine.py tools/check_rooms.py $(wildcard tools/engine/*) LICENSE Makefile $(ENGINE_SOURCES) \
+                        $(B)/trampoline/ap_start.bin
+	$(Q)$(PYTHON) tools/engine.py $(VERSION) $(B)/trampoline/ap_start.bin $(B)/trampoline/ap_start.elf $(@D)
+
+# Compiled as by whoever takes the folder, but for the position that an EFI application has not.
+$(B)/engine/example.c: $(B)/engine/reveille.c ;
+$(B)/engine-objects/%.o: $(B)/engine/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -ffreestanding -mno-red-zone -mgeneral-regs-only -fno-stack-protector -fPIE -O2 -g \
+	    -Wall -Wextra -Wpedantic $(if $(WERROR),-Werror) $(call quote,-ffile-prefix-map=$(CURDIR)=.) -c -o $@ $<
 
 # ---- the font ----
 
@@ -307,6 +334,7 @@ $(B)/%.EFI: $(B)/%.so tools/finish_image.py
 
 $(B)/BOOTX64.so: $(IMAGE_OBJ)
 $(B)/firmware/preload.so: $(PRELOAD_OBJ)
+$(B)/firmware/example.so: $(EXAMPLE_OBJ)
 
 $(B)/BOOTX64.debug: $(B)/BOOTX64.so
 	$(Q)$(OBJCOPY) --only-keep-debug $< $@
@@ -327,8 +355,8 @@ $(B)/reveille.iso: $(B)/esp/EFI/BOOT/BOOTX64.EFI tools/image.py
 	$(Q)xorriso -report_about WARNING -as mkisofs -o $@ -V REVEILLE -r -append_partition 2 0xef $(B)/efi.fat \
 	    -appended_part_as_gpt -e --interval:appended_partition_2:all:: -no-emul-boot -graft-points /=$(B)/iso
 
-# What the boot tests start in place of the image, to change firmware's behaviour first.
-firmware: $(B)/firmware/preload.EFI
+# What the boot tests start in place of the image: to change firmware's behaviour first, or to run build/engine/example.c.
+firmware: $(B)/firmware/preload.EFI $(B)/firmware/example.EFI
 
 # ---- the host ----
 
@@ -358,7 +386,8 @@ $(B)/host/unit/report/test_races: $(RACES_C) report/console/journal.h hw/lib/crc
 THREADS_C := $(wildcard smp/*.c) trampoline/trampoline.c $(wildcard report/console/*.c) report/hello.c trial/inject.c \
              machine/topology.c machine/processor.c $(patsubst %,hw/lib/%.c,clock crc32 line sort tell watch) \
              tests/unit/smp/threads_walk.c
-THREADS_PLAIN_C := tests/unit/smp/threads.c tests/unit/smp/test_threads.c
+THREADS_PLAIN_C := tests/unit/smp/threads.c
+THREADS_TESTS   := test_threads test_calls
 THREADS_CFLAGS  := $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(HOST_CFLAGS)) -fsanitize=thread \
                    -fno-inline -fno-pie -ffunction-sections
 THREADS_OBJ     := $(THREADS_C:.c=.o) $(THREADS_PLAIN_C:.c=.o)
@@ -367,7 +396,7 @@ THREADS_LIB     := $(B)/host/smp/fault_entry.o $(B)/image/trampoline/blob.o
 $(THREADS_C:%.c=$(B)/threads/gcc/%.o): THREADS_BLOCKS := -fsanitize-coverage=trace-pc
 $(THREADS_C:%.c=$(B)/threads/clang/%.o): THREADS_BLOCKS := -fsanitize-coverage=bb,trace-pc
 
-$(B)/threads/gcc/tests/unit/smp/test_threads.o $(B)/threads/clang/tests/unit/smp/test_threads.o: tests/unit/smp/threads.supp
+$(B)/threads/gcc/tests/unit/smp/threads.o $(B)/threads/clang/tests/unit/smp/threads.o: tests/unit/smp/threads.supp
 
 $(B)/threads/gcc/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -377,11 +406,11 @@ $(B)/threads/clang/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(THREADS_CFLAGS) $(THREADS_BLOCKS) -MMD -MP -c -o $@ $<
 
-$(B)/host/unit/smp/test_threads: $(THREADS_OBJ:%=$(B)/threads/gcc/%) $(THREADS_LIB)
+$(THREADS_TESTS:%=$(B)/host/unit/smp/%): $(B)/host/unit/smp/%: $(B)/threads/gcc/tests/unit/smp/%.o $(THREADS_OBJ:%=$(B)/threads/gcc/%) $(THREADS_LIB)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) -fsanitize=thread -no-pie -Wl,--gc-sections -o $@ $^ -lcmocka
 
-$(B)/host/unit/smp/test_threads_clang: $(THREADS_OBJ:%=$(B)/threads/clang/%) $(THREADS_LIB)
+$(THREADS_TESTS:%=$(B)/host/unit/smp/%_clang): $(B)/host/unit/smp/%_clang: $(B)/threads/clang/tests/unit/smp/%.o $(THREADS_OBJ:%=$(B)/threads/clang/%) $(THREADS_LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) -fsanitize=thread -no-pie -Wl,--gc-sections -o $@ $^ -lcmocka
 

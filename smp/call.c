@@ -25,6 +25,20 @@ static enum smp_call_state state_of(const struct smp *smp, uint32_t slot)
                : SMP_CALL_SENT;
 }
 
+// Of one that is absent: has it checked in, and is on its way to where it takes calls, with no turn
+// before it?
+static bool is_coming(const struct smp *smp, uint32_t slot, enum smp_call_state state)
+{
+    const struct lcpu *lcpu = arena_lcpu(&smp->arena, slot);
+    const uint32_t stage = stage_of(smp, slot);
+    const uint32_t turn =
+        atomic_load_explicit(&arena_rally(&smp->arena)->turn, memory_order_relaxed);
+
+    return state == SMP_CALL_ABSENT && smp->plan.strategy != SMP_FIRMWARE &&
+           (stage == STAGE_DONE ||
+            (stage == STAGE_READY && (!lcpu->has_turn || turn == TURN_CLOSED)));
+}
+
 struct smp_call_account smp_call_of(const struct smp *smp, uint32_t slot)
 {
     const struct call_way *way = &arena_lcpu(&smp->arena, slot)->way;
@@ -84,6 +98,17 @@ static enum status ring(struct smp *smp, uint32_t slot, enum smp_parking parking
     return by_nmi ? nudge(smp, slot) : STATUS_OK;
 }
 
+// Who has only just checked in is waited for; as long as for one that has not, together.
+static void await_coming(const struct smp *smp, uint32_t first, uint32_t last)
+{
+    struct watch watch = watch_start(hw_tsc(), clock_ticks(&smp->clock, smp->plan.timeout_us));
+
+    for (uint32_t slot = first; slot <= last; slot++) {
+        while (is_coming(smp, slot, state_of(smp, slot)) && !watch_is_over(&watch, hw_tsc()))
+            hw_pause();
+    }
+}
+
 // Calls those in slots `first` to `last` who wait; returns how many.
 static uint32_t call_range(struct smp *smp, uint32_t first, uint32_t last, const struct call *what,
                            enum smp_parking parking, enum status *status)
@@ -92,6 +117,7 @@ static uint32_t call_range(struct smp *smp, uint32_t first, uint32_t last, const
     uint32_t called = 0;
 
     *status = STATUS_OK;
+    await_coming(smp, first, last);
     for (uint32_t slot = first; slot <= last; slot++) {
         if (state_of(smp, slot) != SMP_CALL_WAITS)
             continue;
@@ -139,20 +165,29 @@ static void nudge_if_asleep(struct smp *smp, uint32_t slot)
     (void)nudge(smp, slot);
 }
 
-// Until this AP has returned, or never will, or `whole` is over. What is to be nudged is, once
-// `short` is over.
+// All of them, since who is waited for just now may be one that never returns.
+static void nudge_sleepers(struct smp *smp)
+{
+    for (uint32_t slot = 1; slot <= smp->want; slot++) {
+        if (arena_book(&smp->arena, slot)->called)
+            nudge_if_asleep(smp, slot);
+    }
+}
+
+// Until this AP has returned, or never will, or `whole` is over. `soon` is the time for nudges.
 static bool wait_for(struct smp *smp, uint32_t slot, struct watch *soon, struct watch *whole)
 {
     for (;;) {
         const uint64_t now = hw_tsc();
-        const bool late = watch_is_over(whole, now), is_time = watch_is_over(soon, now);
+        const bool late = watch_is_over(whole, now), was_time = soon->watched == soon->ticks;
         const enum smp_call_state state = state_of(smp, slot);
         if (state == SMP_CALL_WAITS)
             return true;
-        if (late || (state != SMP_CALL_SENT && state != SMP_CALL_RUNS))
+        if (late ||
+            (state != SMP_CALL_SENT && state != SMP_CALL_RUNS && !is_coming(smp, slot, state)))
             return false;
-        if (is_time)
-            nudge_if_asleep(smp, slot);
+        if (watch_is_over(soon, now) && !was_time)
+            nudge_sleepers(smp);
         hw_pause();
     }
 }

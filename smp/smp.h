@@ -1,11 +1,10 @@
 // smp.h: wakes the processors of an x86-64 machine by INIT and STARTUP, runs a function on each,
 // and knows what became of every one: how far it came, when, and why it did not.
 //
-// This is the only public header of smp/ and trampoline/. There is no global state, no allocation,
-// no firmware and no console behind it; what the engine needs it is given. Built of smp/,
-// trampoline/, hw/ and include/, with -mno-red-zone -mgeneral-regs-only -fno-stack-protector; so
-// must be what it calls back on an AP. It is not a scheduler: a processor that has run its function
-// is parked in a loop of CLI and HLT, in memory that stays its own.
+// All of the engine is behind this header. There is no global state, no allocation, no firmware and
+// no console in it; what it needs it is given. It is compiled with -mno-red-zone
+// -mgeneral-regs-only -fno-stack-protector; so must be what it calls back on an AP. It is not a
+// scheduler: a processor that has run its function is parked, in memory that stays its own.
 //
 //     static bool hello(void *context, const struct smp_self *self)
 //     {
@@ -141,7 +140,7 @@ struct smp_self {
 struct smp_message {
     uint32_t slot;    // 0: to all but self
     uint32_t round;   // from 1
-    uint32_t try;     // the sequence of that round, from 1
+    uint32_t attempt; // the sequence of that round, from 1
     uint32_t command; // ICR bits 0..31, destination left out
 };
 
@@ -405,8 +404,9 @@ struct smp_calls {
     uint64_t ticks;         // from the first call to the last return, by the caller's TSC
 };
 
-// Has the AP in this slot run `work`, or (slot 0) each that waits. Does not wait, unless APs are
-// parked by INIT: then it wakes them first, as smp_wake_slots does. STATUS_BUSY: the AP is in a
+// Has the AP in this slot run `work`, or (slot 0) each that waits. Does not wait, but for who has
+// only just checked in, at most the plan's time-out; and where APs are parked by INIT it wakes them
+// first, as smp_wake_slots does. STATUS_BUSY: the AP is in a
 // call, or cannot be called; to all, nobody waits. STATUS_INVALID: no such slot. STATUS_TIMEOUT: an
 // NMI was not sent; smp_wait tells whom that concerns.
 enum status smp_call(struct smp *smp, uint32_t slot,
@@ -415,7 +415,8 @@ enum status smp_call(struct smp *smp, uint32_t slot,
 // Waits until all who were called since the last smp_wait have returned, at most `timeout_us`.
 // STATUS_TIMEOUT: some did not; smp_call_of tells for each, and if it comes back later, it waits
 // again. A store that an AP in MWAIT did not see is followed by an NMI after SMP_NUDGE_US (Intel's
-// erratum APL30, and others).
+// erratum APL30, and others); from here, so that a caller who first meets the APs by other means
+// gives them the time for it.
 enum status smp_wait(struct smp *smp, uint64_t timeout_us, struct smp_calls *calls);
 #define SMP_NUDGE_US 1000u
 

@@ -25,7 +25,7 @@ SECONDS = int(os.environ.get("COVERAGE_SECONDS", "10"))
 LEAST = 90.0  # percent of a parser's lines
 BUILD_S, RUN_S = 900, 120
 # ThreadSanitizer goes with neither ASan nor these counters, and its program has parsers of no kind.
-OTHERS = ("test_threads",)
+OTHERS = ("test_threads", "test_calls")
 
 Parser = collections.namedtuple("Parser", "reads source functions excuse")
 # The numbers of its lines: all that there are to run, those that fuzzers ran, and unit tests; {fuzzer: how many}.

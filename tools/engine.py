@@ -40,12 +40,12 @@ SOURCES = (
     "machine/phys.h", "machine/acpi.h", "machine/madt.h", "machine/inventory.h", "machine/processor.h",
     "engine/cpu_features.h",
 
-    "hw/hw.c", "hw/safe_msr.S",
+    "hw/hw.c", "hw/safe_msr.S", "hw/await_nmi.S",
     "hw/lib/clock.c", "hw/lib/line.c", "hw/lib/tell.c", "hw/lib/sort.c", "hw/lib/watch.c",
     BLOB, "trampoline/trampoline.c",
     "smp/open.c", "smp/arena.c", "smp/address_space.c", "smp/page_table.c", "smp/apic.c", "smp/message.c",
-    "smp/wake.c", "smp/strategy.c", "smp/sequence.c", "smp/turns.c", "smp/ap.c", "smp/fault.c", "smp/fault_entry.S",
-    "smp/examine.c", "smp/verdict.c",
+    "smp/wake.c", "smp/strategy.c", "smp/sequence.c", "smp/turns.c", "smp/ap.c", "smp/serve.c", "smp/call.c",
+    "smp/barrier.c", "smp/fault.c", "smp/fault_entry.S", "smp/examine.c", "smp/verdict.c", "smp/story.c",
     "machine/madt.c", "machine/inventory.c", "machine/processor.c",
     "engine/cpu_features.c", "engine/describe.c", "engine/listing.c", "engine/tsc_rate.c",
 )
@@ -60,14 +60,8 @@ TAGS = (("struct smp", "struct rv"), ("enum status", "enum rv_status"), ("enum s
         ("struct problems", "struct rv_problems"))
 # What whoever links the engine has to bring.
 HOST_BRINGS = {"memcpy", "memmove", "memset", "memcmp"}
-# Sentences that are true in the tree alone.
-SENTENCES = (
-    ("// This is the only public header of smp/ and trampoline/. There is", "// There is"),
-    ("Built of smp/,\n// trampoline/, hw/ and include/, with", "Build\n// reveille.c with"),
-)
-
 MIXED = re.compile(r'//[^\n]*|"(?:[^"\\\n]|\\.)*"')
-WORD = re.compile(r"[A-Za-z_]\w*")
+WORD = re.compile(r"(?:\b(?:struct|union|enum) )?\b[A-Za-z_]\w*")  # a tag is no other name
 ATTRIBUTE = re.compile(r"__attribute__\(\(.*?\)\)+")
 BANNER = "// " + "=" * 97
 
@@ -92,6 +86,10 @@ class Item:
     text: str
     paragraph: int  # items of one have no blank line between them
     names: set = dataclasses.field(default_factory=set)
+    before: str = ""  # the text as the tree has it
+
+    def __post_init__(self):
+        self.before = self.text
 
     @property
     def code(self):
@@ -118,9 +116,9 @@ def classify(text):
         return "define", {match[1]}
     if flat.startswith("#") or re.fullmatch(r"[A-Z_]+\(\w+\)", flat) or flat.startswith("_Static_assert"):
         return "other", set()
-    if match := re.match(r"enum ?(\w*) \{", flat):
-        return "type", {match[1]} - {""} | names_in_braces(flat)
-    if match := re.match(r"(?:struct|union) (\w+)(?: \{.*\})?;$", flat):
+    if match := re.match(r"(enum ?\w*) \{", flat):
+        return "type", {match[1]} | names_in_braces(flat)
+    if match := re.match(r"((?:struct|union) \w+)(?: \{.*\})?;$", flat):
         return "type", {match[1]}
     if match := re.match(r"([^=({]*?)(\w+)\(", flat):
         return ("function" if flat.endswith("}") else "prototype"), {match[2]}
@@ -235,6 +233,15 @@ def asm_of(path, text, numbers):
 
 # ---- the trampoline ----
 
+@dataclasses.dataclass
+class Trampoline:
+    """The assembled trampoline: its bytes, and {offset: [labels]}."""
+    binary: pathlib.Path
+    labels: dict
+
+    def __post_init__(self):
+        self.image = pathlib.Path(self.binary).read_bytes()
+
 def labels_of(elf):
     """{offset: [labels]} of the trampoline."""
     listed = subprocess.run(["nm", "-n", elf], capture_output=True, text=True, check=True).stdout
@@ -247,7 +254,7 @@ def labels_of(elf):
 
 
 def name_of_offset(labels, offset):
-    return " or ".join(labels.get(offset, [])) or "of the page"
+    return " or ".join(labels.get(offset, [])) or "the page's own data"
 
 
 def patch_rows(image, at, count, labels):
@@ -258,28 +265,50 @@ def patch_rows(image, at, count, labels):
         yield f"    {row}// the {width} bytes at 0x{offset:03x} hold page + 0x{target:03x}, {name_of_offset(labels, target)}"
 
 
-def plain_rows(image, start, end, labels):
+def label_row(labels, at):
+    return [f"    // 0x{at:03x}: {', '.join(labels[at])}"] if labels.get(at) else []
+
+
+def plain_rows(trampoline, start, end):
+    labels = trampoline.labels
     stops = sorted({start, end, *(at for at in labels if start < at < end and labels[at])})
     for at, stop in zip(stops, stops[1:]):
-        if labels.get(at):
-            yield f"    // 0x{at:03x}: {', '.join(labels[at])}"
+        yield from label_row(labels, at)
         for row in range(at, stop, 12):
-            yield "    " + " ".join(f"0x{byte:02x}," for byte in image[row:min(row + 12, stop)])
+            yield "    " + " ".join(f"0x{byte:02x}," for byte in trampoline.image[row:min(row + 12, stop)])
 
 
-def blob_of(image, labels, numbers):
+def code_rows(trampoline, places):
+    """Each instruction of the code on a line of its own, in the mode that a processor reads it in."""
+    for (start, mode), (stop, _) in zip(places, places[1:]):
+        listed = subprocess.run(["objdump", "-D", "-w", "-b", "binary", "-m", "i386", "-M", mode,
+                                 f"--start-address={start}", f"--stop-address={stop}", trampoline.binary],
+                                capture_output=True, text=True, check=True).stdout
+        for at, data, code in re.findall(r"^ +([0-9a-f]+):\t([0-9a-f ]+)\t(.*)$", listed, re.M):
+            yield from label_row(trampoline.labels, int(at, 16))
+            yield f"    {' '.join(f'0x{byte},' for byte in data.split()):<42} // {' '.join(code.split())}"
+
+
+def blob_of(trampoline, numbers):
     """The trampoline as an array of bytes. Its header says where its relocation table is."""
+    image, place = trampoline.image, {name: at for at, names in trampoline.labels.items() for name in names}
+
     def header(name):
         return struct.unpack_from("<H", image, int(numbers[name], 0))[0]
     patches, count = header("IMAGE_PATCHES_OFFSET"), header("IMAGE_PATCH_COUNT")
     need(header("IMAGE_BYTES_OFFSET") == len(image), "the trampoline's header does not tell its length")
     need(patches + 6 * count == len(image), "the trampoline's relocation table does not end it")
-    text = ["static const uint8_t trampoline_blob[] = {", *plain_rows(image, 0, patches, labels),
-            f"    // 0x{patches:03x}: the relocation table",
-            *patch_rows(image, patches, count, labels), "};"]
+    modes = [(place["start16"], "i8086"), (place["lcpu_start32"], "i386"), (place["lcpu_start64"], "x86-64"),
+             (place["traps_real"], "")]
+    text = ["static const uint8_t trampoline_blob[] = {", *plain_rows(trampoline, 0, place["start16"]),
+            *code_rows(trampoline, modes), *plain_rows(trampoline, place["traps_real"], patches),
+            f"    // 0x{patches:03x}: the relocation table", *patch_rows(image, patches, count, trampoline.labels), "};"]
+    written = bytes(int(byte, 16) for line in text for byte in re.findall(r"0x([0-9a-f]{2}),", line.partition("//")[0]))
+    need(written == image, "the trampoline's bytes are not all written")
     size = "static const uint64_t trampoline_blob_bytes = sizeof trampoline_blob;"
-    remark = ("// The AP's way from STARTUP to C, assembled: in 16 bits up to lcpu_start32, in 32 bits up to lcpu_start64.\n"
-              "// It depends on no address: where it has to, its relocation table says so, and the copier fills it in.")
+    remark = ("// The AP's way from STARTUP to C, assembled: in 16 bits up to lcpu_start32, in 32 bits up to\n"
+              "// lcpu_start64. It depends on no address: where it has to, its relocation table says so, and\n"
+              "// the copier below fills it in.")
     return [Item(BLOB, "remark", [], remark, 0),
             Item(BLOB, "variable", [], "\n".join(text), 1, {"trampoline_blob"}),
             Item(BLOB, "variable", [], size, 2, {"trampoline_blob_bytes"})]
@@ -344,7 +373,7 @@ def replace_code(text, change):
 def rename(item, names):
     """A field of that name stays as it is."""
     def change(code):
-        return re.sub(r"(?<![\w.])(?<!->)[A-Za-z_]\w*", lambda word: names.get(word[0], word[0]), code)
+        return re.sub(r"(?<![\w.])(?<!->)" + WORD.pattern, lambda word: names.get(word[0], word[0]), code)
     item.text = replace_code(item.text, change)
     item.names = {names.get(name, name) for name in item.names}
 
@@ -363,7 +392,7 @@ def public_names(items):
 def words_for_kernels(names):
     """[(pattern, replacement)]: the tree's names as a kernel has them, in code and comments alike."""
     words = {}
-    for name in sorted(names):
+    for name in sorted(name.split()[-1] for name in names):  # a tag without its `struct`
         for prefix, new in PREFIXES:
             if name.startswith(prefix):
                 words[name] = new + name[len(prefix):]
@@ -379,11 +408,63 @@ def words_for_kernels(names):
 
 
 def translate(text, rules):
-    for old, new in SENTENCES:
-        text = text.replace(old, new)
     for pattern, new in rules:
         text = pattern.sub(new, text)
     return text
+
+
+# ---- columns ----
+
+def opened(line, stack):
+    """The columns behind the brackets that are still open at the line's end."""
+    stack = list(stack)
+    for column, character in enumerate(code_of(line)):
+        if character in "([{":
+            stack.append(column + 1)
+        elif character in ")]}" and stack:
+            stack.pop()
+    return stack
+
+
+def align_brackets(old, new):
+    """A line that began below an open bracket does so again, wherever the bracket has moved."""
+    was, now, out = [], [], []
+    for before, after in zip(old, new):
+        indent = len(before) - len(before.lstrip())
+        if was and before.strip() and indent == was[-1] and not before.lstrip().startswith("//"):
+            after = " " * now[-1] + after.lstrip()
+        out.append(after)
+        was, now = opened(before, was), opened(after, now)
+    return out
+
+
+def comment_column(line):
+    """Where the comment behind something begins; a line that is a comment may have another in it."""
+    column = line.rfind("//")
+    return column if column > 2 and line[:column].strip(" /") else -1
+
+
+def align_comments(old, new):
+    """Comments that stood below one another do so again."""
+    columns = [comment_column(line) for line in old]
+    out, at = list(new), 0
+    while at < len(old):
+        end = at + 1
+        while end < len(old) and columns[end] == columns[at]:
+            end += 1
+        if columns[at] > 0:
+            parts = [(line[:comment_column(line)].rstrip(), line[comment_column(line):]) for line in new[at:end]]
+            column = max([columns[at], *(len(code) + 1 for code, _ in parts)])
+            out[at:end] = [f"{code:<{column}}{comment}" for code, comment in parts]
+        at = end
+    return out
+
+
+def align(old, new):
+    """Lines of a text whose names have other lengths now."""
+    old, new = old.split("\n"), new.split("\n")
+    need(len(old) == len(new), "a text has other lines than before")
+    return "\n".join(align_comments(old, align_brackets(old, new)))
 
 
 # ---- writing ----
@@ -394,19 +475,23 @@ def make_static(item, public, in_assembler, called_by_assembler):
         return
     text = item.text.removeprefix("extern ")
     if item.names <= in_assembler:
-        item.text = f'__attribute__((visibility("hidden"))) extern {text}'
+        item.text = f"ASSEMBLED extern {text}"
     elif item.names & called_by_assembler:
         item.text = f"__attribute__((used)) static {text}"
     else:
         item.text = f"static {text}"
 
 
-def write_part(path, items, kept):
+def write_part(path, items, kept, rules):
     """A file under its banner; nothing, if nothing of it is needed. A remark stays if something behind it does, and
     the comment above a group, whichever of the group is left."""
     out, remarks, comment = [], [], []
     last = None  # item that was looked at, or written
     written = None
+
+    def say(text):
+        return align(text, translate(text, rules))
+
     for item in items:
         if item.kind == "remark":
             remarks.append(item.text)
@@ -417,10 +502,11 @@ def write_part(path, items, kept):
         if id(item) not in kept:
             continue
         for text in dict.fromkeys(remarks[:1] * (written is None) + remarks[-1:]):
-            out += ["", text]
+            out += ["", say(text)]
         if remarks or written is None or item.paragraph != written.paragraph:
             out.append("")
-        out += [*comment, item.text]
+        out += [say("\n".join(comment))] * bool(comment)
+        out += [align(item.before, translate(item.text, rules))]
         remarks, comment, written = [], [], item
     return ["", BANNER, f"// {path}", BANNER, *out] if written else []
 
@@ -444,9 +530,9 @@ def write_header(version, parts, rules):
            f'#define RV_VERSION "{version}"', "", "#ifdef __cplusplus", 'extern "C" {', "#endif"]
     for path in HEADERS:
         items = [item for item in parts[path] if item is not door]
-        out += write_part(path, items, {id(item) for item in items})
+        out += write_part(path, items, {id(item) for item in items}, rules)
     out += ["", "#ifdef __cplusplus", "}", "#endif", "", "#endif"]
-    return tidy([*notice("reveille.h", version), "//", translate(door.text, rules), "", translate("\n".join(out), rules)])
+    return tidy([*notice("reveille.h", version), "//", align(door.text, translate(door.text, rules)), "", *out])
 
 
 GUARDS = """
@@ -459,7 +545,10 @@ GUARDS = """
 #endif
 #if defined(__SSP__) || defined(__SSP_STRONG__) || defined(__SSP_ALL__)
 #error "compile reveille.c with -fno-stack-protector"
-#endif"""
+#endif
+
+// Stands in this file's own assembler.
+#define ASSEMBLED __attribute__((visibility("hidden")))"""
 
 
 def write_source(version, parts, public, rules):
@@ -474,18 +563,18 @@ def write_source(version, parts, public, rules):
     system = sorted({name for path in SOURCES for name in parts.get(path + "<>", ())})
     out = ['#include "reveille.h"', "", *[f"#include <{name}>" for name in system], GUARDS]
     for path in SOURCES:
-        out += write_part(path, parts[path], kept)
-    return tidy([*notice("reveille.c", version), "", translate("\n".join(out), rules)])
+        out += write_part(path, parts[path], kept, rules)
+    return tidy([*notice("reveille.c", version), "", *out])
 
 
-def read_parts(image, labels, root=ROOT):
+def read_parts(trampoline, root=ROOT):
     """{path: [Item]}, and under "path<>" the headers of the compiler that it includes."""
     parts, before = {}, []
     texts = {path: (root / path).read_text(encoding="utf-8") for path in (*HEADERS, *SOURCES)}
     numbers = numbers_of(text for path, text in texts.items() if path.endswith(".h"))
     for path in (*HEADERS, *SOURCES):
         if path == BLOB:
-            parts[path] = blob_of(image, labels, numbers)
+            parts[path] = blob_of(trampoline, numbers)
         elif path.endswith(".S"):
             parts[path] = asm_of(path, texts[path], numbers)
         else:
@@ -497,10 +586,10 @@ def read_parts(image, labels, root=ROOT):
     return parts
 
 
-def make(version, image, labels, root=ROOT):
+def make(version, trampoline, root=ROOT):
     """(reveille.h, reveille.c)"""
     check_rooms_are_whole(root)
-    parts = read_parts(image, labels, root)
+    parts = read_parts(trampoline, root)
     header_items = [item for path in HEADERS for item in parts[path]]
     public = public_names(header_items)
     rules = words_for_kernels(public)
@@ -515,10 +604,10 @@ def make(version, image, labels, root=ROOT):
 def main(arguments):
     if len(arguments) != 4:
         sys.exit("usage: engine.py VERSION ap_start.bin ap_start.elf FOLDER")
-    version, image, elf, folder = arguments
+    version, binary, elf, folder = arguments
     folder = pathlib.Path(folder)
     try:
-        header, source = make(version, pathlib.Path(image).read_bytes(), labels_of(elf))
+        header, source = make(version, Trampoline(binary, labels_of(elf)))
     except Unfit as error:
         sys.exit(f"engine: {error}")
     folder.mkdir(parents=True, exist_ok=True)

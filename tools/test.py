@@ -39,7 +39,7 @@ UNIT_S, BUILD_S, PYTEST_S, BOOTS_S = 2 * MINUTES, 5 * MINUTES, 5 * MINUTES, 25 *
 
 PREFIX = {"unit": "test", "fuzz": "fuzz"}
 # Of one source, and by another compiler.
-TWINS = {"unit": ["smp/test_threads_clang"], "fuzz": []}
+TWINS = {"unit": ["smp/test_threads_clang", "smp/test_calls_clang"], "fuzz": []}
 
 
 class Counts:

@@ -254,7 +254,7 @@ bool inject_filter(void *context, struct smp_message *message)
         const struct injection *fault = &injector->faults[i];
         if (!is_of_messages(fault->kind) || !is_for_message(injector, fault, message))
             continue;
-        if (is_withheld(fault->kind, delivery, message->try))
+        if (is_withheld(fault->kind, delivery, message->attempt))
             return false;
         if (fault->kind == FAULT_BAD_VECTOR && delivery == ICR_DELIVERY_STARTUP)
             message->command = (message->command & ~ICR_VECTOR(0xff)) |

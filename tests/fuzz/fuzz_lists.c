@@ -345,12 +345,12 @@ static void check_messages(struct input *input, const struct injector *injector)
         struct smp_message message = {
             .slot = (uint32_t)(input_u8(input) % (injector->plan->want + 1)),
             .round = 1 + input_u8(input),
-            .try = 1 + input_u8(input) % 2,
+            .attempt = 1 + input_u8(input) % 2,
             .command = commands[input_choice(input, sizeof commands / sizeof commands[0])]};
         const struct smp_message before = message;
         const bool sent = inject_filter((void *)(uintptr_t)injector, &message);
         MUST(inject_has_messages(injector) || (sent && message.command == before.command));
-        MUST(sent || (before.slot > 0 && before.try == 1));
+        MUST(sent || (before.slot > 0 && before.attempt == 1));
         MUST(message.command == before.command || inject_has(injector, FAULT_BAD_VECTOR));
         MUST((message.command ^ before.command) <= 0xff);
     }

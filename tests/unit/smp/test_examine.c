@@ -448,7 +448,8 @@ static void test_defects_of_a_record(void **state)
     }
 }
 
-// In real mode no record is in reach: in the mark, behind each INIT that was sent to that processor.
+// In real mode no record is in reach: in the mark, behind each INIT that was sent to that
+// processor.
 static uint8_t marks_seen[8];
 static size_t marks_seen_count;
 

@@ -1,8 +1,8 @@
 // The real engine with threads of the host as its processors (threads.h), under ThreadSanitizer:
-// run after run, each by a script that a seed makes. Processors are dead, lose STARTUPs, are slow or
-// too slow, hang, meet faults and NMIs, keep silent, get stuck in their turn, or stand in no table;
-// after each round every account has to say what was made to happen, and nobody may be missing. A
-// race that threads.supp gives no reason for is a failure, too.
+// run after run, each by a script that a seed makes. Processors are dead, lose STARTUPs, are slow
+// or too slow, hang, meet faults and NMIs, keep silent, get stuck in their turn, or stand in no
+// table; after each round every account has to say what was made to happen, and nobody may be
+// missing. A race that threads.supp gives no reason for is a failure, too.
 //
 // Usage: test_threads [ROUNDS [SEED]]. A failure names the seed of its run, which may be run alone.
 // Surprise: a script is the same each time, but how its threads meet is not.
@@ -136,29 +136,6 @@ static uint32_t get(const _Atomic uint32_t *field)
     return atomic_load_explicit(field, memory_order_relaxed);
 }
 
-// ---- ThreadSanitizer's options ----
-
-// The races that are left alone on purpose, each with its reason.
-extern const char races_left_alone[];
-__asm__(".pushsection .rodata\n"
-        "races_left_alone: .incbin \"tests/unit/smp/threads.supp\"\n"
-        ".byte 0\n"
-        ".popsection");
-
-const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return races_left_alone;
-}
-
-// A report names both who race as long as both are remembered, and a suppression may be for either.
-// The longest memory that there is: with an eighth of it, one run in three had forgotten the other.
-const char *__tsan_default_options(void);
-const char *__tsan_default_options(void)
-{
-    return "history_size=7";
-}
-
 // ---- what the engine calls ----
 
 static bool run(void *context, const struct smp_self *who)
@@ -195,7 +172,7 @@ static bool filter(void *context, struct smp_message *message)
 
     (void)context;
     return message->slot == 0 || actor->part != PART_SHAKY || actor->mishap != MISHAP_NO_INIT ||
-           message->try > 1 || (message->command & ICR_DELIVERY_MASK) != ICR_DELIVERY_INIT;
+           message->attempt > 1 || (message->command & ICR_DELIVERY_MASK) != ICR_DELIVERY_INIT;
 }
 
 // In the midst of whatever this processor waits for: it gives an account of somebody, as a fault of

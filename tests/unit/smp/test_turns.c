@@ -254,7 +254,8 @@ static void test_closed(void **state)
     fake_aps_let_pass(&aps, 1);
     assert_int_equal(aps.aps[1].state, FAKE_AP_HALTED);
     assert_greeted(2, 2, 3);
-    // Another round opens them again, for who had none: it waits although it is long before its turn.
+    // Another round opens them again, for who had none: it waits although it is long before its
+    // turn.
     aps.aps[1].to_c_ticks = 0;
     smp_wake(aps.smp, &result);
     assert_int_equal(fake_rally(&aps)->turn, 0);

@@ -482,7 +482,7 @@ static void test_a_filter(void **state)
     assert_int_equal(result.unsent, 0); // what is withheld is nobody's failure
     for (size_t i = 0; i < 4; i++)
         assert_memory_equal(&seen[i], &expected[i], sizeof seen[i]);
-    assert_int_equal(seen[4].try, 2);
+    assert_int_equal(seen[4].attempt, 2);
     assert_int_equal(seen[4].slot, 1);
 }
 

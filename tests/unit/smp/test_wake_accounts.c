@@ -499,7 +499,7 @@ static void test_who_is_held_has_left_nothing(void **state)
         if (!is_shared)
             assert_memory_equal(aps.page + PAGE_CELLS + 2 * CELL_BYTES, nothing, CELL_BYTES);
         // But that it came so far in the try before is told.
-        assert_int_equal(cause_of(2), is_shared                ? SMP_CAUSE_UNKNOWN
+        assert_int_equal(cause_of(2), is_shared                 ? SMP_CAUSE_UNKNOWN
                                       : aps.options.retries > 0 ? SMP_CAUSE_STOPPED_IN_PROTECTED
                                                                 : SMP_CAUSE_NEVER_FETCHED);
         fake_aps_close(&aps);

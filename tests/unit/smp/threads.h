@@ -20,11 +20,12 @@
 #include "records.h"
 #include "smp.h"
 
-#define CORES_MAX    16u // with slot 0; a thread for each of the others
-#define PAGE_PHYS    0x9e000u
-#define APIC_VIEW    0xfee00000u
-#define TICKS_PER_US 10000u
-#define TSC_HZ       (TICKS_PER_US * 1000000ull)
+#define CORES_MAX            16u // with slot 0; a thread for each of the others
+#define PAGE_PHYS            0x9e000u
+#define CORE_WITHOUT_MONITOR 3u
+#define APIC_VIEW            0xfee00000u
+#define TICKS_PER_US         10000u
+#define TSC_HZ               (TICKS_PER_US * 1000000ull)
 
 // How far time moves once nobody has anything to do. A sixteenth of the waits, see watch.h.
 #define STEP_US 25u
