@@ -1,4 +1,4 @@
-// boot.S: from GRUB's 32-bit protected mode to main() in the higher half, and where exceptions go.
+// boot.S: from GRUB's 32-bit protected mode to main() in the higher half.
 //
 // The page tables map the first 4 GiB of physical memory at 0xffff800000000000, and the first GiB
 // once more at KERNEL, where this image is linked. Surprise: SSE is switched on for the sake of
@@ -8,23 +8,16 @@
 #define TABLE 0x003 // present, writable
 #define LARGE 0x083 // the same, and a page of 2 MiB
 #define UNCACHED 0x18 // PCD, PWT
-#define MAGIC 0xe85250d6 // multiboot2
 
     .section .multiboot, "a"
-header:
-    .long MAGIC, 0, header_end - header, -(MAGIC + header_end - header)
-    .long 0, 8 // the last of its tags, and the only one
-header_end:
+    .long 0xe85250d6, 0, 24, 0x17adaf12 // multiboot2; 24 bytes; what makes the sum 0
+    .long 0, 8                          // the last of the header's tags, and the only one
 
     .text
     .code32
     .globl start
 start:
     mov %ebx, %edi // what GRUB knows: main()'s argument
-    mov $0x80000001, %eax
-    cpuid
-    bt $29, %edx // long mode
-    jnc stop
     mov $PHYS(root), %eax
     mov %eax, %cr3
     mov $0x620, %eax // PAE, OSFXSR, OSXMMEXCPT
@@ -36,11 +29,11 @@ start:
     mov $0x80010033, %eax // PG, WP, NE, ET, MP, PE
     mov %eax, %cr0
     lgdt PHYS(gdt_low)
+    mov $16, %eax
+    mov %eax, %ds
+    mov %eax, %es
+    mov %eax, %ss
     ljmp $8, $PHYS(start64)
-stop:
-    cli
-    hlt
-    jmp stop
 
     .code64
 start64:
@@ -48,29 +41,12 @@ start64:
     jmp *%rax
 higher_half:
     lgdt gdt_high(%rip)
-    mov $16, %eax
-    mov %eax, %ds
-    mov %eax, %es
-    mov %eax, %ss
     lea stack_top(%rip), %rsp
     movq $0, root(%rip) // nothing is left below
     mov %cr3, %rax
     mov %rax, %cr3
     mov %edi, %edi // 32-bit code leaves the upper half undefined
     call main // which does not return
-
-    .balign 16
-    .globl vectors
-vectors: // 16 bytes for each exception; the stack says what it was
-    .rept 32
-    push $((. - vectors) / 16)
-    jmp fault
-    .balign 16
-    .endr
-fault:
-    mov %rsp, %rdi
-    and $-16, %rsp
-    call machine_fault // nor does this
 
     .data
 gdt:
