@@ -137,7 +137,7 @@ hostile:
 	@$(BUILD) all host image firmware
 	@$(PYTHON) tools/hostile.py
 
-## make mutants    the product broken in forty ways, one at a time: which tests notice? ONLY=name for one
+## make mutants    the product broken in some forty ways, one at a time: which tests notice? ONLY=name for one
 mutants:
 	@tools/setup build run bochs test iso sign
 	@$(PYTHON) tools/mutants.py

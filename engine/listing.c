@@ -47,7 +47,7 @@ enum status engine_read_madt(const struct engine_madt *madt, struct engine_list 
     uint32_t first_unreachable = 0;
 
     *list = (struct engine_list){0};
-    if (madt->room_bytes < bytes || (uintptr_t)madt->room % sizeof(uint64_t) != 0) {
+    if (!madt->room || madt->room_bytes < bytes || (uintptr_t)madt->room % sizeof(uint64_t) != 0) {
         problem_tell(problems, SEVERITY_ERROR, "no-memory",
                      "the list of processors takes %u bytes, aligned to 8; there are %u at %x",
                      (uint64_t)bytes, (uint64_t)madt->room_bytes, (uint64_t)(uintptr_t)madt->room);

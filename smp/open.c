@@ -26,13 +26,30 @@ uint64_t smp_memory_bytes(const struct smp_setup *setup)
     return arena.bytes;
 }
 
+// Each page keeps a word of its own: a page of ROM or of nothing does not, nor do two addresses of
+// one page. Returns the number of the first that does not, or `pages`.
+static uint64_t find_bad_page(const struct smp_memory *memory, uint64_t pages)
+{
+    volatile uint64_t *const words = memory->view;
+    const uint64_t step = PAGE_BYTES / sizeof words[0];
+
+    for (uint64_t i = 0; i < pages; i++)
+        words[i * step] = ~i;
+    for (uint64_t i = 0; i < pages; i++) {
+        if (words[i * step] != ~i)
+            return i;
+    }
+    return pages;
+}
+
 static enum status check_memory(const struct smp_setup *setup, const struct arena *arena)
 {
     const struct smp_memory *memory = &setup->memory;
     const struct smp_host *host = &setup->host;
 
-    if (memory->phys % PAGE_BYTES != 0 || (uintptr_t)memory->view % PAGE_BYTES != 0 ||
-        memory->phys == 0)
+    if (memory->phys == 0 || !memory->view)
+        return fail(host, "memory", "no memory is given to the engine", 0);
+    if (memory->phys % PAGE_BYTES != 0 || (uintptr_t)memory->view % PAGE_BYTES != 0)
         return fail(host, "memory", "the engine's memory at %x is not page-aligned", memory->phys);
     if (memory->phys >= FOUR_GIB || memory->bytes > FOUR_GIB - memory->phys)
         return fail(host, "memory",
@@ -44,6 +61,10 @@ static enum status check_memory(const struct smp_setup *setup, const struct aren
                    memory->bytes);
         return STATUS_NO_SPACE;
     }
+    const uint64_t pages = arena->bytes / PAGE_BYTES, bad = find_bad_page(memory, pages);
+    if (bad < pages)
+        return fail(host, "memory", "the engine's memory at %x does not keep what is written to it",
+                    memory->phys + bad * PAGE_BYTES);
     return STATUS_OK;
 }
 
@@ -132,6 +153,9 @@ enum status smp_map_page(struct smp *smp, uint32_t page_phys)
         return fail(&smp->host, "low-page",
                     "the page at %x cannot be named by a STARTUP: it must be page-aligned, below 1 "
                     "MiB, and not 0",
+                    page_phys);
+    if (page_phys >= smp->arena.phys && page_phys - smp->arena.phys < smp->arena.bytes)
+        return fail(&smp->host, "low-page", "the page at %x lies in the engine's memory",
                     page_phys);
     smp->page_phys = page_phys;
     return address_space_place(smp, page_phys);

@@ -4,7 +4,8 @@
 // All of the engine is behind this header. There is no global state, no allocation, no firmware and
 // no console in it; what it needs it is given. It is compiled with -mno-red-zone
 // -mgeneral-regs-only -fno-stack-protector; so must be what it calls back on an AP. It is not a
-// scheduler: a processor that has run its function is parked, in memory that stays its own.
+// scheduler: a processor runs what it is called for, and is parked between calls, or for good in a
+// loop of CLI and HLT, in memory that stays its own.
 //
 //     static bool hello(void *context, const struct smp_self *self)
 //     {
@@ -38,12 +39,14 @@
 //     smp_wake(smp, &round);                              // as many rounds as you like
 //     smp_take_turns(smp);                                // now each runs hello()
 //     smp_close_turns(smp);                               // once, after the last round
+//     smp_call(smp, 0, clear_its_memory, &nodes);         // with plan.parking, any time later
+//     smp_wait(smp, 1000000, &calls);
 //     interrupts_on();
 //     for (uint32_t slot = 1; slot < n; slot++) {
 //         struct smp_account account = smp_examine(smp, slot);
-//         enum smp_cause cause = smp_verdict(&account);
-//         if (cause != SMP_CAUSE_NONE)
-//             kernel_log("CPU %u failed: %s", account.cpu, smp_cause_story(cause));
+//         char text[SMP_SENTENCE_BYTES];
+//         smp_sentence(&account, text, sizeof text);
+//         kernel_log("%s", text);                         // why it failed, if it did
 //     }
 //
 // Who may call: one processor, that of slot 0, with interrupts off from smp_start to
@@ -202,8 +205,9 @@ struct smp_setup {
 uint64_t smp_memory_bytes(const struct smp_setup *setup);
 
 // Clears the memory and fills it: records, stacks, descriptors, page tables. Nothing is sent and no
-// register is written. STATUS_INVALID (memory that is misaligned or above 4 GiB, no processor or an
-// ID twice, a region that cannot be mapped), STATUS_NO_SPACE (too little memory); told.
+// register is written. STATUS_INVALID (memory that is misaligned, above 4 GiB, or does not keep
+// what is written; no processor or an ID twice; a region that cannot be mapped), STATUS_NO_SPACE
+// (too little memory); told.
 enum status smp_open(const struct smp_setup *setup, struct smp **smp);
 
 // Maps the page in which APs start: page-aligned, below 1 MiB, the engine's as long as its memory

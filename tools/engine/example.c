@@ -11,11 +11,12 @@
 // One line, without a line feed.
 void kernel_log(const char *text);
 
-// Whole pages below 4 GiB, cleared or not, that stay ours: where they are, and where you see them.
-// NULL: there are none.
+// Whole pages below 4 GiB, in one piece, cleared or not, that stay the engine's: where they are,
+// and where you see them. NULL: there are none.
 void *kernel_pages(uint64_t bytes, uint64_t *phys);
 
-// One page between 4 KiB and 640 KiB that nobody uses, the first megabyte being memory of old.
+// One page between 4 KiB and 640 KiB that nobody else uses: where it is, and where you see it. At
+// 0: there is none.
 void *kernel_low_page(uint32_t *phys);
 
 // A page of device memory, mapped uncached: where you see it.
@@ -56,65 +57,72 @@ static void fault(void *context, const struct rv_fault_report *report)
     kernel_log(report->text);
 }
 
-// ---- the thirty lines ----
+// ---- from one processor to all ----
 
-// The engine, with every processor awake that can be, and waiting for calls; NULL: none was woken,
-// and the log says why. `awake` counts them, this one included.
-struct rv *wake_every_processor(uint32_t *awake)
+// What this machine is: all of the setup but the memory. False: none of its processors can be
+// woken, and the log says why.
+static bool describe_machine(struct rv_setup *setup, uint32_t *init_us)
 {
-    const struct rv_problems problems = {problem, NULL};
-    struct rv_madt madt = {.problems = problems};
+    struct rv_madt madt = {.problems = setup->host.problems};
     struct rv_processor processor;
     struct rv_list list;
+    uint64_t room_phys;
+
+    if (rv_describe_processor(&madt.problems, &processor) != RV_STATUS_OK ||
+        rv_measure_tsc(&madt.problems, &setup->tsc_hz) != RV_STATUS_OK)
+        return false;
+    *init_us = processor.init_us;
+    setup->features = processor.features;
+    setup->apic_mode = processor.has_x2apic ? RV_X2APIC : processor.apic_mode;
+    setup->apic_phys = processor.apic_phys;
+    setup->apic_view = kernel_device(processor.apic_phys);
+
+    madt.table = kernel_madt(&madt.bytes);
+    madt.own_apic_id = rv_own_apic_id(setup->apic_view);
+    madt.apic_mode = setup->apic_mode;
+    madt.room_bytes = rv_room_bytes(&madt);
+    madt.room = kernel_pages(madt.room_bytes, &room_phys);
+    rv_read_madt(&madt, &list); // of a damaged one what could be read
+    setup->cpus = list.cpus;
+    setup->count = list.count;
+    return true;
+}
+
+// The engine, with every processor awake that can be, and waiting for calls; NULL: nothing was
+// sent, and the log says why. `awake` counts them, this one included.
+struct rv *wake_every_processor(uint32_t *awake)
+{
+    struct rv_setup setup = {
+        .regions = kernel_regions,
+        .region_count = kernel_region_count,
+        .host = {.run = hello, .fault = fault, .problems = {problem, NULL}},
+    };
+    struct rv_plan plan = rv_plan_by_the_manual(RV_PARALLEL);
     struct rv_round round;
     struct rv *rv;
-    uint64_t tsc_hz, room_phys;
     uint32_t page_phys;
     char text[RV_SENTENCE_BYTES];
 
-    if (rv_describe_processor(&problems, &processor) != RV_STATUS_OK ||
-        rv_measure_tsc(&problems, &tsc_hz) != RV_STATUS_OK)
+    if (!describe_machine(&setup, &plan.init_us))
         return NULL;
-    const uint64_t apic = kernel_device(processor.apic_phys);
-    madt.table = kernel_madt(&madt.bytes);
-    madt.own_apic_id = rv_own_apic_id(apic);
-    madt.apic_mode = processor.has_x2apic ? RV_X2APIC : processor.apic_mode;
-    madt.room_bytes = rv_room_bytes(&madt);
-    madt.room = kernel_pages(madt.room_bytes, &room_phys);
-    rv_read_madt(&madt, &list); // what could be read is kept; an empty list is refused below
-
-    struct rv_setup setup = {
-        .cpus = list.cpus,
-        .count = list.count,
-        .features = processor.features,
-        .apic_mode = madt.apic_mode,
-        .apic_phys = processor.apic_phys,
-        .apic_view = apic,
-        .tsc_hz = tsc_hz,
-        .regions = kernel_regions,
-        .region_count = kernel_region_count,
-        .host = {.run = hello, .fault = fault, .problems = problems},
-    };
     setup.memory.bytes = rv_memory_bytes(&setup);
     setup.memory.view = kernel_pages(setup.memory.bytes, &setup.memory.phys);
     void *page = kernel_low_page(&page_phys);
-    if (!setup.memory.view || !page || rv_open(&setup, &rv) != RV_STATUS_OK ||
-        rv_map_page(rv, page_phys) != RV_STATUS_OK || rv_fill_page(rv, page) != RV_STATUS_OK)
+    if (rv_open(&setup, &rv) != RV_STATUS_OK || rv_map_page(rv, page_phys) != RV_STATUS_OK ||
+        rv_fill_page(rv, page) != RV_STATUS_OK)
         return NULL;
 
-    struct rv_plan plan = rv_plan_by_the_manual(RV_PARALLEL);
-    plan.init_us = processor.init_us;
     plan.retries = 1;
     plan.parking = RV_PARK_MWAIT;
     kernel_interrupts(0);
     rv_start(rv, &plan);
     rv_wake(rv, &round);
-    rv_take_turns(rv);
+    rv_take_turns(rv); // each runs hello()
     rv_close_turns(rv);
     kernel_interrupts(1);
 
     *awake = 1;
-    for (uint32_t slot = 1; slot < list.count; slot++) {
+    for (uint32_t slot = 1; slot < setup.count; slot++) {
         const struct rv_account account = rv_examine(rv, slot);
         *awake += rv_verdict(&account) == RV_CAUSE_NONE;
         rv_sentence(&account, text, sizeof text);

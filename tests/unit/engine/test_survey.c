@@ -370,6 +370,8 @@ static void test_too_little_room(void **state)
     assert_int_equal(engine_read_madt(&askew, &reading.list), STATUS_NO_SPACE);
     askew = (struct engine_madt){.table = table.bytes, .bytes = table.length, .problems = problems};
     assert_int_equal(engine_read_madt(&askew, &reading.list), STATUS_NO_SPACE); // no room at all
+    askew.room_bytes = 1000; // and a host that says there is
+    assert_int_equal(engine_read_madt(&askew, &reading.list), STATUS_NO_SPACE);
     end(&reading, &table);
 }
 

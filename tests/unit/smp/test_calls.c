@@ -35,7 +35,7 @@
 enum deed {
     DEED_RETURN,
     DEED_SLOW, // in time
-    DEED_LATE, // after everybody has given it up, but before the next act
+    DEED_LATE, // after everybody has given it up: some act lets it go on
     DEED_HANG,
     DEED_FAULT,
     DEEDS,
@@ -57,8 +57,11 @@ static struct {
 
 static struct smp *smp;
 static struct smp_setup setup;
-static uint32_t told; // what a call tells its processors: plain
-static uint8_t items[ITEMS_MOST];
+static uint32_t told[ACTS_OF_RUN], *told_now;      // what a call tells its processors: plain
+static uint8_t items[ACTS_OF_RUN + 1][ITEMS_MOST]; // of each act; the last, of nobody's
+static uint8_t *items_now;
+static bool lets_late_go; // in the caller's own part of the loop
+static _Atomic bool may_go[CORES_MAX];
 static _Atomic uint64_t stuck_from[CORES_MAX], stuck_to[CORES_MAX];
 static struct smp_barrier barrier;
 static uint32_t phases[PHASES], writers[PHASES]; // plain: whose phase it is writes
@@ -92,12 +95,12 @@ static void on_problem(void *context, enum severity severity, const char *what, 
 
 // ---- on the processors ----
 
-static void do_deed(enum deed deed)
+static void do_deed(uint32_t slot, enum deed deed)
 {
     if (deed == DEED_SLOW)
         threads_dally(PATIENCE_US / 8);
-    if (deed == DEED_LATE)
-        threads_dally(3 * PATIENCE_US);
+    while (deed == DEED_LATE && !atomic_load_explicit(&may_go[slot], memory_order_relaxed))
+        hw_pause();
     if (deed == DEED_FAULT)
         threads_fault(6, (uintptr_t)do_deed, 0);
     while (deed == DEED_HANG)
@@ -108,23 +111,38 @@ static void work(void *context, const struct smp_self *who)
 {
     struct actor *actor = &run.actors[who->slot];
 
-    CHECK(context == &told && who->cpu == who->slot && &cores[who->slot] == self, who->slot,
+    CHECK(context >= (void *)told && who->cpu == who->slot && &cores[who->slot] == self, who->slot,
           "work came to another processor");
-    do_deed(actor->deed);
-    actor->worked = told;
+    do_deed(who->slot, actor->deed);
+    actor->worked = *(const uint32_t *)context;
+}
+
+// Those who are late come back to a loop that is over; then another is under way.
+static void let_late_go(void)
+{
+    lets_late_go = false;
+    for (uint32_t slot = 1; slot < run.count; slot++) {
+        if (run.actors[slot].state == SMP_CALL_RUNS)
+            atomic_store_explicit(&may_go[slot], true, memory_order_relaxed);
+    }
+    threads_let_pass(2 * STEP_US); // in which they look
 }
 
 static void body(void *context, uint64_t first, uint64_t end, const struct smp_self *who)
 {
     const struct actor *actor = &run.actors[who->slot];
+    uint8_t *const mine = context;
 
-    CHECK(context == items && first < end, who->slot, "an empty chunk");
+    CHECK(first < end && end <= ITEMS_MOST, who->slot, "a chunk from %u to %u", (unsigned)first,
+          (unsigned)end);
+    if (who->slot == 0 && lets_late_go)
+        let_late_go();
     atomic_store(&stuck_from[who->slot], first);
     atomic_store(&stuck_to[who->slot], end);
     if (who->slot != 0)
-        do_deed(actor->deed);
+        do_deed(who->slot, actor->deed);
     for (uint64_t i = first; i < end; i++)
-        items[i]++;
+        mine[i]++;
     atomic_store(&stuck_to[who->slot], first);
 }
 
@@ -134,8 +152,11 @@ static void meet(uint32_t slot)
         if (writers[phase] == slot)
             phases[phase] = phase + 1;
         passed[slot] = smp_barrier_wait(&barrier, 2 * PATIENCE_US);
-        if (passed[slot] != STATUS_OK)
+        if (passed[slot] != STATUS_OK) { // and so it stays
+            CHECK(smp_barrier_wait(&barrier, PATIENCE_US) == STATUS_TIMEOUT, slot,
+                  "a broken barrier let it pass");
             return;
+        }
         CHECK(phases[phase] == phase + 1, slot, "it left the barrier before all had come");
     }
 }
@@ -144,7 +165,7 @@ static void meet_there(void *context, const struct smp_self *who)
 {
     (void)context;
     if (run.actors[who->slot].deed == DEED_HANG)
-        do_deed(DEED_HANG);
+        do_deed(who->slot, DEED_HANG);
     meet(who->slot);
 }
 
@@ -170,9 +191,12 @@ static uint32_t choose_deeds(uint32_t first, uint32_t last, uint32_t odds)
     for (uint32_t slot = 1; slot < run.count; slot++) {
         struct actor *actor = &run.actors[slot];
         actor->is_called = slot >= first && slot <= last && actor->state == SMP_CALL_WAITS;
-        if (actor->is_called) // else it may read it yet
+        if (actor->is_called) { // else it may read it yet
             actor->deed = one_in(odds) ? below(DEEDS) : DEED_RETURN;
+            atomic_store_explicit(&may_go[slot], false, memory_order_relaxed);
+        }
         atomic_store_explicit(&cores[slot].fate.misses_stores, one_in(4), memory_order_relaxed);
+        atomic_store_explicit(&cores[slot].fate.lingers, one_in(4), memory_order_relaxed);
         count += actor->is_called;
     }
     return count;
@@ -225,22 +249,16 @@ static void check_states(void)
     }
 }
 
-// Who was late is back by now.
-static bool let_late_come(void)
+// Who is late, and may go on, is back once everybody has done what there is to do.
+static void find_the_late(void)
 {
-    bool any = false;
-
     for (uint32_t slot = 1; slot < run.count; slot++) {
         struct actor *actor = &run.actors[slot];
-        if (is_missed(actor) && actor->deed == DEED_LATE) {
+        if (actor->state == SMP_CALL_RUNS && actor->deed == DEED_LATE &&
+            atomic_load_explicit(&may_go[slot], memory_order_relaxed))
             actor->state = SMP_CALL_WAITS;
-            any = true;
-        }
         actor->is_called = false;
     }
-    if (any)
-        threads_let_pass(4 * PATIENCE_US);
-    return any;
 }
 
 // ---- acts ----
@@ -251,25 +269,24 @@ static void act_call(void)
     const uint32_t called = choose_deeds(one ? one : 1, one ? one : run.count - 1, 3);
     struct smp_calls calls;
 
-    told++;
-    const enum status status = smp_call(smp, one, work, &told);
+    const enum status status = smp_call(smp, one, work, told_now);
     CHECK(status == (called ? STATUS_OK : STATUS_BUSY), one, "a call: status %d", (int)status);
     judge(smp_wait(smp, PATIENCE_US, &calls), &calls, false);
     for (uint32_t slot = 1; slot < run.count; slot++) {
         const struct actor *actor = &run.actors[slot];
         if (actor->is_called && !is_missed(actor))
-            CHECK(actor->worked == told, slot, "did not work");
+            CHECK(actor->worked == *told_now, slot, "did not work");
     }
 }
 
 static void act_loop(void)
 {
     const struct smp_loop loop = {
-        .count = below(ITEMS_MOST + 1), .grain = below(9), .body = body, .context = items};
+        .count = below(ITEMS_MOST + 1), .grain = below(9), .body = body, .context = items_now};
     struct smp_loop_result result;
     uint64_t done = 0;
 
-    memset(items, 0, sizeof items);
+    lets_late_go = one_in(2);
     for (uint32_t slot = 0; slot < CORES_MAX; slot++) {
         atomic_store(&stuck_from[slot], 0);
         atomic_store(&stuck_to[slot], 0);
@@ -291,7 +308,8 @@ static void act_loop(void)
     }
     for (uint32_t i = 0; i < ITEMS_MOST; i++) {
         if (!lost[i])
-            CHECK(items[i] == (i < loop.count), 0, "item %u was done %u times", i, items[i]);
+            CHECK(items_now[i] == (i < loop.count), 0, "item %u was done %u times", i,
+                  items_now[i]);
         done += !lost[i] && i < loop.count;
     }
     CHECK(result.done == done, 0, "%llu items are told", (unsigned long long)result.done);
@@ -375,6 +393,43 @@ static void act_rescue(void)
         run.actors[slots[i]].state = SMP_CALL_WAITS;
 }
 
+// Each call that is the caller's own processor's, from another one.
+static void trespass(void *context, const struct smp_self *who)
+{
+    const struct smp_loop loop = {.count = 1, .body = body, .context = items[ACTS_OF_RUN]};
+    const struct smp_handover to = {.entry = 1, .stack = 16};
+    const uint32_t slot = who->slot;
+    struct smp_round round;
+    struct smp_calls calls;
+    struct smp_loop_result result;
+
+    const enum status answers[] = {
+        smp_call(smp, 0, trespass, NULL),       smp_wait(smp, 1, &calls),
+        smp_park(smp, SMP_PARK_NMI, 1, &calls), smp_for(smp, &loop, 1, &result),
+        smp_hand_over(smp, slot, &to, 1),       smp_wake_slots(smp, &slot, 1, &round),
+    };
+    for (uint32_t i = 0; i < sizeof answers / sizeof answers[0]; i++)
+        CHECK(answers[i] == STATUS_WRONG_CPU, slot, "answer %u is %d", i, (int)answers[i]);
+    run.actors[slot].worked = *(const uint32_t *)context;
+}
+
+static void act_trespass(void)
+{
+    const uint32_t called = choose_deeds(1, run.count - 1, 1000);
+    struct smp_calls calls;
+
+    for (uint32_t slot = 1; slot < run.count; slot++) {
+        if (run.actors[slot].is_called)
+            run.actors[slot].deed = DEED_RETURN;
+    }
+    (void)smp_call(smp, 0, trespass, told_now);
+    judge(smp_wait(smp, PATIENCE_US, &calls), &calls, false);
+    for (uint32_t slot = 1; slot < run.count && called > 0; slot++) {
+        if (run.actors[slot].is_called)
+            CHECK(run.actors[slot].worked == *told_now, slot, "did not try");
+    }
+}
+
 static void act_mistake(void)
 {
     const uint32_t twice[] = {1, 1}, none = run.count;
@@ -433,9 +488,9 @@ static void open_engine(void)
 
 static void play(uint64_t seed)
 {
-    static void (*const acts[])(void) = {act_call,      act_call,   act_loop,   act_loop,
-                                         act_barrier,   act_park,   act_rescue, act_rescue,
-                                         act_hand_over, act_mistake};
+    static void (*const acts[])(void) = {act_call,      act_call,    act_loop,    act_loop,
+                                         act_barrier,   act_park,    act_rescue,  act_rescue,
+                                         act_hand_over, act_mistake, act_trespass};
     struct smp_round round;
 
     memset(&run, 0, sizeof run);
@@ -448,11 +503,20 @@ static void play(uint64_t seed)
     CHECK(round.arrived == run.count - 1, 0, "%u arrived", round.arrived);
     for (uint32_t slot = 1; slot < run.count; slot++)
         run.actors[slot].state = SMP_CALL_WAITS;
+    memset(items, 0, sizeof items);
     for (uint32_t act = 0; act < ACTS_OF_RUN; act++) {
+        items_now = items[act];
+        told_now = &told[act];
+        *told_now = below(UINT32_MAX);
         acts[below(sizeof acts / sizeof acts[0])]();
-        if (!let_late_come() && act % 2 == 1)
-            continue; // the next one finds them on their way
+        if (one_in(4)) {
+            let_late_go();
+        } else if (act % 2 == 1) {
+            find_the_late(); // the next act finds the others on their way
+            continue;
+        }
         threads_settle();
+        find_the_late();
         check_states();
     }
     CHECK(smp_hold(smp) == STATUS_OK, 0, "nobody is held");

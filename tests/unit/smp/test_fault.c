@@ -42,6 +42,27 @@ static void stand_as(uint32_t slot)
 static const struct fault_frame frame = {
     .vector = 14, .error = 0xfeedf00d00000002, .rip = 0x1234567890, .rsp = 0x7000};
 
+// An NMI that was sent to end a wait, and each other one.
+static void test_a_nudge_is_no_fault(void **state)
+{
+    struct fault_frame nmi = {.vector = 2, .rip = 0x1234};
+    _Atomic uint32_t *nudged;
+
+    (void)state;
+    open_engine();
+    stand_as(2);
+    nudged = &fake_lcpu(&aps, 2)->way.nudged;
+    assert_false(fault_is_nudge(&nmi));
+    atomic_store(&fake_lcpu(&aps, 1)->way.nudged, 1);
+    assert_false(fault_is_nudge(&nmi));
+    atomic_store(nudged, 1);
+    assert_true(fault_is_nudge(&nmi));
+    assert_int_equal(nmi.rip, 0x1234); // nowhere in the wait
+    assert_int_equal(atomic_load(nudged), 0);
+    assert_false(fault_is_nudge(&nmi));
+    assert_int_equal(told.calls, 0);
+}
+
 static void test_the_evidence(void **state)
 {
     (void)state;
@@ -164,13 +185,10 @@ static void test_the_longest_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        APS_TEST(test_the_evidence),
-        APS_TEST(test_the_first_fault_stays),
-        APS_TEST(test_stubs),
-        APS_TEST(test_the_callers_own),
-        APS_TEST(test_where_it_parks),
-        APS_TEST(test_nobody_listens),
-        APS_TEST(test_the_longest_line),
+        APS_TEST(test_a_nudge_is_no_fault),   APS_TEST(test_the_evidence),
+        APS_TEST(test_the_first_fault_stays), APS_TEST(test_stubs),
+        APS_TEST(test_the_callers_own),       APS_TEST(test_where_it_parks),
+        APS_TEST(test_nobody_listens),        APS_TEST(test_the_longest_line),
     };
 
     return cmocka_run_group_tests(tests, aps_set_up, NULL);

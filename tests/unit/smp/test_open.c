@@ -117,7 +117,7 @@ static void test_memory_that_is_refused(void **state)
     assert_memory_refused((struct smp_memory){phys, view + 16, bytes}, STATUS_INVALID,
                           "is not page-aligned");
     assert_memory_refused((struct smp_memory){0, view, bytes}, STATUS_INVALID,
-                          "memory at 0x0 is not page-aligned");
+                          "no memory is given");
     assert_memory_refused((struct smp_memory){4 * GIB, view, bytes}, STATUS_INVALID,
                           "memory at 0x100000000 is not wholly below 4 GiB");
     assert_memory_refused((struct smp_memory){4 * GIB - bytes + PAGE_BYTES, view, bytes},
@@ -133,6 +133,53 @@ static void test_memory_that_is_refused(void **state)
 
 // The last byte below 4 GiB is as good as any.
 // What no engine can be opened for, whatever its memory.
+static void test_no_memory(void **state)
+{
+    const struct smp_memory memory = setup.memory;
+
+    (void)state;
+    setup.memory.view = NULL;
+    assert_int_equal(smp_open(&setup, &smp), STATUS_INVALID);
+    assert_told("memory", "no memory");
+    setup.memory = memory;
+    setup.memory.phys = 0;
+    assert_int_equal(smp_open(&setup, &smp), STATUS_INVALID);
+    assert_told("memory", "no memory");
+    setup.memory = memory;
+}
+
+// One page seen at two addresses, as where an address line is missing.
+static void test_memory_that_does_not_keep_what_is_written(void **state)
+{
+    uint8_t *const view = setup.memory.view;
+    char text[80];
+
+    (void)state;
+    assert_true(mremap(view + 4 * PAGE_BYTES, 0, PAGE_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED,
+                       view + 9 * PAGE_BYTES) == view + 9 * PAGE_BYTES);
+    assert_int_equal(smp_open(&setup, &smp), STATUS_INVALID);
+    snprintf(text, sizeof text, "at %#llx does not keep",
+             (unsigned long long)(setup.memory.phys + 4 * PAGE_BYTES));
+    assert_told("memory", text);
+}
+
+static void test_page_in_the_engines_memory(void **state)
+{
+    (void)state;
+    fake_unmap_memory(&(struct smp_memory){setup.memory.phys, setup.memory.view,
+                                           setup.memory.bytes + SPARE_BYTES});
+    setup.memory = fake_map_memory(setup.memory.bytes + SPARE_BYTES, MIB / 2, UINT64_MAX);
+    setup.memory.bytes -= SPARE_BYTES;
+    open_engine();
+    for (uint64_t offset = 0; offset < MIB / 2; offset += MIB / 8) {
+        const bool inside = offset < setup.memory.bytes;
+        assert_int_equal(smp_map_page(smp, (uint32_t)(MIB / 2 + offset)),
+                         inside ? STATUS_INVALID : STATUS_OK);
+        if (inside)
+            assert_told("low-page", "lies in the engine's memory");
+    }
+}
+
 static void test_processors_that_are_refused(void **state)
 {
     static const struct smp_cpu twice[CPUS] = {{0, 7}, {1, 3}, {2, 7}, {3, 9}};
@@ -529,6 +576,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_memory_that_is_refused),
         TEST(test_processors_that_are_refused),
+        TEST(test_no_memory),
+        TEST(test_memory_that_does_not_keep_what_is_written),
+        TEST(test_page_in_the_engines_memory),
         TEST(test_memory_that_ends_at_4_gib),
         TEST(test_memory_is_enough),
         TEST(test_regions),

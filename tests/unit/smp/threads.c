@@ -198,7 +198,8 @@ void __sanitizer_cov_trace_pc(void)
 {
     if (!self || word_of(self) & ASLEEP)
         return;
-    if (threads_random(&self->random) % YIELD_ONE_IN == 0)
+    const bool lingers = atomic_load_explicit(&self->fate.lingers, memory_order_relaxed);
+    if (lingers || threads_random(&self->random) % YIELD_ONE_IN == 0)
         sched_yield();
     if (self != cores)
         stop_point();

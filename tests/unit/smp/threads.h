@@ -37,6 +37,7 @@ struct fate {
     _Atomic uint32_t
         stumbles_in; // an undefined opcode in this stage, of one start; STAGE_NONE: none
     _Atomic bool no_nx;
+    _Atomic bool lingers;       // gives its core away all the time
     _Atomic bool misses_stores; // in MWAIT, until an NMI
 };
 
