@@ -35,7 +35,8 @@ MACHINE  ?=
 ACCEL    ?=
 OPTIONS  ?=
 OVMF     ?=
-export EMULATOR MODEL SMP CPU MEM MACHINE ACCEL OPTIONS OVMF SUITES ONLY
+KERNEL   ?= c
+export EMULATOR MODEL SMP CPU MEM MACHINE ACCEL OPTIONS OVMF KERNEL SUITES ONLY
 
 # The rooms, each with its sub-rooms; a header's name is its own throughout the tree. Only efi/ has UEFI's headers.
 PURE_ROOMS := hw hw/lib machine smp trampoline engine trial trial/options report report/console report/screen
@@ -100,10 +101,16 @@ BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all engine run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb signed debug host explain help setup unit fuzz coverage clang clean
+.PHONY: all engine example kernels run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb signed debug host explain help setup unit fuzz coverage clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
+
+## make example    a kernel of its own around that engine, from a BIOS; KERNEL=rust EMULATOR=bochs OPTIONS="hang=2"
+example:
+	@tools/setup build example $(if $(filter bochs,$(EMULATOR)),bochs) $(if $(filter rust,$(KERNEL)),rust)
+	@$(BUILD) $(B)/kernel/$(KERNEL)/kernel
+	@$(PYTHON) tools/example.py
 
 ## make run        install what is missing, boot QEMU and OVMF, show the lines; 0 only if all came
 ##                 EMULATOR=bochs MODEL=ryzen: the same on Bochs, a second x86; docs/bochs.md
@@ -270,6 +277,37 @@ $(B)/engine-objects/%.o: $(B)/engine/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -ffreestanding -mno-red-zone -mgeneral-regs-only -fno-stack-protector -fPIE -O2 -g \
 	    -Wall -Wextra -Wpedantic $(if $(WERROR),-Werror) $(call quote,-ffile-prefix-map=$(CURDIR)=.) -c -o $@ $<
+
+# ---- a kernel around that engine: examples/kernel/, by both compilers ----
+
+KERNEL_CFLAGS := -std=c11 -O2 -g -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
+                 -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -fno-ident \
+                 $(call quote,-ffile-prefix-map=$(CURDIR)=.)
+KERNEL_WARNINGS := $(filter-out -Wmissing-prototypes -Wcast-qual,$(WARNINGS)) -Wpedantic -Wno-unused-parameter
+KERNEL_LD := -m elf_x86_64 -nostdlib -static -T examples/kernel/kernel.ld -z noexecstack --build-id=none \
+             --no-warn-rwx-segments $(if $(WERROR),--fatal-warnings)
+
+# FOLDER, COMPILER: each has a kernel of its own below build/kernel/.
+define KERNEL_BY
+$(B)/kernel/$(1)/%.o: examples/kernel/%.c examples/kernel/machine.h $(B)/engine/reveille.c Makefile
+	@mkdir -p $$(@D)
+	$$(Q)$(2) $$(KERNEL_CFLAGS) $$(KERNEL_WARNINGS) -isystem $(B)/engine -c -o $$@ $$<
+
+$(B)/kernel/$(1)/boot.o: examples/kernel/boot.S
+	@mkdir -p $$(@D)
+	$$(Q)$(2) -g -c -o $$@ $$<
+
+$(B)/kernel/$(1)/reveille.o: $(B)/engine/reveille.c Makefile
+	@mkdir -p $$(@D)
+	$$(Q)$(2) $$(KERNEL_CFLAGS) -Wall -Wextra -Wpedantic $$(if $$(WERROR),-Werror) -c -o $$@ $$<
+
+$(B)/kernel/$(1)/kernel: $(patsubst %,$(B)/kernel/$(1)/%.o,boot main machine console reveille) examples/kernel/kernel.ld
+	$$(Q)$$(LD) $$(KERNEL_LD) -o $$@ $$(filter %.o,$$^)
+endef
+$(eval $(call KERNEL_BY,c,$(CC)))
+$(eval $(call KERNEL_BY,clang,$(CLANG)))
+
+kernels: $(B)/kernel/c/kernel $(B)/kernel/clang/kernel
 
 # ---- the font ----
 
