@@ -30,8 +30,6 @@ start:
     mov %eax, %cr0
     lgdt PHYS(gdt_low)
     mov $16, %eax
-    mov %eax, %ds
-    mov %eax, %es
     mov %eax, %ss
     ljmp $8, $PHYS(start64)
 
@@ -41,6 +39,7 @@ start64:
     jmp *%rax
 higher_half:
     lgdt gdt_high(%rip)
+    lidt idt_pointer(%rip)
     lea stack_top(%rip), %rsp
     movq $0, root(%rip) // nothing is left below
     mov %cr3, %rax
@@ -57,6 +56,9 @@ gdt_low:
 gdt_high:
     .short gdt_low - gdt - 1
     .quad gdt
+idt_pointer: // of no gates: an exception in this kernel resets the machine
+    .short 511
+    .quad idt
 
     .balign 4096
 root:
@@ -81,6 +83,6 @@ directories:
     .endr
 
     .bss
-    .skip 32768
+idt:
+    .skip 512 + 32768
 stack_top:
-    .section .note.GNU-stack, "", @progbits
