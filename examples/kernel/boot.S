@@ -83,6 +83,6 @@ directories:
     .endr
 
     .bss
-idt:
-    .skip 512 + 32768
+    .balign 16
+idt: .skip 512 + 32768
 stack_top:

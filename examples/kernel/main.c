@@ -85,9 +85,8 @@ static struct rv *open_engine(void)
     setup.memory.bytes = rv_memory_bytes(&setup);
     setup.memory.view = machine_take(setup.memory.bytes, 1ull << 32, &setup.memory.phys);
     uint8_t *page = machine_take(4096, 0x100000, &phys);
-    print("%u processors, %s, TSC %u kHz; memory 0x%x, page 0x%x\n", (uint32_t)list.count,
-          rv_apic_word(madt.apic_mode), (uint32_t)(tsc_hz / 1000), (uint32_t)setup.memory.phys,
-          (uint32_t)phys);
+    print("%u processors, %s, TSC %u kHz\n", (uint32_t)list.count, rv_apic_word(madt.apic_mode),
+          (uint32_t)(tsc_hz / 1000));
     if (!setup.memory.view || !page || rv_open(&setup, &rv) != RV_STATUS_OK ||
         rv_map_page(rv, (uint32_t)phys) != RV_STATUS_OK)
         return NULL;
@@ -110,7 +109,8 @@ _Noreturn void main(uint32_t multiboot_phys)
     plan.parking = RV_PARK_MWAIT;
     rv_start(rv, &plan);
     rv_wake(rv, &round);
-    struct rv_calls calls = {.returned = rv_take_turns(rv), .missing = 1};
+    const uint32_t greeted = rv_take_turns(rv);
+    struct rv_calls calls = {.returned = greeted, .missing = greeted};
     rv_close_turns(rv);
     while (calls.missing > 0) { // who hangs breaks the barrier for all, and is not called again
         met = 0;
