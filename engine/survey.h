@@ -1,5 +1,5 @@
-// survey.h: what has to be known before a struct smp_setup can be filled in, for a kernel, which
-// has no firmware to ask: which processors there are, what they can do, and how fast the TSC runs.
+// What has to be known before a struct smp_setup can be filled in, for a kernel, which has no
+// firmware to ask: which processors there are, what they can do, and how fast the TSC runs.
 // Surprise: nothing is sent and nothing switched on here. One thing is borrowed, the PIT's channel
 // 2, which drives the loudspeaker and no kernel's tick.
 //

@@ -25,8 +25,7 @@ static enum smp_call_state state_of(const struct smp *smp, uint32_t slot)
                : SMP_CALL_SENT;
 }
 
-// Of one that is absent: has it checked in, and is on its way to where it takes calls, with no turn
-// before it?
+// Of one that is absent: is it in C, on its way to where it takes calls, with no turn before it?
 static bool is_coming(const struct smp *smp, uint32_t slot, enum smp_call_state state)
 {
     const struct lcpu *lcpu = arena_lcpu(&smp->arena, slot);
@@ -34,9 +33,9 @@ static bool is_coming(const struct smp *smp, uint32_t slot, enum smp_call_state 
     const uint32_t turn =
         atomic_load_explicit(&arena_rally(&smp->arena)->turn, memory_order_relaxed);
 
-    return state == SMP_CALL_ABSENT && smp->plan.strategy != SMP_FIRMWARE &&
-           (stage == STAGE_DONE ||
-            (stage == STAGE_READY && (!lcpu->has_turn || turn == TURN_CLOSED)));
+    if (state != SMP_CALL_ABSENT || stage < STAGE_C || smp->plan.strategy == SMP_FIRMWARE)
+        return false;
+    return stage == STAGE_DONE || !lcpu->has_turn || turn == TURN_CLOSED;
 }
 
 struct smp_call_account smp_call_of(const struct smp *smp, uint32_t slot)
@@ -98,14 +97,18 @@ static enum status ring(struct smp *smp, uint32_t slot, enum smp_parking parking
     return by_nmi ? nudge(smp, slot) : STATUS_OK;
 }
 
-// Who has only just checked in is waited for; as long as for one that has not, together.
+// Who has only just arrived is waited for, all together as long as for one that has not. Once: one
+// that is stuck on this way would delay every call.
 static void await_coming(const struct smp *smp, uint32_t first, uint32_t last)
 {
     struct watch watch = watch_start(hw_tsc(), clock_ticks(&smp->clock, smp->plan.timeout_us));
 
     for (uint32_t slot = first; slot <= last; slot++) {
-        while (is_coming(smp, slot, state_of(smp, slot)) && !watch_is_over(&watch, hw_tsc()))
+        struct book *book = arena_book(&smp->arena, slot);
+        while (!book->astray && is_coming(smp, slot, state_of(smp, slot))) {
+            book->astray = watch_is_over(&watch, hw_tsc());
             hw_pause();
+        }
     }
 }
 

@@ -65,6 +65,7 @@ static void begin_round(struct smp *smp, size_t count)
         book->round = smp->round;
         book->arrived = 0;
         book->handed_over = 0;
+        book->astray = 0;
         lcpu->has_turn = !book->done && book->unheard < SMP_TURNS && smp->plan.turn_us != 0 &&
                          book->closed == book->ticket;
         atomic_store_explicit(&lcpu->call.first, book->closed, memory_order_relaxed);

@@ -49,6 +49,9 @@ SOURCES = (
     "machine/madt.c", "machine/inventory.c", "machine/processor.c",
     "engine/cpu_features.c", "engine/describe.c", "engine/listing.c", "engine/tsc_rate.c",
 )
+# What runs before the first message or after the last one: small before fast.
+UNHURRIED = ("trampoline/", "smp/open.c", "smp/arena.c", "smp/address_space.c", "smp/page_table.c", "smp/examine.c",
+             "smp/verdict.c", "smp/story.c", "machine/", "engine/", "hw/lib/line.c", "hw/lib/tell.c", "hw/lib/sort.c")
 # Of these rooms every file belongs to the engine; the blob's assembler source stands for the array.
 WHOLE_ROOMS = ("smp", "trampoline", "engine")
 NOT_NEEDED = {"trampoline/blob.S"}
@@ -439,23 +442,29 @@ def align_brackets(old, new):
 
 
 def comment_column(line):
-    """Where the comment behind something begins; a line that is a comment may have another in it."""
+    """Where a comment begins that may stand below another; a line that is a comment may have one in it, too."""
     column = line.rfind("//")
-    return column if column > 2 and line[:column].strip(" /") else -1
+    return column if column > 2 else -1
+
+
+def split(line):
+    column = comment_column(line)
+    return (line[:column].rstrip(), line[column:]) if column > 0 else (line, "")
 
 
 def align_comments(old, new):
-    """Comments that stood below one another do so again."""
+    """Comments that stood below one another do so again; right behind the longest line, if they did."""
     columns = [comment_column(line) for line in old]
     out, at = list(new), 0
     while at < len(old):
         end = at + 1
         while end < len(old) and columns[end] == columns[at]:
             end += 1
-        if columns[at] > 0:
-            parts = [(line[:comment_column(line)].rstrip(), line[comment_column(line):]) for line in new[at:end]]
-            column = max([columns[at], *(len(code) + 1 for code, _ in parts)])
-            out[at:end] = [f"{code:<{column}}{comment}" for code, comment in parts]
+        was, now = ([split(line)[0] for line in lines[at:end]] for lines in (old, new))
+        if columns[at] > 0 and any(was):
+            tight = max(map(len, was)) + 1 == columns[at]
+            column = max(0 if tight else columns[at], max(map(len, now)) + 1)
+            out[at:end] = [f"{code:<{column}}{split(line)[1]}" for code, line in zip(now, new[at:end])]
         at = end
     return out
 
@@ -551,6 +560,17 @@ GUARDS = """
 #define ASSEMBLED __attribute__((visibility("hidden")))"""
 
 
+# clang's -O2 would make the whole half as big again; with GCC's there is no need.
+SMALL = """
+#if defined(__clang__) && defined(__OPTIMIZE__)
+#pragma clang attribute push(__attribute__((minsize)), apply_to = function)
+#endif"""
+SMALL_END = """
+#if defined(__clang__) && defined(__OPTIMIZE__)
+#pragma clang attribute pop
+#endif"""
+
+
 def write_source(version, parts, public, rules):
     items = [item for path in SOURCES for item in parts[path]]
     assembled = [item for item in items if item.kind == "asm"]
@@ -563,7 +583,9 @@ def write_source(version, parts, public, rules):
     system = sorted({name for path in SOURCES for name in parts.get(path + "<>", ())})
     out = ['#include "reveille.h"', "", *[f"#include <{name}>" for name in system], GUARDS]
     for path in SOURCES:
-        out += write_part(path, parts[path], kept, rules)
+        part = write_part(path, parts[path], kept, rules)
+        small = part and path.endswith(".c") and path.startswith(UNHURRIED)
+        out += [SMALL, *part, SMALL_END] if small else part
     return tidy([*notice("reveille.c", version), "", *out])
 
 

@@ -181,7 +181,7 @@ def run_witness(name):
         return f"{today()}: FAILED, out of time", False
     last = (done.stdout.split("\n")[:-1] or [""])[-1]
     good = done.returncode == 0 and re.fullmatch(pattern, last) is not None
-    return f"{today()}: {'' if good else 'FAILED, '}{last}", good
+    return f"{today()}: {'' if good else 'FAILED, '}{last.strip('= ')}", good
 
 
 def today():

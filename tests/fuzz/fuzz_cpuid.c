@@ -100,6 +100,7 @@ static void read_processor(void)
 
     processor_read(&processor);
     MUST(processor.vendor <= VENDOR_HYGON && processor.guest <= GUEST_TDX);
+    MUST(processor.guest == GUEST_NONE || guest_story(processor.guest).why[0] != '\0');
     MUST(processor.family <= 0xf + 0xff);
     must_be_name(processor.hypervisor, sizeof processor.hypervisor);
     must_be_name(processor.brand, sizeof processor.brand);

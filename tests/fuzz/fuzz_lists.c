@@ -12,6 +12,7 @@
 #include "page.h"
 #include "plan.h"
 #include "processors.h"
+#include "survey.h"
 
 #define RSDP_PHYS 0x1000u
 #define RSDT_PHYS 0x2000u
@@ -578,6 +579,37 @@ static void take_census(struct input *input, const struct machine *machine,
     }
 }
 
+// The same table, as a kernel hands it over: each ID once and one that can be named, the caller's
+// first; and room for exactly what was asked for.
+static void read_as_a_kernel(uint32_t own_apic_id, enum smp_apic_mode mode)
+{
+    struct told told = {0};
+    struct engine_madt madt = {
+        .table = tables[2].bytes,
+        .bytes = tables[2].length,
+        .own_apic_id = own_apic_id,
+        .apic_mode = mode,
+        .problems = {told_add, &told},
+    };
+    struct engine_list list;
+
+    madt.room_bytes = engine_room_bytes(&madt);
+    madt.room = malloc(madt.room_bytes);
+    MUST(madt.room != NULL);
+    const enum status status = engine_read_madt(&madt, &list);
+    MUST((status == STATUS_OK) == (told.errors == 0));
+    MUST((status == STATUS_INVALID) == (list.count == 0));
+    for (uint32_t i = 0; i < list.count; i++) {
+        MUST(list.cpus[i].cpu == i && (list.cpus[i].apic_id == own_apic_id) == (i == 0));
+        MUST(i == 0 || smp_can_address(mode, list.cpus[i].apic_id));
+        for (uint32_t other = 0; other < i; other++)
+            MUST(list.cpus[i].apic_id != list.cpus[other].apic_id);
+    }
+    madt.room_bytes--;
+    MUST(engine_read_madt(&madt, &list) == STATUS_NO_SPACE && list.count == 0);
+    free(madt.room);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct input input = {data, size};
@@ -595,6 +627,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     make_services(&input);
     take_options(&input, &options);
     make_machine(&input);
+    read_as_a_kernel(machine.bsp_apic_id, SMP_XAPIC);
+    read_as_a_kernel(machine.bsp_apic_id, SMP_X2APIC);
     const enum status status =
         processors_gather(&firmware, &phys, RSDP_PHYS, &options, &problems, &machine);
     MUST((status == STATUS_OK) == (told.errors == 0));

@@ -81,7 +81,7 @@ def test_it_compiles_alone(folder, header, tmp_path, compiler, way):
     declared = set(PROTOTYPE.findall(header))
     assert len(declared) > 50
     assert symbols(compiled_file, "-g", "--defined-only") == declared
-    if way == "-Os" or (compiler == "gcc" and way != "-O0"):  # clang inlines more: 51 KiB at -O2
+    if way != "-O0":
         assert bytes_of(compiled_file) < MAX_BYTES
 
 
@@ -95,6 +95,15 @@ def test_the_command_of_its_readme(folder, tmp_path):
     listed = set(re.findall(r"^\| `([\w.]+)` \|", text, re.M))
     assert listed | {"README.md", "reveille.o"} == {file.name for file in (tmp_path / "empty").iterdir()}
     assert "1.2.3" in text
+
+
+def test_make_engine(tmp_path):
+    """From nothing but the tree, by the command of our README: the five files, and nothing else in the folder."""
+    done = subprocess.run(["make", "-C", ROOT, "engine", f"B={tmp_path}/b"], capture_output=True, text=True, timeout=120,
+                          check=False, env={key: value for key, value in os.environ.items() if not key.startswith("MAKE")})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {file.name for file in (tmp_path / "b/engine").iterdir()} == \
+        {"reveille.h", "reveille.c", "example.c", "README.md", "LICENSE"}
 
 
 def test_its_example_compiles(folder):
