@@ -24,7 +24,7 @@ SCREEN_ROMS = ("/usr/share/vgabios/vgabios-stdvga.bin", "/usr/share/vgabios/vgab
                "/usr/share/seabios/vgabios-stdvga.bin")
 BIOS = "/usr/share/bochs/BIOS-bochs-latest"
 
-THE_END = re.compile(r"The end: (\d+) of (\d+) processors work|The end: nobody was woken")
+THE_END = re.compile(r"The end: (?:(\d+) of (\d+) processors work|nobody was woken.*)")
 ISO_S = 60
 
 
