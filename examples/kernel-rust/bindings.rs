@@ -111,8 +111,7 @@ pub struct rv_fault_report {
 pub struct rv_host {
     pub context: *mut c_void,
     pub run: Option<unsafe extern "C" fn(context: *mut c_void, self_: *const rv_self) -> bool>,
-    pub filter:
-        Option<unsafe extern "C" fn(context: *mut c_void, message: *mut rv_message) -> bool>,
+    pub filter: Option<unsafe extern "C" fn(context: *mut c_void, message: *mut rv_message) -> bool>,
     pub fault: Option<unsafe extern "C" fn(context: *mut c_void, report: *const rv_fault_report)>,
     pub problems: rv_problems,
 }
@@ -184,9 +183,7 @@ pub struct rv_calls {
 pub struct rv_loop {
     pub count: u64,
     pub grain: u32,
-    pub body: Option<
-        unsafe extern "C" fn(context: *mut c_void, first: u64, end: u64, self_: *const rv_self),
-    >,
+    pub body: Option<unsafe extern "C" fn(context: *mut c_void, first: u64, end: u64, self_: *const rv_self)>,
     pub context: *mut c_void,
 }
 #[repr(C)]
@@ -337,10 +334,7 @@ extern "C" {
     pub fn rv_verdict(account: *const rv_account) -> rv_cause;
     pub fn rv_status_story(status: rv_status) -> *const c_char;
     pub fn rv_sentence(account: *const rv_account, buffer: *mut c_char, bytes: usize) -> usize;
-    pub fn rv_describe_processor(
-        problems: *const rv_problems,
-        processor: *mut rv_processor,
-    ) -> rv_status;
+    pub fn rv_describe_processor(problems: *const rv_problems, processor: *mut rv_processor) -> rv_status;
     pub fn rv_own_apic_id(apic_view: u64) -> u32;
     pub fn rv_room_bytes(madt: *const rv_madt) -> usize;
     pub fn rv_read_madt(madt: *const rv_madt, list: *mut rv_list) -> rv_status;

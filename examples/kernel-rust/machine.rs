@@ -3,6 +3,7 @@
 //! Surprise: a line is made whole before it is printed, so that the lock of print() holds it together;
 //! what is longer than its buffer is cut.
 
+use crate::reveille::{Kernel, Pages, Region, Rights, Severity};
 use core::fmt;
 use core::panic::PanicInfo;
 
@@ -68,8 +69,6 @@ pub fn option(name: &'static [u8]) -> u32 {
     unsafe { machine_option(name.as_ptr()) }
 }
 
-use crate::reveille::{Kernel, Pages, Region, Rights, Severity};
-
 /// This machine, once GRUB's information was found to be of use.
 pub struct Machine;
 
@@ -86,7 +85,8 @@ fn region(name: &'static str, rights: Rights, begin: &'static u8, end: &'static 
     Region { name, virt, phys: virt - KERNEL, bytes: end as *const u8 as u64 - virt, rights }
 }
 
-// machine.c takes each page once and maps 4 GiB, the last 32 MiB uncached; kernel.ld's symbols part the image.
+// machine.c takes each page once and maps 4 GiB, the last 32 MiB uncached; kernel.ld's symbols part the
+// image.
 unsafe impl Kernel for Machine {
     fn take(bytes: u64, below: u64) -> Option<Pages> {
         let mut phys = 0;

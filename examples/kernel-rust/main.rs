@@ -1,8 +1,8 @@
-//! The kernel of examples/kernel with its main() in Rust: every processor wakes, says hello, meets the others, and
-//! takes its share of a sum.
+//! The kernel of examples/kernel with its main() in Rust: every processor wakes, says hello, meets the
+//! others, and takes its share of a sum.
 //!
-//! It says the same, byte by byte, and takes the same words: `hang=2`, `hang-call=2`. Surprise: there is nothing unsafe
-//! in here but the first call, though each line runs on bare metal, and some on all processors at once.
+//! It says the same, and takes the same words: `hang=2`, `hang-call=2`. Surprise: nothing is unsafe in here
+//! but the first call, though each line runs on bare metal, and some on all processors at once.
 #![no_std]
 #![no_main]
 
@@ -80,9 +80,9 @@ fn run() -> Result<bool, Error> {
     let asleep = Asleep::open::<Machine>(hello, |found| {
         say!("{} processors, {}, TSC {} kHz", found.processors, found.apic_mode, found.tsc_hz / 1000)
     })?;
-    let (mut engine, woken) = asleep.wake();
-    if woken.greeted > 0 {
-        meet_all(&mut engine, woken.greeted)?;
+    let (mut engine, greeted) = asleep.wake();
+    if greeted > 0 {
+        meet_all(&mut engine, greeted)?;
     }
     let right = add_all(&mut engine)?;
     for account in engine.accounts().filter(|account| !account.works()) {

@@ -13,7 +13,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::mem::{transmute, zeroed, MaybeUninit};
 use core::ops::Range;
-use core::ptr::{null, null_mut};
+use core::ptr::null_mut;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 // ---- what a kernel brings ----
@@ -167,11 +167,6 @@ pub struct Engine {
     rv: *mut raw::rv,
 }
 
-pub struct Woken {
-    pub arrived: u32,
-    pub greeted: u32,
-}
-
 /// What came of calls. Of who is missing the engine tells more.
 pub struct Calls<'e> {
     pub called: u32,
@@ -186,7 +181,8 @@ pub struct Loop<'e> {
 }
 
 impl Asleep {
-    /// Asks the machine, takes memory, and proves all; nothing is sent. `hello` is what each processor runs first.
+    /// Asks the machine, takes memory, and proves all; nothing is sent. `hello` is what each processor runs
+    /// first.
     pub fn open<K: Kernel>(hello: fn(Cpu), found: fn(&Found)) -> Result<Asleep, Error> {
         let problems = raw::rv_problems { tell: Some(tell::<K>), context: null_mut() };
         let mut processor = MaybeUninit::uninit();
@@ -227,8 +223,8 @@ impl Asleep {
         open::<K>(&mut setup)
     }
 
-    /// Wakes all, and lets each say hello in its turn.
-    pub fn wake(self) -> (Engine, Woken) {
+    /// Wakes all, and lets each say hello in its turn; who has is counted, and waits for calls.
+    pub fn wake(self) -> (Engine, u32) {
         unsafe {
             let mut round: raw::rv_round = zeroed();
             let mut plan = raw::rv_plan_by_the_manual(raw::RV_PARALLEL);
@@ -237,7 +233,7 @@ impl Asleep {
             raw::rv_wake(self.rv, &mut round);
             let greeted = raw::rv_take_turns(self.rv);
             raw::rv_close_turns(self.rv);
-            (Engine { rv: self.rv }, Woken { arrived: round.arrived, greeted })
+            (Engine { rv: self.rv }, greeted)
         }
     }
 }
@@ -250,7 +246,12 @@ impl Engine {
     }
 
     /// The items 0 to count-1 in chunks, by all who wait and this processor.
-    pub fn for_each(&mut self, count: u64, body: fn(Cpu, Range<u64>), timeout_us: u64) -> Result<Loop<'_>, Error> {
+    pub fn for_each(
+        &mut self,
+        count: u64,
+        body: fn(Cpu, Range<u64>),
+        timeout_us: u64,
+    ) -> Result<Loop<'_>, Error> {
         let what = raw::rv_loop { count, grain: 0, body: Some(run_chunk), context: body as *mut c_void };
         let mut result: raw::rv_loop_result = unsafe { zeroed() };
         let status = unsafe { raw::rv_for(self.rv, &what, timeout_us, &mut result) };
@@ -267,10 +268,8 @@ impl Engine {
 
     /// What became of each of the others.
     pub fn accounts(&self) -> impl Iterator<Item = Account<'_>> {
-        (1..self.count() as u32).map(move |slot| Account {
-            raw: unsafe { raw::rv_examine(self.rv, slot) },
-            engine: PhantomData,
-        })
+        (1..self.count() as u32)
+            .map(move |slot| Account { raw: unsafe { raw::rv_examine(self.rv, slot) }, engine: PhantomData })
     }
 }
 
@@ -321,7 +320,7 @@ impl Region {
             Rights::Write => raw::RV_WRITE,
             Rights::Execute => raw::RV_EXECUTE,
         };
-        let name = if self.name.ends_with('\0') { self.name.as_ptr().cast() } else { null() };
+        let name = if self.name.ends_with('\0') { self.name } else { "region\0" }.as_ptr().cast();
         let Region { virt, phys, bytes, .. } = *self;
         raw::rv_region { name, virt, phys, bytes, rights: rights | raw::RV_NEEDED }
     }
