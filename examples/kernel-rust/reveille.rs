@@ -87,10 +87,12 @@ impl Cpu {
     }
 }
 
-/// Switches SSE on: CR0.EM off and MP on; CR4.OSFXSR and OSXMMEXCPT. (SDM vol. 3A, "Enabling SSE".)
+/// Switches SSE on: CR0.EM off and MP on; CR4.OSFXSR and OSXMMEXCPT; its state as after a reset, which an
+/// INIT does not make. (SDM vol. 3A, "Initialization of the SSE Extensions".)
 unsafe fn enter(own: *const raw::rv_self) -> Cpu {
     asm!("mov {0}, cr0", "and {0}, -13", "or {0}, 2", "mov cr0, {0}",
-         "mov {0}, cr4", "or {0}, 0x600", "mov cr4, {0}", out(reg) _, options(nostack));
+         "mov {0}, cr4", "or {0}, 0x600", "mov cr4, {0}", "ldmxcsr [{1}]",
+         out(reg) _, in(reg) &0x1f80_u32, options(nostack));
     Cpu::of(own)
 }
 
