@@ -144,16 +144,15 @@ SAME = (("::core::option::Option", "Option"), ("c::c_uint", "u32"), ("c::c_char"
 
 
 def items_of(code):
-    """{name: text without blanks} of every constant, type, structure and function."""
-    code = re.sub(r"//.*|/\*.*?\*/|#!?\[[^\]]*\]", "", code, flags=re.S if "/*" in code else 0)
-    code = re.sub(r"\s+", " ", code)
+    """{name: text} of every constant, type, structure and function, whoever has put blanks and commas where."""
+    code = re.sub(r"//[^\n]*", "", code)
+    code = re.sub(r"\s*([^\w\s])\s*", r"\1", code)
+    code = re.sub(r"#!?\[[^\]]*\]", "", code)
+    code = re.sub(r",([)}>])", r"\1", code)
     for old, new in SAME:
         code = code.replace(old, new)
-    found = {}
-    for text in re.findall(r"pub (?:const [^;]*;|type [^;]*;|struct \w+ ?\{.*?\}|fn [^;]*;)", code):
-        text = re.sub(r",? ?([)}>])", r"\1", re.sub(r"([({<]) ", r"\1", text))
-        found[re.match(r"pub \w+ (\w+)", text)[1]] = text.replace(" ", "")
-    return found
+    items = re.findall(r"pub (?:const [^;]*;|type [^;]*;|struct \w+\{.*?\}|fn [^;]*;)", code)
+    return {re.match(r"pub \w+ (\w+)", text)[1]: text for text in items}
 
 
 @pytest.fixture(scope="module")
