@@ -108,6 +108,7 @@ all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/B
 
 ## make example    a kernel of its own around that engine, from a BIOS; KERNEL=rust EMULATOR=bochs OPTIONS="hang=2"
 example:
+	@case $(call quote,$(KERNEL)) in c|clang|rust) ;; *) echo "make example: KERNEL= is one of c clang rust" >&2; exit 1 ;; esac
 	@tools/setup build example $(if $(filter bochs,$(EMULATOR)),bochs) $(if $(filter rust,$(KERNEL)),rust)
 	@$(BUILD) $(B)/kernel/$(KERNEL)/kernel
 	@$(PYTHON) tools/example.py

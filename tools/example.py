@@ -38,6 +38,8 @@ def kernel(name):
 
 def make_iso(image, command_line, home):
     """A CD that starts this kernel at once."""
+    if not re.fullmatch(r"[\w=,. -]*", command_line):
+        raise guest.Failure(f"OPTIONS={command_line}: words of a kernel's command line, such as hang=2, and no signs of GRUB's")
     grub = home / "cd/boot/grub"
     grub.mkdir(parents=True)
     (grub.parent / "kernel").write_bytes(image.read_bytes())
@@ -108,6 +110,8 @@ def verdict(lines, status, timed_out, chooses_status):
 
 def main():
     machine, emulator = run.chosen()
+    if machine.ovmf:
+        raise guest.Failure("OVMF= says nothing to make example, which starts from a BIOS")
     emulator = Bochs if emulator is bochs.Bochs else Qemu
     with emulator(machine, os.environ.get("KERNEL") or "c") as vm:
         lines = []

@@ -62,15 +62,15 @@ idt_pointer: // of no gates: an exception in this kernel resets the machine
 
     .balign 4096
 root:
-    .quad PHYS(low_gib) + TABLE // until the higher half is reached
+    .quad PHYS(first_gibs) + TABLE // until the higher half is reached
     .fill 255, 8, 0
-    .quad PHYS(low_gib) + TABLE
+    .quad PHYS(first_gibs) + TABLE
     .fill 254, 8, 0
-    .quad PHYS(high_gib) + TABLE
-high_gib:
+    .quad PHYS(last_gibs) + TABLE
+last_gibs:
     .fill 510, 8, 0
     .quad PHYS(directories) + TABLE, 0
-low_gib:
+first_gibs:
     .quad PHYS(directories) + 0x0000 + TABLE, PHYS(directories) + 0x1000 + TABLE
     .quad PHYS(directories) + 0x2000 + TABLE, PHYS(directories) + 0x3000 + TABLE
     .fill 508, 8, 0

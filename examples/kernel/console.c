@@ -44,11 +44,11 @@ static void put(char c)
     out8(COM1, (uint8_t)c);
 }
 
-static void put_number(uint32_t value, uint32_t base)
+static void put_number(uint32_t value)
 {
-    if (value >= base)
-        put_number(value / base, base);
-    put("0123456789abcdef"[value % base]);
+    if (value >= 10)
+        put_number(value / 10);
+    put((char)('0' + value % 10));
 }
 
 void print(const char *format, ...)
@@ -64,7 +64,7 @@ void print(const char *format, ...)
             for (const char *text = va_arg(values, const char *); *text; text++)
                 put(*text);
         else
-            put_number(va_arg(values, uint32_t), *format == 'x' ? 16 : 10);
+            put_number(va_arg(values, uint32_t)); // %u
     }
     atomic_flag_clear(&lock);
     va_end(values);

@@ -9,7 +9,7 @@
 // Takes what GRUB says, before anything else is called. False: there is no memory map in it.
 bool machine_begin(uint32_t multiboot_phys);
 
-// On COM1, from any processor: %s %u %x.
+// On COM1, from any processor, by %s and %u.
 void console_begin(void);
 __attribute__((format(printf, 1, 2))) void print(const char *format, ...);
 

@@ -34,6 +34,11 @@ def test_no_such_kernel():
         example.kernel("none")
 
 
+def test_grub_is_told_nothing(tmp_path):
+    with pytest.raises(guest.Failure, match="no signs of GRUB's"):
+        example.make_iso(tmp_path / "image", "hang=2; reboot", tmp_path)
+
+
 @pytest.mark.skipif(not example.GRUB.exists() or not shutil.which("grub-mkrescue"), reason="no GRUB for a BIOS")
 def test_command_line_stands_on_the_cd(tmp_path):
     image = tmp_path / "image"
