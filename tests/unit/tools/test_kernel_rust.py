@@ -9,6 +9,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -156,9 +157,11 @@ def items_of(code):
 
 
 @pytest.fixture(scope="module")
-def generated():
-    done = subprocess.run([*BINDGEN, BUILD / "engine/reveille.h"], capture_output=True, text=True, timeout=120,
-                          check=False)
+def generated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("engine")
+    subprocess.run([sys.executable, "-B", ROOT / "tools/engine.py", "1.2.3", BUILD / "trampoline/ap_start.bin",
+                    BUILD / "trampoline/ap_start.elf", folder], check=True, timeout=60)
+    done = subprocess.run([*BINDGEN, folder / "reveille.h"], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return items_of(done.stdout)
 
