@@ -143,8 +143,7 @@ boot-test:
 
 ## make hostile    firmware, machines and tables that do not forgive: a line for each row of docs/hostile.md
 hostile:
-	@tools/setup build run test
-	@tools/setup example || echo "hostile: no GRUB for a BIOS to be had here: its rows are skipped"
+	@tools/setup build run test example rust
 	@$(BUILD) all host image firmware kernels
 	@$(PYTHON) tools/hostile.py
 
