@@ -16,9 +16,14 @@ import guest
 import qemu
 import run
 
-# GRUB's modules for a BIOS, and of them what this CD needs.
+# GRUB's modules for a BIOS, and of them what this CD needs: grub-mkrescue has GRUB look for those of partitions.
 GRUB = pathlib.Path("/usr/lib/grub/i386-pc")
-MODULES = "biosdisk iso9660 multiboot2 normal"
+MODULES = ["biosdisk", "echo", "iso9660", "multiboot2", "normal", *(path.stem for path in GRUB.glob("part_*.mod"))]
+CONFIGURATION = """\
+echo "This kernel has no screen: what it says goes to the serial port COM1."
+multiboot2 /boot/kernel {}
+boot
+"""
 SCREEN_ROMS = ("/usr/share/vgabios/vgabios-stdvga.bin", "/usr/share/vgabios/vgabios.bin",
                "/usr/share/bochs/VGABIOS-lgpl-latest.bin", "/usr/share/bochs/VGABIOS-lgpl-latest",
                "/usr/share/seabios/vgabios-stdvga.bin")
@@ -43,9 +48,9 @@ def make_iso(image, command_line, home):
     grub = home / "cd/boot/grub"
     grub.mkdir(parents=True)
     (grub.parent / "kernel").write_bytes(image.read_bytes())
-    (grub / "grub.cfg").write_text(f"multiboot2 /boot/kernel {command_line}\nboot\n", encoding="ascii")
+    (grub / "grub.cfg").write_text(CONFIGURATION.format(command_line), encoding="ascii")
     try:
-        made = subprocess.run(["grub-mkrescue", "-d", GRUB, f"--install-modules={MODULES}", "--locales=", "--fonts=",
+        made = subprocess.run(["grub-mkrescue", "-d", GRUB, f"--install-modules={' '.join(MODULES)}", "--locales=", "--fonts=",
                                "--themes=", "-o", home / "kernel.iso", home / "cd"], capture_output=True, text=True,
                               timeout=ISO_S, check=False)
     except FileNotFoundError as e:
