@@ -35,7 +35,8 @@ MACHINE  ?=
 ACCEL    ?=
 OPTIONS  ?=
 OVMF     ?=
-export EMULATOR MODEL SMP CPU MEM MACHINE ACCEL OPTIONS OVMF SUITES ONLY
+KERNEL   ?= c
+export EMULATOR MODEL SMP CPU MEM MACHINE ACCEL OPTIONS OVMF KERNEL SUITES ONLY
 
 # The rooms, each with its sub-rooms; a header's name is its own throughout the tree. Only efi/ has UEFI's headers.
 PURE_ROOMS := hw hw/lib machine smp trampoline engine trial trial/options report report/console report/screen
@@ -100,10 +101,17 @@ BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all engine run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb signed debug host explain memtest help setup unit fuzz coverage clang clean
+.PHONY: all engine example kernels run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb signed debug host explain memtest help setup unit fuzz coverage clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
+
+## make example    a kernel of its own around that engine, from a BIOS; KERNEL=rust EMULATOR=bochs OPTIONS="hang=2"
+example:
+	@case $(call quote,$(KERNEL)) in c|clang|rust) ;; *) echo "make example: KERNEL= is one of c clang rust" >&2; exit 1 ;; esac
+	@tools/setup build example $(if $(filter bochs,$(EMULATOR)),bochs) $(if $(filter rust,$(KERNEL)),rust)
+	@$(BUILD) $(B)/kernel/$(KERNEL)/kernel
+	@$(PYTHON) tools/example.py
 
 ## make run        install what is missing, boot QEMU and OVMF, show the lines; 0 only if all came
 ##                 EMULATOR=bochs MODEL=ryzen: the same on Bochs, a second x86; docs/bochs.md
@@ -116,7 +124,9 @@ run:
 test:
 	@tools/setup build run test iso sign coverage
 	@tools/setup bochs || echo "test: no Bochs to be had here: its tests are skipped"
-	@$(BUILD) all image firmware
+	@tools/setup example || echo "test: no GRUB for a BIOS to be had here: its tests are skipped"
+	@tools/setup rust bindings || echo "test: no Rust or no bindgen to be had here: their tests are skipped"
+	@$(BUILD) all image firmware kernels
 	@$(PYTHON) tools/test.py
 
 ## make quick      what has changed is built, the unit tests, and one boot: for the hour's work
@@ -128,13 +138,13 @@ quick:
 boot-test:
 	@test -n $(call quote,$(T)) || { echo "usage: make boot-test T=name" >&2; exit 1; }
 	@tools/setup build run test iso sign
-	@$(BUILD) all image firmware
+	@$(BUILD) all image firmware kernels
 	@$(PYTHON) -B -m pytest -p no:cacheprovider tests/boot -k $(call quote,$(T)) --serial -s --tb=short -v
 
 ## make hostile    firmware, machines and tables that do not forgive: a line for each row of docs/hostile.md
 hostile:
-	@tools/setup build run test
-	@$(BUILD) all host image firmware
+	@tools/setup build run test example rust
+	@$(BUILD) all host image firmware kernels
 	@$(PYTHON) tools/hostile.py
 
 ## make mutants    the product broken in some forty ways, one at a time: which tests notice? ONLY=name for one
@@ -232,7 +242,7 @@ clang:
 
 ## make setup      install what the other commands need
 setup:
-	@tools/setup build run bochs test debug iso sign bench distributions coverage
+	@tools/setup build run bochs test example rust bindings debug iso sign bench distributions coverage
 
 ## make clean      remove build/
 clean:
@@ -276,6 +286,51 @@ $(B)/engine-objects/%.o: $(B)/engine/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -ffreestanding -mno-red-zone -mgeneral-regs-only -fno-stack-protector -fPIE -O2 -g \
 	    -Wall -Wextra -Wpedantic $(if $(WERROR),-Werror) $(call quote,-ffile-prefix-map=$(CURDIR)=.) -c -o $@ $<
+
+# ---- a kernel around that engine: examples/kernel/, by both compilers ----
+
+KERNEL_CFLAGS := -std=c11 -O2 -g -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
+                 -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables -fno-ident \
+                 $(call quote,-ffile-prefix-map=$(CURDIR)=.)
+KERNEL_WARNINGS := $(filter-out -Wmissing-prototypes -Wcast-qual,$(WARNINGS)) -Wpedantic -Wno-unused-parameter
+KERNEL_LD := -m elf_x86_64 -nostdlib -static -T examples/kernel/kernel.ld -z noexecstack --build-id=none \
+             --no-warn-rwx-segments $(if $(WERROR),--fatal-warnings)
+
+# FOLDER, COMPILER: each has a kernel of its own below build/kernel/.
+define KERNEL_BY
+$(B)/kernel/$(1)/%.o: examples/kernel/%.c examples/kernel/machine.h $(B)/engine/reveille.c Makefile
+	@mkdir -p $$(@D)
+	$$(Q)$(2) $$(KERNEL_CFLAGS) $$(KERNEL_WARNINGS) -isystem $(B)/engine -c -o $$@ $$<
+
+$(B)/kernel/$(1)/boot.o: examples/kernel/boot.S
+	@mkdir -p $$(@D)
+	$$(Q)$(2) -g -c -o $$@ $$<
+
+$(B)/kernel/$(1)/reveille.o: $(B)/engine/reveille.c Makefile
+	@mkdir -p $$(@D)
+	$$(Q)$(2) $$(KERNEL_CFLAGS) -Wall -Wextra -Wpedantic $$(if $$(WERROR),-Werror) -c -o $$@ $$<
+
+$(B)/kernel/$(1)/kernel: $(patsubst %,$(B)/kernel/$(1)/%.o,boot main machine console reveille) examples/kernel/kernel.ld
+	$$(Q)$$(LD) $$(KERNEL_LD) -o $$@ $$(filter %.o,$$^)
+endef
+$(eval $(call KERNEL_BY,c,$(CC)))
+$(eval $(call KERNEL_BY,clang,$(CLANG)))
+
+# The same with its main() in Rust. Debian's libcore is for a program: it uses a red zone, which nothing steps into, since
+# interrupts are off and the engine's handlers have stacks of their own, and SSE, which boot.S and reveille.rs switch on.
+RUSTC      := /usr/bin/rustc
+RUST_FLAGS := --edition 2021 --crate-name kernel --crate-type staticlib -g -C opt-level=2 -C panic=abort \
+              -C relocation-model=static -C code-model=kernel -C no-redzone=yes $(if $(WERROR),-D warnings) \
+              --remap-path-prefix $(call quote,$(CURDIR)=.)
+
+$(B)/kernel/rust/main.a: $(wildcard examples/kernel-rust/*.rs) Makefile
+	@mkdir -p $(@D)
+	$(Q)$(RUSTC) $(RUST_FLAGS) -o $@ examples/kernel-rust/main.rs
+
+$(B)/kernel/rust/kernel: $(patsubst %,$(B)/kernel/c/%.o,boot machine console reveille) $(B)/kernel/rust/main.a examples/kernel/kernel.ld
+	$(Q)$(LD) $(KERNEL_LD) --gc-sections -o $@ $(filter %.o %.a,$^)
+
+kernels: $(B)/kernel/c/kernel $(B)/kernel/clang/kernel $(if $(wildcard $(RUSTC)),$(B)/kernel/rust/kernel)
 
 # ---- the font ----
 

@@ -22,7 +22,8 @@
 //     engine_measure_tsc(&problems, &tsc_hz);
 //
 // Who may call: the processor that is to wake the others, in 64-bit mode at privilege level 0,
-// before smp_open. Each call returns within a bounded time.
+// before smp_open, with a GDT and an IDT of the host's own that are mapped: a register that may not
+// exist is read on a copy of that IDT, be it an empty one. Each call returns within a bounded time.
 #pragma once
 
 #include <stdbool.h>

@@ -128,20 +128,25 @@ def find_firmware(asked=""):
     return [variables, code] if variables else [code]
 
 
-def configuration(machine, serial):
-    """bochsrc: `serial` is the file that COM1 writes to; all others lie in the folder in which Bochs runs."""
-    ignore = 0 if machine.model in STRICT else 1
+# What a machine starts: BIOS and that of the screen, and what is booted, and from where.
+OVMF_FROM_DISK = ("ovmf.fd", "nothing", "ata0-master: type=disk, mode=flat, path=esp.img\nboot: disk")
+
+
+def configuration(machine, serial, start=OVMF_FROM_DISK, strict=None):
+    """bochsrc: `serial` is the file that COM1 writes to; all others lie in the folder in which Bochs runs. `strict`: is
+    a register that does not exist #GP? None: as far as OVMF survives it."""
+    bios, screen, drive = start
+    ignore = 0 if (machine.model in STRICT if strict is None else strict) else 1
     return f"""\
 config_interface: textconfig
 display_library: term
-romimage: file=ovmf.fd
-vgaromimage: file=nothing
+romimage: file={bios}
+vgaromimage: file={screen}
 cpu: model={machine.model}, count={count(machine.smp)}, ips={INSTRUCTIONS_PER_S}, quantum=16
 cpu: reset_on_triple_fault=0, ignore_bad_msrs={ignore}
 memory: guest={machine.mem}, host={machine.mem}
 pci: enabled=1, chipset=i440fx, advopts=nohpet
-ata0-master: type=disk, mode=flat, path=esp.img
-boot: disk
+{drive}
 com1: enabled=1, mode=file, dev={serial}
 clock: sync=none, time0={image.EPOCH_DEFAULT}
 vga: realtime=0
@@ -163,15 +168,18 @@ class Bochs(guest.Guest):
         check_model(machine.model, models())
         super().__init__(machine)
 
-    def _start(self):
+    def _configuration(self, serial):
         guest.make_disk(self.machine, self.home)
         files = find_firmware(self.machine.ovmf)
         (self.home / "ovmf.fd").write_bytes(b"".join(file.read_bytes() for file in files))
         (self.home / "nothing").write_bytes(bytes(512))  # OVMF has no use for the BIOS that Bochs insists on
+        return configuration(self.machine, serial)
+
+    def _start(self):
         (self.home / "commands").write_text("c\n")
         self.port, ours = os.pipe()
         try:
-            (self.home / "bochsrc").write_text(configuration(self.machine, f"/dev/fd/{ours}"))
+            (self.home / "bochsrc").write_text(self._configuration(f"/dev/fd/{ours}"))
             self.process = self._spawn([PROGRAM, "-q", "-f", "bochsrc", "-rc", "commands"], cwd=self.home,
                                        stdout=subprocess.DEVNULL, pass_fds=[ours],
                                        env={**os.environ, "TERM": "vt100"})

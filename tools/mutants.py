@@ -154,6 +154,8 @@ class Copy:
             targets |= {"all", "host"}
         if any(test.startswith("tests/boot/") for test in tests):
             targets |= {"all", "firmware", "image"}
+        if any("test_kernels" in test for test in tests):
+            targets |= {"kernels"}
         if targets:
             self.build(*sorted(targets))
 
@@ -237,7 +239,7 @@ def brief(names):
 def ask_all(copy):
     """Everybody, in the order of what they cost; who notices first is enough."""
     units = programs(copy.path)
-    copy.build("all", "host", "firmware", "image", *(f"build/host/unit/{test}" for test in units))
+    copy.build("all", "host", "firmware", "image", "kernels", *(f"build/host/unit/{test}" for test in units))
     for test in units:
         if failed := copy.ask(test, ALL_UNITS_S):
             return failed

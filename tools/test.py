@@ -109,6 +109,7 @@ def test_builds(counts):
     counts.add(f"the image has at most {finish_image.MAX_BYTES} bytes",
                size is not None and size <= finish_image.MAX_BYTES)
     counts.add("clang builds the image", make(f"CC={CLANG}", "all", "firmware", build=clang))
+    counts.add("both compilers, and rustc, build the kernels of examples/", make("kernels", build=AGAIN))
 
 
 def test_units(counts, build):

@@ -14,7 +14,7 @@ import mutants  # noqa: E402
 TREE = {
     "product": "good fast sound\n",
     "Makefile": """
-all host firmware image:
+all host firmware image kernels:
 \t@if grep -q unlawful product; then echo "check: unlawful"; exit 1; fi
 \t@if grep -q garbled product; then echo "product:1: error: garbled"; exit 1; fi
 build/host/unit/%: tests/unit/%.c product
