@@ -305,10 +305,13 @@ static void serve_calls(struct fake_aps *machine, uint64_t now)
     for (uint32_t slot = 1; slot < machine->count && smp_rounds(machine->smp) > 0; slot++) {
         struct lcpu *lcpu = fake_lcpu(machine, slot);
         const uint32_t ticket = atomic_load(&lcpu->call.ticket);
-        if (ticket != atomic_load(&lcpu->way.ended))
+        const uint32_t round = fake_book(machine, slot)->round;
+        const bool is_called = ticket != atomic_load(&lcpu->way.ended);
+        if (is_called)
             assert_int_equal(note.step, NOTE_CALLING);
-        atomic_store(&lcpu->way.serving, fake_book(machine, slot)->round);
-        lcpu->way.parking = parking;
+        if (is_called || round != atomic_load(&lcpu->way.serving)) // when it looks how to park
+            atomic_store(&lcpu->way.parking, parking);
+        atomic_store(&lcpu->way.serving, round);
         atomic_store(&lcpu->way.begun, ticket);
         atomic_store(&lcpu->way.ended, ticket);
     }

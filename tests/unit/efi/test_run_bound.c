@@ -429,12 +429,16 @@ static void return_too_late(struct fake_aps *machine, uint64_t now)
     for (uint32_t slot = 1; slot < machine->count && smp_rounds(aps.smp) > 0; slot++) {
         struct lcpu *lcpu = fake_lcpu(&aps, slot);
         const uint32_t ticket = atomic_load(&lcpu->call.ticket);
-        atomic_store(&lcpu->way.serving, fake_book(&aps, slot)->round);
+        const uint32_t round = fake_book(&aps, slot)->round;
+        const bool is_new = round != atomic_load(&lcpu->way.serving);
         if (ticket == atomic_load(&lcpu->way.ended))
             called[slot] = now;
-        lcpu->way.parking = atomic_load(&fake_rally(&aps)->parking);
+        const bool returns = now >= called[slot] + TICKS(machine->options.timeout_us + 2 * STEP_US);
+        if (is_new || returns) // when it looks how to park
+            atomic_store(&lcpu->way.parking, atomic_load(&fake_rally(&aps)->parking));
+        atomic_store(&lcpu->way.serving, round);
         atomic_store(&lcpu->way.begun, ticket);
-        if (now >= called[slot] + TICKS(machine->options.timeout_us + 2 * STEP_US))
+        if (returns)
             atomic_store(&lcpu->way.ended, ticket);
     }
 }
