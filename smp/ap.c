@@ -105,7 +105,10 @@ bool smp_find_self(const struct smp *smp, struct smp_self *self)
     const struct apic_operations *apic =
         apic_operations_of(base & APIC_BASE_EXTD ? SMP_X2APIC : SMP_XAPIC);
 
-    *self = (struct smp_self){.apic_id = apic->read_id(smp->apic.view)};
+    // An AP on the engine's tables has it where it is; the caller may have it elsewhere.
+    const bool on_own_tables = hw_read_cr3() == smp->tables.pool_phys;
+    *self = (struct smp_self){.apic_id =
+                                  apic->read_id(on_own_tables ? smp->apic_phys : smp->apic.view)};
     self->slot = arena_find(&smp->arena, self->apic_id);
     if (self->slot == UINT32_MAX)
         return false;

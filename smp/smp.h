@@ -341,7 +341,9 @@ void smp_wake(struct smp *smp, struct smp_round *round);
 // A round for these slots alone: they are put back by INIT, whatever they do, and woken; the others
 // go on. So comes back who hangs in a call, or was handed over. Each AP once; a call that one was
 // in is over, and has not returned. SMP_BROADCAST, which would reach the others, is SMP_PARALLEL
-// here. STATUS_INVALID: no such slot, or twice; STATUS_WRONG_CPU. Then nothing has been sent.
+// here, unless all are named. It is one of the rounds that there can be, and so is a call to APs
+// that are parked by INIT. STATUS_INVALID: no such slot, or twice; STATUS_WRONG_CPU. Then nothing
+// has been sent.
 enum status smp_wake_slots(struct smp *smp, const uint32_t *slots, size_t count,
                            struct smp_round *round);
 
@@ -374,14 +376,18 @@ void smp_seal(struct smp *smp);
 
 // ---- work for those who are awake ----
 //
-// Behind a wake, and behind the turns if there are any. Of the caller's processor alone, with
-// interrupts off where a message may be sent (SMP_PARK_INIT, SMP_PARK_NMI, and a nudge in
-// smp_wait); STATUS_WRONG_CPU from another. It is an AP's own time that is taken: what it runs has
-// the stack, the state and the rules of smp_host.run, and should return.
+// Behind a wake, and behind the turns if there are any; APs that somebody else has woken
+// (SMP_FIRMWARE) take no calls. Of the caller's processor alone, with interrupts off, since each
+// may send a message; STATUS_WRONG_CPU from another. Each is bounded by what it says and, on an
+// xAPIC that takes no more messages, one SMP_APIC_IDLE_US for each of its waits.
+//
+// What an AP is called for has the stack, the state and the rules of smp_host.run: it leaves CR3,
+// GDT, IDT and TR alone, keeps interrupts off, calls nothing of the engine's but smp_find_self and
+// smp_barrier_wait, and should return. Whoever does not is left alone, and named.
 
 // An AP as calls see it.
 enum smp_call_state {
-    SMP_CALL_ABSENT,  // not woken, or it takes no calls (late, in its turn, faulted on the way)
+    SMP_CALL_ABSENT,  // it did not come to where it takes calls, or has its turn before it
     SMP_CALL_WAITS,   // parked: it can be called
     SMP_CALL_SENT,    // called, and has not begun
     SMP_CALL_RUNS,    // has begun, and not returned
@@ -392,11 +398,12 @@ enum smp_call_state {
 struct smp_call_account {
     enum smp_call_state state;
     enum smp_parking parking; // how it does wait, which may be less than was asked for
-    uint64_t wake_ticks;      // of the last call that it began: from the store to its first act, by
-                              // TSCs that are taken to be equal; 0 if they are not
+    uint64_t wake_ticks;      // of its last call, if it began it: from the store to its first act,
+                              // by TSCs that are taken to be equal; 0 if they are not
     uint64_t work_ticks;      // of the last that returned: on the AP, by its own TSC
-    uint64_t first, end;      // the items that it has, or had last, of a loop
+    uint64_t first, end;      // of a loop that it began: the items that it has, or had last
 };
+// A slot that is none is absent.
 struct smp_call_account smp_call_of(const struct smp *smp, uint32_t slot);
 
 // What became of the calls that were under way.
@@ -409,23 +416,25 @@ struct smp_calls {
 };
 
 // Has the AP in this slot run `work`, or (slot 0) each that waits. Does not wait, but for who has
-// only just checked in, at most the plan's time-out; and where APs are parked by INIT it wakes them
-// first, as smp_wake_slots does. STATUS_BUSY: the AP is in a
-// call, or cannot be called; to all, nobody waits. STATUS_INVALID: no such slot. STATUS_TIMEOUT: an
-// NMI was not sent; smp_wait tells whom that concerns.
+// only just arrived, at most the plan's time-out; and those who are parked by INIT it wakes, in a
+// round as that of smp_wake_slots. STATUS_BUSY: the AP is in a call, or cannot be called; to all,
+// nobody waits. STATUS_INVALID: no such slot, no work. STATUS_TIMEOUT: an NMI did not leave, and
+// nobody behind it was called; smp_wait tells who has come back.
 enum status smp_call(struct smp *smp, uint32_t slot,
                      void (*work)(void *context, const struct smp_self *self), void *context);
 
 // Waits until all who were called since the last smp_wait have returned, at most `timeout_us`.
 // STATUS_TIMEOUT: some did not; smp_call_of tells for each, and if it comes back later, it waits
 // again. A store that an AP in MWAIT did not see is followed by an NMI after SMP_NUDGE_US (Intel's
-// erratum APL30, and others); from here, so that a caller who first meets the APs by other means
-// gives them the time for it.
+// erratum APL30, and others); from here and from smp_for, so a caller who meets the APs by other
+// means before, as at a barrier, has them wait by another parking.
 enum status smp_wait(struct smp *smp, uint64_t timeout_us, struct smp_calls *calls);
 #define SMP_NUDGE_US 1000u
 
-// From now on all who wait do so in this way. With SMP_PARK_INIT they leave C, and nothing of the
-// caller's is in use any more but by who is missing. Bounded as smp_wait.
+// From now on all who wait do so in this way; from SMP_PARK_INIT they are woken for it. With
+// SMP_PARK_INIT they leave C: they are on their last instructions there, and smp_hold is for a
+// caller whose code goes away. STATUS_TIMEOUT as smp_wait; STATUS_BUSY: a call is under way, wait
+// first; STATUS_INVALID: no such parking.
 enum status smp_park(struct smp *smp, enum smp_parking parking, uint64_t timeout_us,
                      struct smp_calls *calls);
 
@@ -433,7 +442,7 @@ enum status smp_park(struct smp *smp, enum smp_parking parking, uint64_t timeout
 // chunk when it is done with one. Afterwards each item was done once, but for those of the
 // processors that did not come back, which are told (smp_call_of) and not done again.
 struct smp_loop {
-    uint64_t count; // below 2^48
+    uint64_t count; // below 2^40
     uint32_t grain; // items of a chunk; 0: an eighth of each processor's equal share
     void (*body)(void *context, uint64_t first, uint64_t end, const struct smp_self *self);
     void *context;
@@ -441,7 +450,7 @@ struct smp_loop {
 
 struct smp_loop_result {
     struct smp_calls calls; // the caller itself is not counted
-    uint64_t done;          // items, by whoever returned
+    uint64_t done;          // items; the rest are in the hands of who is missing
 };
 
 // STATUS_TIMEOUT as smp_wait, with the time counted from when the caller finds no more items.
@@ -461,16 +470,18 @@ void smp_barrier_open(const struct smp *smp, uint32_t count, struct smp_barrier 
 enum status smp_barrier_wait(struct smp_barrier *barrier, uint64_t timeout_us);
 
 // Where a processor goes on, for good, as if called: entry(argument) on this stack, with this root
-// of page tables (0: the engine's), CR4 and all else as in smp_host.run. The engine's code must
-// stand in those tables at its address. The GDT, the IDT and the TSS stay the engine's until the
-// entry loads its own.
+// of page tables (0: the engine's), CR4 and all else as in smp_host.run. Those tables hold the
+// engine's code at its address; and its memory at its physical address until the entry has loaded a
+// GDT, an IDT and a TSS of its own, the IDT no later than the GDT, or the first exception shuts the
+// machine down. No NMI of the engine's comes behind.
 struct smp_handover {
     uint64_t entry, stack, cr3, argument; // `stack`: its top, 16-byte aligned
 };
 
 // Gives the AP in this slot, which waits, to the caller; smp_wake_slots takes it back. Returns when
-// it is on its way. STATUS_BUSY as smp_call; STATUS_TIMEOUT: it did not answer in `timeout_us`;
-// STATUS_INVALID: no such slot, no entry, a stack or a CR3 that is not aligned.
+// it is on its way. STATUS_BUSY as smp_call; STATUS_TIMEOUT: it did not answer in `timeout_us`, and
+// will not go there any more; STATUS_INVALID: no such slot, no entry, a stack or a CR3 that is not
+// aligned.
 enum status smp_hand_over(struct smp *smp, uint32_t slot, const struct smp_handover *to,
                           uint64_t timeout_us);
 

@@ -389,6 +389,7 @@ static void open_engine(struct fake_aps *aps)
 static void open_local_apic(struct fake_aps *aps)
 {
     fake_set_cell(FAKE_MSR, APIC_BASE_MSR, aps->machine.apic_base);
+    fake_set_cr(FAKE_CR3, PAGE_BYTES); // not the engine's tables
     if (aps->plan.apic_mode == SMP_X2APIC)
         fake_hook(FAKE_MSR, ICR_MSR, ICR_MSR, NULL, write_x2apic_icr, aps);
     else

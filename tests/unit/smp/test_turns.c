@@ -794,6 +794,24 @@ static void test_a_visit_finds_itself(void **state)
     assert_int_equal(self.apic_id, 0x109);
 }
 
+// The caller may see the APIC elsewhere; on the engine's own tables it is where it is.
+static void test_self_by_the_apic_that_is_in_sight(void **state)
+{
+    const uint64_t view = 0xffff8000fee00000;
+    struct smp_self self;
+
+    (void)state;
+    open_visit();
+    stand_as(9);
+    aps.smp->apic.view = view;
+    fake_set_cell(FAKE_MMIO, view + 0x20, 3u << 24);
+    assert_true(smp_find_self(aps.smp, &self));
+    assert_int_equal(self.slot, 3);
+    fake_set_cr(FAKE_CR3, smp_layout(aps.smp).cr3);
+    assert_true(smp_find_self(aps.smp, &self));
+    assert_int_equal(self.slot, 2);
+}
+
 // One that is in no list touches nothing.
 static void test_a_visit_of_a_stranger(void **state)
 {
@@ -924,6 +942,7 @@ int main(void)
         APS_TEST(test_turns_cost_what_the_function_costs),
         APS_TEST(test_a_visit),
         APS_TEST(test_a_visit_finds_itself),
+        APS_TEST(test_self_by_the_apic_that_is_in_sight),
         APS_TEST(test_a_visit_of_a_stranger),
         APS_TEST(test_hold),
         APS_TEST(test_hold_after_a_broadcast_and_its_retry),
