@@ -82,26 +82,19 @@ static bool is_any_called(const struct smp *smp)
     return false;
 }
 
-// An NMI that ends a wait. Its handler knows by the flag that it is no fault, and clears it.
+// An NMI that ends a wait. Its handler knows by the flag that it is no fault, and clears it. Where
+// the flag still stands, the NMI of a call before is on its way, and does for both: a second would
+// find the flag cleared, and be a fault.
 static enum status nudge(struct smp *smp, uint32_t slot)
 {
     _Atomic uint32_t *nudged = &arena_lcpu(&smp->arena, slot)->way.nudged;
 
-    atomic_store_explicit(nudged, 1, memory_order_release);
+    if (atomic_exchange_explicit(nudged, 1, memory_order_acq_rel) != 0)
+        return STATUS_OK;
     const enum status status = smp_send(smp, slot, ICR_NMI);
     if (status != STATUS_OK)
         atomic_store_explicit(nudged, 0, memory_order_relaxed);
     return status;
-}
-
-// The same behind a call. Where the flag still stands, the NMI of a call before is on its way, and
-// does for both: a second would find the flag cleared, and be a fault.
-static enum status nudge_once(struct smp *smp, uint32_t slot)
-{
-    return atomic_exchange_explicit(&arena_lcpu(&smp->arena, slot)->way.nudged, 1,
-                                    memory_order_acq_rel) == 0
-               ? nudge(smp, slot)
-               : STATUS_OK;
 }
 
 // Writes the call into the record of an AP that waits.
@@ -127,7 +120,7 @@ static enum status ring(struct smp *smp, uint32_t slot)
     if (smp->called_tsc == 0)
         smp->called_tsc = book->called_tsc;
     atomic_store_explicit(&lcpu->call.ticket, book->ticket, memory_order_release);
-    const enum status status = by_nmi ? nudge_once(smp, slot) : STATUS_OK;
+    const enum status status = by_nmi ? nudge(smp, slot) : STATUS_OK;
     book->nudged = by_nmi && status == STATUS_OK;
     return status;
 }
@@ -202,7 +195,7 @@ static void nudge_if_asleep(struct smp *smp, uint32_t slot)
 
     if (!book->nudged && state_of(smp, slot) == SMP_CALL_SENT &&
         (parking == SMP_PARK_MWAIT || parking == SMP_PARK_NMI))
-        book->nudged = nudge_once(smp, slot) == STATUS_OK;
+        book->nudged = nudge(smp, slot) == STATUS_OK;
 }
 
 // All of them, since who is waited for just now may be one that never returns.
@@ -298,10 +291,8 @@ static uint64_t count_done(const struct smp *smp, uint32_t number)
     uint64_t done = 0;
 
     for (uint32_t slot = 1; slot <= smp->want; slot++) {
-        const struct lcpu *lcpu = arena_lcpu(&smp->arena, slot);
-        if (lcpu->call.kind == CALL_LOOP && lcpu->call.loop == number &&
-            atomic_load_explicit(&lcpu->way.begun, memory_order_acquire) ==
-                arena_book(&smp->arena, slot)->ticket)
+        const struct call *call = &arena_lcpu(&smp->arena, slot)->call;
+        if (call->kind == CALL_LOOP && call->loop == number && has_begun(smp, slot))
             done += items_done(smp, slot);
     }
     return done;
