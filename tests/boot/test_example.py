@@ -1,5 +1,6 @@
 """build/engine/example.c keeps its promise: in somebody else's kernel, of which it knows six functions and a table, it
-wakes every processor, says so of each, and has all of them share a loop.
+wakes every processor, says so of each, and has all of them share a loop. Then one of them is given away for good, from
+each way of parking, and taken back.
 
 Surprise: that kernel is an EFI application (tests/firmware/example/host.c) which brings nothing else of ours.
 """
@@ -12,6 +13,7 @@ import pytest
 import qemu
 
 ITEMS = 1000000
+WAYS_TO_PARK = 4
 BEYOND_XAPIC = 299
 
 
@@ -32,7 +34,8 @@ def assert_all_awake(result, apic_ids):
     assert said[1:count + 1] == greetings, result.tail()
     for cpu, (apic_id, line) in enumerate(zip(apic_ids, said[count + 1:]), 1):
         assert re.fullmatch(rf"CPU {cpu} \(APIC ID {apic_id}\) started in \d+ us", line), result.tail()
-    assert said[2 * count + 1:] == [f"example: awake {count + 1}", f"example: sum {ITEMS * (ITEMS - 1) // 2}"], result.tail()
+    assert said[2 * count + 1:] == [f"example: awake {count + 1}", f"example: sum {ITEMS * (ITEMS - 1) // 2}",
+                                    f"example: given and taken back {WAYS_TO_PARK}"], result.tail()
     assert result.status == qemu.EXIT_OK, result.tail()
 
 

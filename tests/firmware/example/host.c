@@ -25,7 +25,8 @@
 #define ACPI_HEADER 36u
 #define ACPI_LENGTH 4u
 
-#define ITEMS 1000000u
+#define ITEMS   1000000u
+#define WAIT_US 1000000u
 
 // What example.c asks for, and what it gives.
 void kernel_log(const char *text);
@@ -179,6 +180,67 @@ static void add_up(void *context, uint64_t first, uint64_t end, const struct rv_
     __atomic_fetch_add((uint64_t *)context, sum, __ATOMIC_RELAXED);
 }
 
+// ---- a processor that is given away, and taken back ----
+
+static uint64_t given, worked;
+
+// Where one that is given away lives, on a stack of this kernel's.
+static void live_here(uint64_t number)
+{
+    __atomic_store_n(&given, number, __ATOMIC_RELEASE);
+    for (;;)
+        __asm__ volatile("pause");
+}
+
+static void work(void *context, const struct rv_self *self)
+{
+    (void)self;
+    __atomic_fetch_add((uint64_t *)context, 1, __ATOMIC_RELAXED);
+}
+
+static bool is_given(const struct rv *rv, uint64_t number)
+{
+    for (uint32_t look = 0; look < 1000; look++) {
+        if (__atomic_load_n(&given, __ATOMIC_ACQUIRE) == number)
+            return true;
+        rv_wait_us(rv, 1000);
+    }
+    return false;
+}
+
+// CPU 1, from this way of waiting: away, not to be called there, back, and at work again.
+static bool give_and_take(struct rv *rv, enum rv_parking parking)
+{
+    static _Alignas(16) uint8_t stack[4096];
+    const uint64_t number = parking + 1u;
+    const uint32_t slot = 1;
+    const struct rv_handover to = {.entry = (uintptr_t)live_here,
+                                   .stack = (uintptr_t)(stack + sizeof stack),
+                                   .argument = number};
+    struct rv_calls calls;
+    struct rv_round round;
+
+    return rv_park(rv, parking, WAIT_US, &calls) == RV_STATUS_OK &&
+           rv_hand_over(rv, slot, &to, WAIT_US) == RV_STATUS_OK && is_given(rv, number) &&
+           rv_call_of(rv, slot).state == RV_CALL_GONE &&
+           rv_call(rv, slot, work, &worked) == RV_STATUS_BUSY &&
+           rv_wake_slots(rv, &slot, 1, &round) == RV_STATUS_OK && round.arrived == 1 &&
+           rv_call(rv, slot, work, &worked) == RV_STATUS_OK &&
+           rv_wait(rv, WAIT_US, &calls) == RV_STATUS_OK && worked == number;
+}
+
+static bool give_and_take_each_way(struct rv *rv)
+{
+    bool good = true;
+
+    kernel_interrupts(0);
+    for (uint32_t parking = 0; parking < RV_PARKINGS && good; parking++)
+        good = give_and_take(rv, (enum rv_parking)parking);
+    kernel_interrupts(1);
+    log_number("example: given and taken back ", worked);
+    return good;
+}
+
 // Called by the start-up code.
 EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
 {
@@ -195,8 +257,9 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
     log_number("example: awake ", awake);
     const bool whole = rv && run_on_all(rv, ITEMS, &sum, add_up);
     log_number("example: sum ", sum);
+    const bool back = whole && give_and_take_each_way(rv);
     kernel_interrupts(0);
-    out8(DEBUG_EXIT, whole ? ALL_CAME : NOT_ALL_CAME);
+    out8(DEBUG_EXIT, back ? ALL_CAME : NOT_ALL_CAME);
     for (;;)
         __asm__ volatile("hlt");
 }
