@@ -4,11 +4,14 @@
 
 void outcome_add(struct outcome *outcome, const struct smp_account *account)
 {
-    outcome->want++;
-    if (smp_verdict(account) == SMP_CAUSE_NONE)
+    const enum smp_cause cause = smp_verdict(account);
+
+    if (cause == SMP_CAUSE_NONE)
         outcome->up++;
     else
         outcome->failed++;
+    outcome->want++;
+    outcome->unreturned += cause == SMP_CAUSE_NO_RETURN;
     outcome->ok = outcome->failed == 0;
 }
 

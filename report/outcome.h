@@ -11,7 +11,8 @@ struct outcome {
     uint32_t up;     // of them, those that arrived in every round and said hello
     uint32_t failed; // the rest
     bool ok;
-    bool wrong_sum; // which run= had them come to, and so not ok
+    bool wrong_sum;      // which run= had them come to, and so not ok
+    uint32_t unreturned; // of those who failed: they started, and did not return from a call
 };
 
 // Before anything was examined: not ok.

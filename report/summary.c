@@ -36,11 +36,18 @@ void summary_write(const struct machine *machine, const struct evidence *evidenc
     line_add_format(line, " on %s%s%s", product, product[0] ? ", " : "", machine->processor.brand);
 }
 
+static const char *how_they_failed(const struct outcome *outcome)
+{
+    return outcome->unreturned == 0                 ? "failed to start"
+           : outcome->unreturned == outcome->failed ? "did not return from a call"
+                                                    : "failed";
+}
+
 void summary_headline(const struct outcome *outcome, struct line *line)
 {
     if (outcome->failed > 0)
-        line_add_format(line, "%u of %u processors failed to start", (uint64_t)outcome->failed,
-                        (uint64_t)outcome->want);
+        line_add_format(line, "%u of %u processors %s", (uint64_t)outcome->failed,
+                        (uint64_t)outcome->want, how_they_failed(outcome));
     else if (outcome->wrong_sum)
         line_add_text(line, "The processors came to a wrong sum");
     else if (!outcome->ok)

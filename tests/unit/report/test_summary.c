@@ -81,12 +81,18 @@ static void assert_headline(struct outcome outcome, const char *text)
 static void test_the_headline(void **state)
 {
     (void)state;
-    assert_headline((struct outcome){15, 15, 0, true, false}, "All 15 processors started");
-    assert_headline((struct outcome){1, 1, 0, true, false}, "The processor started");
-    assert_headline((struct outcome){15, 13, 2, false, false}, "2 of 15 processors failed to start");
-    assert_headline((struct outcome){15, 15, 0, false, false}, "The run was cut short");
-    assert_headline((struct outcome){15, 15, 0, false, true}, "The processors came to a wrong sum");
-    assert_headline((struct outcome){15, 14, 1, false, true}, "1 of 15 processors failed to start");
+    assert_headline((struct outcome){15, 15, 0, true, false, 0}, "All 15 processors started");
+    assert_headline((struct outcome){1, 1, 0, true, false, 0}, "The processor started");
+    assert_headline((struct outcome){15, 13, 2, false, false, 0},
+                    "2 of 15 processors failed to start");
+    assert_headline((struct outcome){15, 15, 0, false, false, 0}, "The run was cut short");
+    assert_headline((struct outcome){15, 15, 0, false, true, 0},
+                    "The processors came to a wrong sum");
+    assert_headline((struct outcome){15, 14, 1, false, true, 0},
+                    "1 of 15 processors failed to start");
+    assert_headline((struct outcome){15, 13, 2, false, false, 1}, "2 of 15 processors failed");
+    assert_headline((struct outcome){15, 14, 1, false, false, 1},
+                    "1 of 15 processors did not return from a call");
     assert_headline(OUTCOME_OPEN, "The run was cut short");
 }
 
