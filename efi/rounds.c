@@ -86,7 +86,7 @@ static void keep_awake(const struct rounds_setup *setup, const struct plan *plan
     struct smp_plan messages = plan->messages;
 
     messages.parking = setup->options->park;
-    smp_start(setup->smp, &messages);
+    (void)smp_start(setup->smp, &messages); // as before, and that was right
 }
 
 // CTRL+C in the Shell, looked at between the rounds and between a sweep's settings.
@@ -148,7 +148,8 @@ static void run_sweep(const struct rounds_setup *setup, struct rounds_done *done
         if (plan_make(setup->machine, &options, &setup->voice->problems, pieces->cpus, &plan) !=
             STATUS_OK)
             break;
-        smp_start(setup->smp, &plan.messages);
+        if ((done->status = smp_start(setup->smp, &plan.messages)) != STATUS_OK)
+            break;
         run_rounds(setup, &plan, last, &results[setting], done);
         plan.rounds = done->rounds;
         sweep_finish(pieces->medians_us, pieces->lasts_us, done->rounds, &results[setting]);
@@ -195,7 +196,8 @@ struct rounds_done rounds_run(const struct rounds_setup *setup)
     window_open(setup->window);
     if (setup->pieces->low_page == 0 && (done.status = take_late_page(setup)) != STATUS_OK)
         return done;
-    smp_start(setup->smp, &setup->plan->messages);
+    if ((done.status = smp_start(setup->smp, &setup->plan->messages)) != STATUS_OK)
+        return done;
     if (setup->options->bench != BENCH_NONE)
         good = measure_null(setup); // else told
     inject(setup);

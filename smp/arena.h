@@ -64,6 +64,7 @@ struct book {
     uint32_t handed_over; // 1: since its last round
     uint32_t nudged;      // 1: in its call
     uint32_t listed;      // by smp_wake_slots
+    uint32_t put_back;    // 1: by smp_hold, and not woken since
     uint32_t astray;      // 1: in this round it arrived, and did not come to where it takes calls
     uint64_t called_tsc;  // its last call
     uint32_t given_up;    // 1: its last time-out of this round ended without it

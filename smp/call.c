@@ -10,7 +10,7 @@ static enum smp_call_state state_of(const struct smp *smp, uint32_t slot)
     const struct lcpu *lcpu = arena_lcpu(&smp->arena, slot);
     const struct book *book = arena_book(&smp->arena, slot);
 
-    if (slot == 0 || !has_arrived(smp, slot))
+    if (slot == 0 || !has_arrived(smp, slot) || book->put_back)
         return SMP_CALL_ABSENT;
     if (book->handed_over)
         return SMP_CALL_GONE;
@@ -33,7 +33,8 @@ static bool is_coming(const struct smp *smp, uint32_t slot, enum smp_call_state 
     const uint32_t turn =
         atomic_load_explicit(&arena_rally(&smp->arena)->turn, memory_order_relaxed);
 
-    if (state != SMP_CALL_ABSENT || stage < STAGE_C || smp->plan.strategy == SMP_FIRMWARE)
+    if (state != SMP_CALL_ABSENT || stage < STAGE_C || smp->plan.strategy == SMP_FIRMWARE ||
+        arena_book(&smp->arena, slot)->put_back)
         return false;
     return stage == STAGE_DONE || !lcpu->has_turn || turn == TURN_CLOSED;
 }
@@ -173,6 +174,8 @@ static enum status call(struct smp *smp, uint32_t slot, const struct call *what)
         return STATUS_WRONG_CPU;
     if (slot > smp->want)
         return STATUS_INVALID;
+    if (!may_send(smp) || smp->looping)
+        return STATUS_BUSY;
     const uint32_t called =
         call_range(smp, slot == 0 ? 1 : slot, slot == 0 ? smp->want : slot, what, &status);
     return called == 0 ? STATUS_BUSY : status;
@@ -254,7 +257,9 @@ static enum status wait_for_all(struct smp *smp, uint64_t timeout_us, struct smp
 enum status smp_wait(struct smp *smp, uint64_t timeout_us, struct smp_calls *calls)
 {
     *calls = (struct smp_calls){0};
-    return is_slot_0(smp) ? wait_for_all(smp, timeout_us, calls) : STATUS_WRONG_CPU;
+    if (!is_slot_0(smp))
+        return STATUS_WRONG_CPU;
+    return smp->looping ? STATUS_BUSY : wait_for_all(smp, timeout_us, calls);
 }
 
 enum status smp_park(struct smp *smp, enum smp_parking parking, uint64_t timeout_us,
@@ -269,7 +274,7 @@ enum status smp_park(struct smp *smp, enum smp_parking parking, uint64_t timeout
         return STATUS_WRONG_CPU;
     if (parking >= SMP_PARKINGS)
         return STATUS_INVALID;
-    if (is_any_called(smp))
+    if (!may_send(smp) || smp->looping || is_any_called(smp))
         return STATUS_BUSY;
     smp->plan.parking = parking;
     if (atomic_exchange_explicit(wanted, parking, memory_order_acq_rel) == parking)
@@ -317,7 +322,7 @@ enum status smp_for(struct smp *smp, const struct smp_loop *loop, uint64_t timeo
         return STATUS_WRONG_CPU;
     if (!loop->body || loop->count >= CURSOR_ITEMS)
         return STATUS_INVALID;
-    if (is_any_called(smp))
+    if (!may_send(smp) || smp->looping || is_any_called(smp))
         return STATUS_BUSY;
     smp->loops = smp->loops % CURSOR_LOOPS + 1; // never 0
     const struct call what = {
@@ -329,12 +334,14 @@ enum status smp_for(struct smp *smp, const struct smp_loop *loop, uint64_t timeo
                           memory_order_release);
     (void)call_range(smp, 1, smp->want, &what, &status);
     atomic_store_explicit(&own->way.done, 0, memory_order_relaxed);
+    smp->looping = true; // the body is the caller's code, and might call anything
     struct watch soon = watch_start(hw_tsc(), clock_ticks(&smp->clock, SMP_NUDGE_US));
     while (run_chunk(&what, &own->way, &rally->cursor, &self)) {
         const bool was_time = soon.watched == soon.ticks;
         if (watch_is_over(&soon, hw_tsc()) && !was_time)
             nudge_sleepers(smp); // or they would sleep while this processor works alone
     }
+    smp->looping = false;
     status = wait_for_all(smp, timeout_us, &result->calls);
     result->done = items_done(smp, 0) + count_done(smp, smp->loops);
     return status;

@@ -30,6 +30,9 @@ struct smp {
     uint32_t page_phys; // where the APs start; 0: nowhere yet
     uint8_t *page_view; // where it can be written
     bool page_filled;   // it was once what it should be
+    bool proved;        // and so was all that an AP touches
+    bool is_started;    // by smp_start, and not sealed
+    bool looping;       // a loop is under way
 
     struct smp_plan plan;
     struct apic apic;
@@ -47,6 +50,11 @@ struct smp {
 };
 
 _Static_assert(sizeof(struct smp) <= PAGE_BYTES, "the engine's struct has a page");
+
+static inline bool may_send(const struct smp *smp)
+{
+    return smp->proved && smp->is_started;
+}
 
 // The stage that an AP's record says it has reached in this round; STAGE_NONE: in another, or none.
 static inline uint32_t stage_in_round(const struct lcpu *lcpu, uint32_t round)

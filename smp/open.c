@@ -11,6 +11,9 @@
 #define FOUR_GIB (1ull << 32)
 #define ONE_MIB  (1u << 20)
 
+// More than have room below 4 GiB.
+#define COUNT_MOST (FOUR_GIB / (sizeof(struct lcpu_page) + GUARD_BYTES + SMP_STACK_BYTES))
+
 static enum status fail(const struct smp_host *host, const char *what, const char *text,
                         uint64_t number)
 {
@@ -22,6 +25,8 @@ uint64_t smp_memory_bytes(const struct smp_setup *setup)
 {
     struct arena arena;
 
+    if (setup->count > COUNT_MOST)
+        return UINT64_MAX;
     arena_plan(sizeof(struct smp), setup->count, address_space_bound(setup), &arena);
     return arena.bytes;
 }
@@ -110,6 +115,8 @@ enum status smp_open(const struct smp_setup *setup, struct smp **smp)
     struct arena arena;
     enum status status;
 
+    if (setup->count > COUNT_MOST)
+        return fail(&setup->host, "setup", "%u processors have no room below 4 GiB", setup->count);
     if (setup->count == 0 || setup->tsc_hz == 0)
         return fail(&setup->host, "setup", "no processor, or no rate of the TSC, is given", 0);
     arena_plan(sizeof(struct smp), setup->count, address_space_bound(setup), &arena);
@@ -186,6 +193,7 @@ enum status smp_fill_page(struct smp *smp, uint8_t *view)
     size_t offset;
 
     smp->page_view = view;
+    smp->proved = false;
     if ((status = check_cr3(smp)) != STATUS_OK)
         return status;
     if (trampoline_copy(trampoline, view) != STATUS_OK)
@@ -198,7 +206,9 @@ enum status smp_fill_page(struct smp *smp, uint8_t *view)
     if (trampoline_verify(trampoline, view, smp->page_phys, &smp->parameters, &offset) != STATUS_OK)
         return fail(&smp->host, "bad-copy", "the finished trampoline differs at offset %x", offset);
     smp->page_filled = true;
-    return address_space_prove(smp);
+    status = address_space_prove(smp);
+    smp->proved = status == STATUS_OK;
+    return status;
 }
 
 struct smp_layout smp_layout(const struct smp *smp)

@@ -14,6 +14,8 @@ struct group {
     enum { SEQUENCE_EACH, SEQUENCE_ALL } address;
 };
 
+bool strategy_is_known(enum smp_strategy strategy);
+
 // One try for everyone who is missing, by the plan's strategy: the sequences that it consists of.
 void strategy_pass(struct smp *smp, uint32_t try, uint64_t *last_sent);
 

@@ -35,7 +35,8 @@
 //         smp_fill_page(smp, low_page_view) != STATUS_OK)
 //         return;                                         // problems has said why
 //     interrupts_off();
-//     smp_start(smp, &plan);
+//     if (smp_start(smp, &plan) != STATUS_OK)
+//         return;
 //     smp_wake(smp, &round);                              // as many rounds as you like
 //     smp_take_turns(smp);                                // now each runs hello()
 //     smp_close_turns(smp);                               // once, after the last round
@@ -313,9 +314,11 @@ const char *smp_apic_word(enum smp_apic_mode mode); // "xapic", "x2apic"
 
 // ---- the wake ----
 
-// Switches the local APIC on in the mode of the setup, and copies the plan, whose values are not
-// checked. Called again between rounds, it changes the plan.
-void smp_start(struct smp *smp, const struct smp_plan *plan);
+// Switches the local APIC on in the mode of the setup, and copies the plan. Called again between
+// rounds, it changes the plan. Nothing is sent, and smp_wake does nothing, before it has returned
+// STATUS_OK. STATUS_INVALID: smp_fill_page has not, or the plan has a strategy, sipis, timeout_us
+// or parking that there is not; STATUS_WRONG_CPU: slot 0 is not the processor that runs this; told.
+enum status smp_start(struct smp *smp, const struct smp_plan *plan);
 
 struct smp_round {
     uint32_t round;                        // 1 and up
@@ -342,8 +345,8 @@ void smp_wake(struct smp *smp, struct smp_round *round);
 // go on. So comes back who hangs in a call, or was handed over. Each AP once; a call that one was
 // in is over, and has not returned. SMP_BROADCAST, which would reach the others, is SMP_PARALLEL
 // here, unless all are named. It is one of the rounds that there can be, and so is a call to APs
-// that are parked by INIT. STATUS_INVALID: no such slot, or twice; STATUS_WRONG_CPU. Then nothing
-// has been sent.
+// that are parked by INIT. STATUS_INVALID: no such slot, or twice; STATUS_WRONG_CPU;
+// STATUS_BUSY: not started, or in a loop. Then nothing has been sent.
 enum status smp_wake_slots(struct smp *smp, const uint32_t *slots, size_t count,
                            struct smp_round *round);
 

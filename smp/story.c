@@ -21,7 +21,7 @@ const char *smp_status_story(enum status status)
     case STATUS_UNSUPPORTED:
         return "this machine cannot do that";
     case STATUS_BUSY:
-        return "the processor is not waiting for a call";
+        return "no processor waits for that: a call is under way, or nobody was woken";
     case STATUS_WRONG_CPU:
         return "only the processor of slot 0 may ask for that";
     }

@@ -46,6 +46,11 @@ static const struct {
     [SMP_FIRMWARE] = {.word = "firmware", .pass = pass_nothing},
 };
 
+bool strategy_is_known(enum smp_strategy strategy)
+{
+    return strategy < sizeof strategies / sizeof strategies[0];
+}
+
 void strategy_pass(struct smp *smp, uint32_t try, uint64_t *last_sent)
 {
     strategies[smp->plan.strategy].pass(smp, try, last_sent);

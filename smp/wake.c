@@ -5,11 +5,36 @@
 #include "engine.h"
 #include "sequence.h"
 #include "sort.h"
+#include "tell.h"
 #include "watch.h"
 
-void smp_start(struct smp *smp, const struct smp_plan *plan)
+static enum status refuse(struct smp *smp, enum status status, const char *what, const char *text)
+{
+    problem_tell(&smp->host.problems, SEVERITY_ERROR, what, "%s", text);
+    return status;
+}
+
+static enum status check_start(struct smp *smp, const struct smp_plan *plan)
+{
+    if (!smp->proved)
+        return refuse(smp, STATUS_INVALID, "order",
+                      "nobody can be woken before smp_fill_page has found all in order");
+    if (!strategy_is_known(plan->strategy) || plan->sipis > 4 || plan->timeout_us == 0 ||
+        plan->parking >= SMP_PARKINGS)
+        return refuse(smp, STATUS_INVALID, "plan", "the plan has a value that there is not");
+    if (!is_slot_0(smp))
+        return refuse(smp, STATUS_WRONG_CPU, "wrong-cpu",
+                      "the first processor of the list is not the one that runs this");
+    return STATUS_OK;
+}
+
+enum status smp_start(struct smp *smp, const struct smp_plan *plan)
 {
     struct rally *rally = arena_rally(&smp->arena);
+    const enum status status = check_start(smp, plan);
+
+    if (status != STATUS_OK)
+        return status;
 
     // An AP waits for its turn as long as a round and everybody's turn can take.
     const uint64_t patience_us = smp_round_bound_us(plan, smp->apic_mode, smp->arena.count) +
@@ -21,6 +46,8 @@ void smp_start(struct smp *smp, const struct smp_plan *plan)
     rally->ticks_per_us = clock_ticks(&smp->clock, 1);
     rally->turn_wait_ticks = clock_ticks(&smp->clock, patience_us);
     atomic_store_explicit(&rally->parking, plan->parking, memory_order_relaxed);
+    smp->is_started = true;
+    return STATUS_OK;
 }
 
 static void keep_missing(struct smp *smp)
@@ -78,6 +105,7 @@ static void begin_round(struct smp *smp, size_t count)
         book->arrived = 0;
         book->handed_over = 0;
         book->astray = 0;
+        book->put_back = 0;
         lcpu->round = smp->round;
         lcpu->has_turn = !book->done && book->unheard < SMP_TURNS && smp->plan.turn_us != 0 &&
                          book->closed == book->ticket;
@@ -138,6 +166,8 @@ void wake_listed(struct smp *smp, size_t count, struct smp_round *round)
     const uint64_t sent_before = smp->apic.icr_writes;
 
     *round = (struct smp_round){0};
+    if (!may_send(smp))
+        return;
     smp->unsent = 0;
     // The last STARTUP of the round before may still be on its way, and must not start whom this
     // round's INIT has just reset.
@@ -169,6 +199,8 @@ enum status smp_wake_slots(struct smp *smp, const uint32_t *slots, size_t count,
 
     if (!is_slot_0(smp))
         return STATUS_WRONG_CPU;
+    if (!may_send(smp) || smp->looping)
+        return STATUS_BUSY;
     for (uint32_t slot = 1; slot <= smp->want; slot++)
         arena_book(&smp->arena, slot)->listed = 0;
     for (; listed < count; listed++) {
@@ -209,12 +241,15 @@ enum status smp_hold(struct smp *smp)
         (void)smp_send(smp, 0, ICR_INIT);
     for (uint32_t slot = 1; slot <= smp->want && !smp->broadcast; slot++)
         (void)smp_send(smp, slot, ICR_INIT);
+    for (uint32_t slot = 1; slot <= smp->want; slot++)
+        arena_book(&smp->arena, slot)->put_back = 1;
     smp_wait_us(smp, SMP_INIT_MANUAL_US);
     return smp->unsent == unsent ? STATUS_OK : STATUS_TIMEOUT;
 }
 
 void smp_seal(struct smp *smp)
 {
+    smp->is_started = false;
     trampoline_close(smp->page_view);
     arena_seal(&smp->arena, smp->page_phys + PAGE_PARK);
 }

@@ -13,6 +13,7 @@
 #include "options.h"
 
 #define APIC_BASE_MSR 0x1bu
+#define APIC_ID_MSR   0x802u
 #define ICR_MSR       0x830u
 #define ICR_LOW       (FAKE_MMIO_APIC + 0x300u)
 #define ICR_HIGH      (FAKE_MMIO_APIC + 0x310u)
@@ -390,6 +391,8 @@ static void open_local_apic(struct fake_aps *aps)
 {
     fake_set_cell(FAKE_MSR, APIC_BASE_MSR, aps->machine.apic_base);
     fake_set_cr(FAKE_CR3, PAGE_BYTES); // not the engine's tables
+    fake_set_cell(FAKE_MSR, APIC_ID_MSR, aps->aps[0].apic_id);
+    fake_set_cell(FAKE_MMIO, FAKE_MMIO_APIC + 0x20, aps->aps[0].apic_id << 24);
     if (aps->plan.apic_mode == SMP_X2APIC)
         fake_hook(FAKE_MSR, ICR_MSR, ICR_MSR, NULL, write_x2apic_icr, aps);
     else
@@ -411,7 +414,8 @@ void fake_aps_prepare(struct fake_aps *aps)
     aps->next_due = aps->least_init_ticks = aps->least_sipi_ticks = FAKE_NEVER;
     open_local_apic(aps);
     fake_start_clock(CLOCK_START, FAKE_STEP_TICKS);
-    smp_start(aps->smp, &aps->plan.messages);
+    if (smp_start(aps->smp, &aps->plan.messages) != STATUS_OK)
+        fake_fail("fake: the engine was not started");
     arena_rally(&aps->smp->arena)->turn_wait_ticks = FAKE_NEVER;
     fake_on_time(on_time, aps);
     fake_log_clear();

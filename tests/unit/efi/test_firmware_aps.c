@@ -225,7 +225,7 @@ static struct smp_round round_by_firmware(void)
 
     plan.messages.strategy = SMP_FIRMWARE;
     plan.messages.turn_us = 100;
-    smp_start(aps.smp, &plan.messages);
+    assert_int_equal(smp_start(aps.smp, &plan.messages), STATUS_OK);
     fake_rally(&aps)->turn_wait_ticks = 1000;
     firmware_wake_round(&firmware, aps.smp, &problems, &round);
     assert_int_equal(round.round, 1);

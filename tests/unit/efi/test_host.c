@@ -88,7 +88,9 @@ static void test_the_filter_withholds(void **state)
     (void)state;
     fake_aps_open(&aps, CPUS);
     prepare(1, &fault);
-    smp_start(aps.smp, &(struct smp_plan){.sipis = 1, .timeout_us = 1000, .turn_us = 1000});
+    assert_int_equal(
+        smp_start(aps.smp, &(struct smp_plan){.sipis = 1, .timeout_us = 1000, .turn_us = 1000}),
+        STATUS_OK);
     assert_int_equal(wake().arrived, CPUS - 2);
     assert_int_equal(aps.aps[2].inits, 1);
     assert_int_equal(aps.aps[2].startups, 0);

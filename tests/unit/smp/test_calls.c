@@ -137,6 +137,12 @@ static void body(void *context, uint64_t first, uint64_t end, const struct smp_s
 
     CHECK(first < end && end <= ITEMS_MOST, who->slot, "a chunk from %u to %u", (unsigned)first,
           (unsigned)end);
+    if (who->slot == 0) {
+        struct smp_calls calls;
+        CHECK(smp_wait(smp, 1, &calls) == STATUS_BUSY &&
+                  smp_call(smp, 0, work, told) == STATUS_BUSY,
+              0, "a call in the midst of a loop");
+    }
     if (who->slot == 0 && lets_late_go)
         let_late_go();
     atomic_store(&stuck_from[who->slot], first);
@@ -490,7 +496,7 @@ static void open_engine(void)
     if (smp_open(&setup, &smp) != STATUS_OK || smp_map_page(smp, PAGE_PHYS) != STATUS_OK ||
         smp_fill_page(smp, page) != STATUS_OK)
         fail_msg("the engine was not opened");
-    smp_start(smp, &plan);
+    assert_int_equal(smp_start(smp, &plan), STATUS_OK);
 }
 
 static void play(uint64_t seed)
@@ -527,6 +533,7 @@ static void play(uint64_t seed)
         check_states();
     }
     CHECK(smp_hold(smp) == STATUS_OK, 0, "nobody is held");
+    CHECK(smp_call(smp, 0, work, told) == STATUS_BUSY, 0, "who is held was called");
     threads_power_off();
 }
 

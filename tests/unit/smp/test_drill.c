@@ -47,7 +47,7 @@ static void wake(size_t count, enum smp_parking parking)
     struct smp_round round;
 
     plan.messages.parking = parking;
-    smp_start(smp, &plan.messages);
+    assert_int_equal(smp_start(smp, &plan.messages), STATUS_OK);
     smp_wake(smp, &round);
     assert_int_equal(round.arrived, count - 1);
     threads_settle();

@@ -158,7 +158,7 @@ static void test_the_caller_works_by_the_view(void **state)
     assert_int_equal(smp_open(&aps.setup, &aps.smp), STATUS_OK);
     assert_int_equal(smp_map_page(aps.smp, FAKE_PAGE), STATUS_OK);
     assert_int_equal(smp_fill_page(aps.smp, aps.page), STATUS_OK);
-    smp_start(aps.smp, &aps.plan.messages);
+    assert_int_equal(smp_start(aps.smp, &aps.plan.messages), STATUS_OK);
     smp_wake(aps.smp, &result);
     assert_int_equal(result.arrived, 0);
     assert_int_equal(smp_take_turns(aps.smp), 0);

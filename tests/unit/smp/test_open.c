@@ -133,6 +133,15 @@ static void test_memory_that_is_refused(void **state)
 
 // The last byte below 4 GiB is as good as any.
 // What no engine can be opened for, whatever its memory.
+static void test_more_than_can_be(void **state)
+{
+    (void)state;
+    setup.count = SIZE_MAX;
+    assert_true(smp_memory_bytes(&setup) == UINT64_MAX);
+    assert_int_equal(smp_open(&setup, &smp), STATUS_INVALID);
+    assert_told("setup", "no room below 4 GiB");
+}
+
 static void test_no_memory(void **state)
 {
     const struct smp_memory memory = setup.memory;
@@ -576,6 +585,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_memory_that_is_refused),
         TEST(test_processors_that_are_refused),
+        TEST(test_more_than_can_be),
         TEST(test_no_memory),
         TEST(test_memory_that_does_not_keep_what_is_written),
         TEST(test_page_in_the_engines_memory),

@@ -345,7 +345,7 @@ static void set_stage(void)
         cores[slot].fate.no_nx = actor->part == PART_WITHOUT_NX;
         set(&cores[slot].fate.lost_startups, actor->part == PART_GHOST ? UINT32_MAX : 0);
     }
-    smp_start(smp, &script.plan);
+    assert_int_equal(smp_start(smp, &script.plan), STATUS_OK);
     threads_on_wait = on_wait;
 }
 
@@ -549,7 +549,7 @@ static void play_round(uint32_t number)
 
     if (number > 1 && one_in(4)) { // another setting of a sweep
         script.plan = choose_plan(below(SMP_FIRMWARE));
-        smp_start(smp, &script.plan);
+        assert_int_equal(smp_start(smp, &script.plan), STATUS_OK);
     }
     for (uint32_t slot = 1; slot < script.count; slot++) {
         struct actor *actor = &script.actors[slot];

@@ -4,6 +4,7 @@
 // (ICR)": 000C4500H and 000C46XXH are its own examples for all but self.) Surprise: the values are
 // written out. A test that composed them as the code does would be wrong with it.
 #include "aps_fixture.h"
+#include "told.h"
 
 // Three APs; their IDs are neither 1, 2, 3 nor in a row.
 static const uint32_t ids[] = {0x00, 0x01, 0x04, 0xfe};
@@ -575,15 +576,87 @@ static void test_an_ap_is_patient(void **state)
     fake_aps_prepare(&aps);
     struct smp_plan plan = smp_plan_by_the_manual(SMP_PARALLEL);
     plan.turn_us = 4000;
-    smp_start(aps.smp, &plan);
+    assert_int_equal(smp_start(aps.smp, &plan), STATUS_OK);
     assert_int_equal(fake_rally(&aps)->turn_wait_ticks, TICKS(10000 + 2 * 200 + 100000 + 5 * 4000));
     assert_int_equal(fake_rally(&aps)->ticks_per_us, FAKE_TICKS_PER_US);
     assert_int_equal(fake_rally(&aps)->late_us, 100000);
 }
 
+// ---- what is refused before a message ----
+
+static struct told told;
+
+static void open_and_listen(void)
+{
+    fake_aps_open(&aps, 3);
+    fake_aps_prepare(&aps);
+    aps.smp->host.problems = told_listen(&told);
+}
+
+static void assert_refused(const struct smp_plan *plan, enum status status, const char *what)
+{
+    memset(&told, 0, sizeof told);
+    assert_int_equal(smp_start(aps.smp, plan), status);
+    assert_int_equal(told.count, 1);
+    assert_string_equal(told.lines[0].what, what);
+}
+
+static void test_a_plan_that_there_is_not(void **state)
+{
+    const struct smp_plan good = smp_plan_by_the_manual(SMP_PARALLEL);
+    struct smp_plan plans[] = {good, good, good, good};
+
+    (void)state;
+    open_and_listen();
+    plans[0].strategy = (enum smp_strategy)77;
+    plans[1].sipis = 5;
+    plans[2].timeout_us = 0;
+    plans[3].parking = SMP_PARKINGS;
+    for (size_t i = 0; i < sizeof plans / sizeof plans[0]; i++)
+        assert_refused(&plans[i], STATUS_INVALID, "plan");
+    assert_int_equal(smp_start(aps.smp, &good), STATUS_OK);
+}
+
+static void test_somebody_else_stands_first(void **state)
+{
+    const struct smp_plan plan = smp_plan_by_the_manual(SMP_PARALLEL);
+
+    (void)state;
+    open_and_listen();
+    fake_set_cell(FAKE_MSR, 0x802, 1);
+    fake_set_cell(FAKE_MMIO, FAKE_MMIO_APIC + 0x20, 1u << 24);
+    assert_refused(&plan, STATUS_WRONG_CPU, "wrong-cpu");
+}
+
+// Neither a page that was not proved nor a start that was refused: nothing is sent.
+static void test_the_order(void **state)
+{
+    const struct smp_plan plan = smp_plan_by_the_manual(SMP_PARALLEL);
+    struct smp_round round;
+
+    (void)state;
+    open_and_listen();
+    assert_int_equal(smp_open(&aps.setup, &aps.smp), STATUS_OK);
+    aps.smp->host.problems = told_listen(&told);
+    assert_refused(&plan, STATUS_INVALID, "order");
+    smp_wake(aps.smp, &round);
+    assert_int_equal(round.round, 0);
+    assert_int_equal(aps.messages, 0);
+    assert_int_equal(smp_map_page(aps.smp, FAKE_PAGE), STATUS_OK);
+    assert_int_equal(smp_fill_page(aps.smp, aps.page), STATUS_OK);
+    smp_wake(aps.smp, &round);
+    assert_int_equal(aps.messages, 0);
+    assert_int_equal(smp_start(aps.smp, &plan), STATUS_OK);
+    smp_wake(aps.smp, &round);
+    assert_int_equal(round.arrived, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        APS_TEST(test_a_plan_that_there_is_not),
+        APS_TEST(test_somebody_else_stands_first),
+        APS_TEST(test_the_order),
         APS_TEST(test_runs),
         APS_TEST(test_all_the_manuals_waits),
         APS_TEST(test_ids_beyond_eight_bits),
