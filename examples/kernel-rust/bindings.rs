@@ -310,7 +310,7 @@ extern "C" {
     pub fn rv_fill_page(rv: *mut rv, view: *mut u8) -> rv_status;
     pub fn rv_plan_by_the_manual(strategy: rv_strategy) -> rv_plan;
     pub fn rv_apic_word(mode: rv_apic_mode) -> *const c_char;
-    pub fn rv_start(rv: *mut rv, plan: *const rv_plan);
+    pub fn rv_start(rv: *mut rv, plan: *const rv_plan) -> rv_status;
     pub fn rv_wake(rv: *mut rv, round: *mut rv_round);
     pub fn rv_take_turns(rv: *mut rv) -> u32;
     pub fn rv_close_turns(rv: *mut rv);

@@ -82,7 +82,7 @@ fn run() -> Result<bool, Error> {
     let asleep = Asleep::open::<Machine>(hello, |found| {
         say!("{} processors, {}, TSC {} kHz", found.processors, found.apic_mode, found.tsc_hz / 1000)
     })?;
-    let (mut engine, greeted) = asleep.wake();
+    let (mut engine, greeted) = asleep.wake()?;
     if greeted > 0 {
         meet_all(&mut engine, greeted)?;
     }

@@ -226,16 +226,16 @@ impl Asleep {
     }
 
     /// Wakes all, and lets each say hello in its turn; who has is counted, and waits for calls.
-    pub fn wake(self) -> (Engine, u32) {
+    pub fn wake(self) -> Result<(Engine, u32), Error> {
         unsafe {
             let mut round: raw::rv_round = zeroed();
             let mut plan = raw::rv_plan_by_the_manual(raw::RV_PARALLEL);
             plan.parking = raw::RV_PARK_MWAIT;
-            raw::rv_start(self.rv, &plan);
+            checked(raw::rv_start(self.rv, &plan))?;
             raw::rv_wake(self.rv, &mut round);
             let greeted = raw::rv_take_turns(self.rv);
             raw::rv_close_turns(self.rv);
-            (Engine { rv: self.rv }, greeted)
+            Ok((Engine { rv: self.rv }, greeted))
         }
     }
 }

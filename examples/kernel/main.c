@@ -100,14 +100,13 @@ _Noreturn void main(uint32_t multiboot_phys)
     struct rv_loop_result result;
     struct rv_round round;
     struct rv *rv = machine_begin(multiboot_phys) ? open_engine() : NULL;
-    if (!rv) {
+    plan.parking = RV_PARK_MWAIT;
+    if (!rv || rv_start(rv, &plan) != RV_STATUS_OK) {
         print("The end: nobody was woken\n");
         machine_end(REFUSED);
     }
     hang = machine_option("hang");
     hang_call = machine_option("hang-call");
-    plan.parking = RV_PARK_MWAIT;
-    rv_start(rv, &plan);
     rv_wake(rv, &round);
     const uint32_t greeted = rv_take_turns(rv);
     struct rv_calls calls = {.returned = greeted, .missing = greeted};

@@ -292,9 +292,10 @@ static enum rv_status wake(const struct rv_setup *setup, struct rv **engine)
         status = rv_map_page(*engine, (uint32_t)low_page);
     if (status == RV_STATUS_OK)
         status = rv_fill_page(*engine, (uint8_t *)low_page);
+    if (status == RV_STATUS_OK)
+        status = rv_start(*engine, &plan);
     if (status != RV_STATUS_OK)
         return status;
-    rv_start(*engine, &plan);
     rv_wake(*engine, &round);
     last_us = round.last_us;
     return RV_STATUS_OK;

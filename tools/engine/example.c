@@ -29,7 +29,7 @@ void kernel_interrupts(int on);
 
 // What the others may execute, read and write: your code, your constants, your data. At least
 // kernel_log and what it needs.
-extern const struct rv_region kernel_regions[];
+extern struct rv_region kernel_regions[];
 extern const size_t kernel_region_count;
 
 // ---- what the engine calls ----
@@ -115,11 +115,13 @@ struct rv *wake_every_processor(uint32_t *awake)
     plan.retries = 1;
     plan.parking = RV_PARK_MWAIT;
     kernel_interrupts(0);
-    rv_start(rv, &plan);
+    const bool started = rv_start(rv, &plan) == RV_STATUS_OK; // else nothing is sent below
     rv_wake(rv, &round);
     rv_take_turns(rv); // each runs hello()
     rv_close_turns(rv);
     kernel_interrupts(1);
+    if (!started)
+        return NULL;
 
     *awake = 1;
     for (uint32_t slot = 1; slot < setup.count; slot++) {

@@ -74,7 +74,7 @@ MISUSE = {
         "fn f(e: &mut Engine) -> Result<u32, Error> { let a = e.call(work)?.wait(1).missing; e.call(work)?.wait(1); Ok(a) }"),
     "an account that outlives its engine": (
         "E0515",
-        "fn f(asleep: Asleep) -> Option<Account<'static>> { let (e, _) = asleep.wake(); let a = e.accounts().next(); a }",
+        "fn f(asleep: Asleep) -> Option<Account<'static>> { let (e, _) = asleep.wake().ok()?; let a = e.accounts().next(); a }",
         "fn f(e: &Engine) -> Option<Account<'_>> { let a = e.accounts().next(); a }"),
     "a call that nobody waits for": (
         "unused",
@@ -83,7 +83,7 @@ MISUSE = {
     "a call before the wake": (
         "E0599",
         "fn f(mut e: Asleep) { let _ = e.call(work); }",
-        "fn f(e: Asleep) { let (mut e, _) = e.wake(); let _ = e.call(work); }"),
+        "fn f(e: Asleep) { let (mut e, _) = e.wake().ok().unwrap(); let _ = e.call(work); }"),
     "two wakes": (
         "E0382",
         "fn f(e: Asleep) { let _a = e.wake(); let _b = e.wake(); }",
