@@ -63,7 +63,7 @@ uint32_t smp_strategy_count(void)
 
 const char *smp_strategy_word(uint32_t strategy)
 {
-    return strategies[strategy].word;
+    return strategy_is_known(strategy) ? strategies[strategy].word : "none";
 }
 
 bool smp_strategy_reaches_all(uint32_t strategy)

@@ -78,12 +78,12 @@ enum smp_cause smp_verdict(const struct smp_account *account)
 
 const char *smp_cause_word(enum smp_cause cause)
 {
-    return causes[cause].word;
+    return causes[cause < SMP_CAUSES ? cause : SMP_CAUSE_UNKNOWN].word;
 }
 
 const char *smp_cause_story(enum smp_cause cause)
 {
-    return causes[cause].story;
+    return causes[cause < SMP_CAUSES ? cause : SMP_CAUSE_UNKNOWN].story;
 }
 
 const char *smp_stage_word(enum smp_stage stage)

@@ -65,7 +65,10 @@ class Machine:
 
     def most_cpus(self):
         """The most processors this machine can have: rules how long its firmware takes."""
-        return max(int(n) for n in re.findall(r"(?:^|cpus=)(\d+)", self.smp))
+        counts = [int(n) for n in re.findall(r"(?:^|cpus=)(\d+)", self.smp)]
+        if not counts:
+            raise Failure(f"SMP={self.smp}: begins with a number of processors, as in SMP=4 or SMP=6,sockets=2,cores=3")
+        return max(counts)
 
 
 def give_way_to_shell(esp):

@@ -32,6 +32,14 @@ static void test_parkings(void **state)
         assert_string_equal(smp_parking_word((enum smp_parking)parking), words[parking]);
 }
 
+static void test_words_of_what_there_is_not(void **state)
+{
+    (void)state;
+    assert_string_equal(smp_cause_word((enum smp_cause)99), "unknown");
+    assert_string_equal(smp_cause_story((enum smp_cause)99), smp_cause_story(SMP_CAUSE_UNKNOWN));
+    assert_string_equal(smp_strategy_word(99), "none");
+}
+
 static void assert_sentence(const struct smp_account *account, const char *wanted)
 {
     char text[SMP_SENTENCE_BYTES];
@@ -96,6 +104,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_status_has_a_sentence),
         cmocka_unit_test(test_parkings),
+        cmocka_unit_test(test_words_of_what_there_is_not),
         cmocka_unit_test(test_accounts),
         cmocka_unit_test(test_cut),
     };
