@@ -57,6 +57,20 @@ static void test_two_causes(void **state)
                         "never-fetched=3,9 fault=70 on A Machine, A Processor");
 }
 
+// Those that there are, CPU 0 among them; before the causes.
+static void test_kinds(void **state)
+{
+    (void)state;
+    fake_evidence_start(&fake, 5);
+    for (uint32_t slot = 0; slot < 4; slot++)
+        fake.hellos[slot] = (struct hello){
+            .place.kind = slot < 3 ? CORE_PERFORMANCE : CORE_LOW_POWER, .known = true};
+    never_fetched(4);
+    assert_string_equal(summary(&fake.evidence, sizeof buffer),
+                        "REVEILLE 0.1.0 image=0x1a2b3c4d want=4 up=3 failed=1 p=3 lp=1 "
+                        "never-fetched=4 on A Machine, A Processor");
+}
+
 static void test_too_many_to_list(void **state)
 {
     (void)state;
@@ -83,7 +97,8 @@ static void test_the_headline(void **state)
     (void)state;
     assert_headline((struct outcome){15, 15, 0, true, false}, "All 15 processors started");
     assert_headline((struct outcome){1, 1, 0, true, false}, "The processor started");
-    assert_headline((struct outcome){15, 13, 2, false, false}, "2 of 15 processors failed to start");
+    assert_headline((struct outcome){15, 13, 2, false, false},
+                    "2 of 15 processors failed to start");
     assert_headline((struct outcome){15, 15, 0, false, false}, "The run was cut short");
     assert_headline((struct outcome){15, 15, 0, false, true}, "The processors came to a wrong sum");
     assert_headline((struct outcome){15, 14, 1, false, true}, "1 of 15 processors failed to start");
@@ -93,9 +108,8 @@ static void test_the_headline(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_up),
-        cmocka_unit_test(test_two_causes),
-        cmocka_unit_test(test_too_many_to_list),
+        cmocka_unit_test(test_all_up),       cmocka_unit_test(test_two_causes),
+        cmocka_unit_test(test_kinds),        cmocka_unit_test(test_too_many_to_list),
         cmocka_unit_test(test_the_headline),
     };
     return cmocka_run_group_tests_name("summary", tests, NULL, NULL);
