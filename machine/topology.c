@@ -151,12 +151,15 @@ void topology_read(uint32_t apic_id, struct topology *topology)
     struct widths widths;
     enum core_kind kind;
 
-    if (processor_extended_max() >= LEAF_AMD_LEVELS && read_levels(LEAF_AMD_LEVELS, &widths)) {
+    // Each CPUID may cost a guest a microsecond or more, so none is asked that is not needed.
+    if (max_leaf >= 0x1f && read_levels(0x1f, &widths)) {
+        kind = read_kind(max_leaf);
+    } else if (processor_extended_max() >= LEAF_AMD_LEVELS &&
+               read_levels(LEAF_AMD_LEVELS, &widths)) {
         kind = read_amd_kind();
     } else {
         kind = read_kind(max_leaf);
-        if (!(max_leaf >= 0x1f && read_levels(0x1f, &widths)) &&
-            !(max_leaf >= 0xb && read_levels(0xb, &widths)))
+        if (!(max_leaf >= 0xb && read_levels(0xb, &widths)))
             widths = read_sizes(max_leaf);
     }
     if (widths.thread > widths.package)
