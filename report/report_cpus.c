@@ -189,7 +189,8 @@ static void report_kinds(struct console *console, const struct evidence *evidenc
     record_add_decimal(line, "unknown", counts[CORE_UNKNOWN]);
     console_record(console, 0, line);
     console_tell(console,
-                 "By kind of core: %u P, %u E, %u low-power E; %u did not say (CPU 0 included)",
+                 "Processors by kind of core, CPU 0 included: %u P, %u E, %u low-power E, %u "
+                 "unknown",
                  (uint64_t)counts[CORE_PERFORMANCE], (uint64_t)counts[CORE_EFFICIENCY],
                  (uint64_t)counts[CORE_LOW_POWER], (uint64_t)counts[CORE_UNKNOWN]);
 }

@@ -351,8 +351,8 @@ static void test_kinds(void **state)
     assert_non_null(strstr(heard.text, " package=0 core=4 thread=0 module=1 die=0 kind=e\n"));
     assert_non_null(strstr(heard.text, " package=0 core=32 thread=0 kind=lp\n"));
     assert_non_null(strstr(heard.text, "REVEILLE ev=kinds p=1 e=1 lp=1 unknown=1\n"
-                                       "By kind of core: 1 P, 1 E, 1 low-power E; 1 did not say "
-                                       "(CPU 0 included)\n"));
+                                       "Processors by kind of core, CPU 0 included: 1 P, 1 E, "
+                                       "1 low-power E, 1 unknown\n"));
     report_cpus(listen(), &inventory, NULL);
     assert_null(strstr(heard.text, "kind"));
 }
