@@ -342,9 +342,9 @@ static EFI_STATUS start(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system, enum after 
     if (end != WAIT_OVER)
         return objected(end, after);
     get_ready(pat);
+    hello_locate(g_machine.bsp_apic_id, &g_pieces.hellos[0]);
     if (inside) {
         firmware_stop_watchdog(&g_firmware);
-        hello_locate(g_machine.bsp_apic_id, &g_pieces.hellos[0]);
     } else if (departure(&g_firmware, &g_machine, &g_settled, &g_plan, g_host.injector.count, g_smp,
                          g_pieces.note, &g_past, &g_stick, &g_voice, &g_ending.next) != STATUS_OK) {
         ending_run(&g_ending);

@@ -78,7 +78,8 @@ static void compare_location(const struct problems *problems, const struct evide
     if (!account)
         return;
     const struct hello *own = &evidence->hellos[account->slot];
-    if (own->package != entry->package || own->core != entry->core || own->thread != entry->thread)
+    if (own->place.package != entry->package || own->place.core != entry->core ||
+        own->place.thread != entry->thread)
         tell(problems, "its own CPUID gives another package, core or thread than MP Services",
              entry, account->cpu);
 }
@@ -134,9 +135,9 @@ void census_report(struct console *console, const struct census_entry *entries, 
         if (account) {
             const struct hello *own = &evidence->hellos[account->slot];
             record_add_hex(line, "own_apic", account->apic_id);
-            record_add_decimal(line, "own_package", own->package);
-            record_add_decimal(line, "own_core", own->core);
-            record_add_decimal(line, "own_thread", own->thread);
+            record_add_decimal(line, "own_package", own->place.package);
+            record_add_decimal(line, "own_core", own->place.core);
+            record_add_decimal(line, "own_thread", own->place.thread);
         }
         console_record(console, 0, line);
     }

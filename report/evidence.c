@@ -38,6 +38,18 @@ bool evidence_came_unlisted(const struct evidence *evidence, uint32_t apic_id)
     return false;
 }
 
+bool evidence_count_kinds(const struct evidence *evidence, uint32_t counts[CORE_KINDS])
+{
+    for (size_t kind = 0; kind < CORE_KINDS; kind++)
+        counts[kind] = 0;
+    for (uint32_t slot = 0; slot < evidence->count; slot++) {
+        const struct hello *hello = &evidence->hellos[slot];
+        const bool known = atomic_load_explicit(&hello->known, memory_order_acquire);
+        counts[known ? hello->place.kind : CORE_UNKNOWN]++;
+    }
+    return counts[CORE_UNKNOWN] < evidence->count;
+}
+
 static bool is_listed(const struct inventory *inventory, uint32_t apic_id)
 {
     for (size_t cpu = 0; cpu < inventory->count; cpu++) {

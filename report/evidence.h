@@ -32,6 +32,10 @@ const struct smp_account *evidence_find(const struct evidence *evidence, uint32_
 uint32_t evidence_named(const struct evidence *evidence);
 bool evidence_came_unlisted(const struct evidence *evidence, uint32_t apic_id);
 
+// Counts the processors of each kind, the BSP included; unknown are those that never said. False:
+// nobody named one, as on all processors whose cores are alike.
+bool evidence_count_kinds(const struct evidence *evidence, uint32_t counts[CORE_KINDS]);
+
 // The APIC IDs of processors that started and are in no table of the machine's, each once. Returns
 // how many.
 size_t evidence_strangers(const struct evidence *evidence, const struct inventory *inventory,

@@ -4,17 +4,11 @@
 #include "hello.h"
 
 #include "line.h"
-#include "topology.h"
 
 void hello_locate(uint32_t apic_id, struct hello *hello)
 {
-    struct topology topology;
-
-    topology_read(apic_id, &topology);
-    hello->package = topology.package;
-    hello->core = topology.core;
-    hello->thread = topology.thread;
-    atomic_store_explicit(&hello->known, topology.known, memory_order_release);
+    topology_read(apic_id, &hello->place);
+    atomic_store_explicit(&hello->known, true, memory_order_release);
 }
 
 static void say(struct console *console, const struct smp_self *self)

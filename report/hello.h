@@ -1,5 +1,5 @@
-// Hello: what each AP does in its turn, on its own stack: it notes where it sits, then says its
-// line. Only CPUID on that very processor knows the place.
+// Hello: what each AP does in its turn, on its own stack: it notes where it sits and what kind of
+// core it is, then says its line. Only CPUID on that very processor knows.
 #pragma once
 
 #include <stdatomic.h>
@@ -10,10 +10,11 @@
 #include "inject.h"
 #include "processor.h"
 #include "smp.h"
+#include "topology.h"
 
 // What a processor says of itself. Each writes its own; to be all 0 before.
 struct hello {
-    uint32_t package, core, thread;
+    struct topology place;
     uint32_t microcode; // its revision; 0: not asked (log=debug does), or not told
     enum missing_msr missing_msr;
     _Atomic bool known; // the place was read; written behind it

@@ -75,6 +75,25 @@ static const char *helped_by(const struct smp_account *account)
     return account->startup_helped ? "startup" : NULL;
 }
 
+static void add_kind(struct line *line, enum core_kind kind)
+{
+    if (kind != CORE_UNKNOWN)
+        record_add_text(line, "kind", core_kind_word(kind));
+}
+
+static void add_place(struct line *line, const struct topology *place)
+{
+    record_add_decimal(line, "package", place->package);
+    record_add_decimal(line, "core", place->core);
+    record_add_decimal(line, "thread", place->thread);
+    for (size_t domain = 0; domain < DOMAINS; domain++) {
+        if (place->domains[domain].named)
+            record_add_decimal(line, domain_word((enum domain)domain),
+                               place->domains[domain].number);
+    }
+    add_kind(line, place->kind);
+}
+
 void report_ap(struct console *console, const struct cpu *cpu, const struct smp_account *account,
                const struct hello *hello)
 {
@@ -89,11 +108,8 @@ void report_ap(struct console *console, const struct cpu *cpu, const struct smp_
         record_add_text(line, "retry", helped_by(account));
     if (account->arrived)
         record_add_decimal(line, "us", account->us);
-    if (account->done && hello->known) {
-        record_add_decimal(line, "package", hello->package);
-        record_add_decimal(line, "core", hello->core);
-        record_add_decimal(line, "thread", hello->thread);
-    }
+    if (account->done && hello->known)
+        add_place(line, &hello->place);
     if (account->lost > 0)
         record_add_decimal(line, "lost", account->lost);
     if (cause != SMP_CAUSE_NONE)
@@ -103,6 +119,17 @@ void report_ap(struct console *console, const struct cpu *cpu, const struct smp_
     console_record(console, 0, line);
     if (cause != SMP_CAUSE_NONE)
         tell_story(console, account, cause);
+}
+
+static void report_bsp(struct console *console, const struct cpu *cpu,
+                       const struct evidence *evidence)
+{
+    struct report_line out;
+
+    struct line *line = cpu_record(&out, 0, cpu, "bsp");
+    if (evidence && evidence->hellos[0].known)
+        add_kind(line, evidence->hellos[0].place.kind);
+    console_record(console, 0, line);
 }
 
 // A processor that the inventory lists as disabled; a broadcast may have started it all the same.
@@ -148,6 +175,26 @@ static void report_strangers(struct console *console, const struct inventory *in
     }
 }
 
+static void report_kinds(struct console *console, const struct evidence *evidence)
+{
+    uint32_t counts[CORE_KINDS];
+    struct report_line out;
+
+    if (!evidence_count_kinds(evidence, counts))
+        return;
+    struct line *line = report_start_record(&out, "kinds");
+    record_add_decimal(line, "p", counts[CORE_PERFORMANCE]);
+    record_add_decimal(line, "e", counts[CORE_EFFICIENCY]);
+    record_add_decimal(line, "lp", counts[CORE_LOW_POWER]);
+    record_add_decimal(line, "unknown", counts[CORE_UNKNOWN]);
+    console_record(console, 0, line);
+    console_tell(console,
+                 "Processors by kind of core, CPU 0 included: %u P, %u E, %u low-power E, %u "
+                 "unknown",
+                 (uint64_t)counts[CORE_PERFORMANCE], (uint64_t)counts[CORE_EFFICIENCY],
+                 (uint64_t)counts[CORE_LOW_POWER], (uint64_t)counts[CORE_UNKNOWN]);
+}
+
 void report_cpus(struct console *console, const struct inventory *inventory,
                  const struct evidence *evidence)
 {
@@ -163,14 +210,17 @@ void report_cpus(struct console *console, const struct inventory *inventory,
         }
         if (cpu->repeated)
             continue;
-        if (index > 0 && cpu->listing == CPU_DISABLED)
+        if (index == 0)
+            report_bsp(console, cpu, evidence);
+        else if (cpu->listing == CPU_DISABLED)
             report_disabled(console, inventory, evidence, index);
         else
-            console_record(console, 0,
-                           cpu_record(&out, index, cpu, index == 0 ? "bsp" : "skipped"));
+            console_record(console, 0, cpu_record(&out, index, cpu, "skipped"));
     }
-    if (evidence)
-        report_strangers(console, inventory, evidence);
+    if (!evidence)
+        return;
+    report_strangers(console, inventory, evidence);
+    report_kinds(console, evidence);
 }
 
 void report_aswoken(struct console *console, const struct evidence *evidence,

@@ -10,7 +10,7 @@
 #include "smp.h"
 
 // One ev=cpu for each processor of the inventory, in its order, and for each that started and is
-// not in it. NULL evidence: nothing was woken.
+// not in it; and ev=kinds where cores are of several kinds. NULL evidence: nothing was woken.
 void report_cpus(struct console *console, const struct inventory *inventory,
                  const struct evidence *evidence);
 

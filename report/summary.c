@@ -23,6 +23,20 @@ static void add_cause(const struct evidence *evidence, enum smp_cause cause, str
     }
 }
 
+// Of a processor with several kinds of cores, those that there are.
+static void add_kinds(const struct evidence *evidence, struct line *line)
+{
+    uint32_t counts[CORE_KINDS];
+
+    if (!evidence_count_kinds(evidence, counts))
+        return;
+    for (size_t kind = CORE_UNKNOWN + 1; kind < CORE_KINDS; kind++) {
+        if (counts[kind] > 0)
+            line_add_format(line, " %s=%u", core_kind_word((enum core_kind)kind),
+                            (uint64_t)counts[kind]);
+    }
+}
+
 void summary_write(const struct machine *machine, const struct evidence *evidence,
                    const struct outcome *outcome, const char *version, struct line *line)
 {
@@ -30,6 +44,8 @@ void summary_write(const struct machine *machine, const struct evidence *evidenc
     line_add_hex(line, machine->image.crc);
     line_add_format(line, " want=%u up=%u failed=%u", (uint64_t)outcome->want,
                     (uint64_t)outcome->up, (uint64_t)outcome->failed);
+    if (evidence)
+        add_kinds(evidence, line);
     for (int cause = SMP_CAUSE_NONE + 1; evidence && cause < SMP_CAUSES; cause++)
         add_cause(evidence, (enum smp_cause)cause, line);
     const char *product = machine->platform.product;

@@ -34,15 +34,36 @@ static void add_times(const struct smp_account *account, const struct clock *clo
     }
 }
 
-// By this processor's own leaves, for those that never said.
+static void put_place(const struct topology *place, struct wall_cpu *cell)
+{
+    cell->package = place->package;
+    cell->core = place->core;
+    cell->thread = place->thread;
+}
+
+// By this processor's own leaves, for those that never said. They know nothing of another's kind.
 static void add_place(uint32_t apic_id, struct wall_cpu *cell)
 {
     struct topology topology;
 
     topology_read(apic_id, &topology);
-    cell->package = topology.package;
-    cell->core = topology.core;
-    cell->thread = topology.thread;
+    put_place(&topology, cell);
+}
+
+// What it has said of itself.
+static void add_told(const struct hello *hello, struct wall_cpu *cell)
+{
+    static const enum wall_kind kinds[] = {
+        [CORE_UNKNOWN] = WALL_ANY_CORE,
+        [CORE_PERFORMANCE] = WALL_P_CORE,
+        [CORE_EFFICIENCY] = WALL_E_CORE,
+        [CORE_LOW_POWER] = WALL_LP_CORE,
+    };
+
+    if (!atomic_load_explicit(&hello->known, memory_order_acquire))
+        return;
+    put_place(&hello->place, cell);
+    cell->kind = kinds[hello->place.kind];
 }
 
 // An AP that was to be woken: what is known of it, and what it told of itself.
@@ -51,11 +72,7 @@ static void add_wanted(const struct smp_account *account, const struct hello *he
 {
     cell->reached = state_of_stage(smp_account_stage(account));
     cell->state = smp_verdict(account) != SMP_CAUSE_NONE ? WALL_FAILED : cell->reached;
-    if (atomic_load_explicit(&hello->known, memory_order_acquire)) {
-        cell->package = hello->package;
-        cell->core = hello->core;
-        cell->thread = hello->thread;
-    }
+    add_told(hello, cell);
     add_times(account, clock, cell);
 }
 
@@ -87,6 +104,8 @@ size_t wall_cells(const struct inventory *inventory, const struct evidence *evid
         struct wall_cpu *cell = &cells[count++];
         *cell = (struct wall_cpu){.index = index, .state = index == 0 ? WALL_BSP : WALL_ASLEEP};
         add_place(cpu->apic_id, cell);
+        if (evidence && index == 0)
+            add_told(&evidence->hellos[0], cell);
         if (evidence && slot < evidence->count && evidence->accounts[slot].cpu == index) {
             add_wanted(&evidence->accounts[slot], &evidence->hellos[slot], clock, cell);
             slot++;

@@ -1,5 +1,7 @@
-// render WIDTH HEIGHT ROTATE CPUS FAILED TEXT > picture.ppm: the last screen as it would look, on
-// this machine, with TEXT as its code. For whoever changes report/screen/ and wants to see it.
+// render WIDTH HEIGHT ROTATE CPUS FAILED TEXT [P E] > picture.ppm: the last screen as it would
+// look, on this machine, with TEXT as its code; of the processors P are on performance cores, E on
+// efficiency cores, the others on low-power ones. For whoever changes report/screen/ and wants to
+// see it.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,10 +28,15 @@ static bool is_dark(const void *context, uint32_t x, uint32_t y)
     return qr_is_dark(context, x, y);
 }
 
+static enum wall_kind kind_of(uint32_t cpu, uint32_t p, uint32_t e)
+{
+    return cpu < p ? WALL_P_CORE : cpu < p + e ? WALL_E_CORE : WALL_LP_CORE;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 7) {
-        fprintf(stderr, "render WIDTH HEIGHT ROTATE CPUS FAILED TEXT > picture.ppm\n");
+    if (argc != 7 && argc != 9) {
+        fprintf(stderr, "render WIDTH HEIGHT ROTATE CPUS FAILED TEXT [P E] > picture.ppm\n");
         return 2;
     }
     const uint32_t width = (uint32_t)atoi(argv[1]), height = (uint32_t)atoi(argv[2]);
@@ -60,6 +67,8 @@ int main(int argc, char **argv)
             .package = i / 64,
             .core = i / 2,
             .thread = i % 2,
+            .kind = argc == 9 ? kind_of(i, (uint32_t)atoi(argv[7]), (uint32_t)atoi(argv[8]))
+                              : WALL_ANY_CORE,
             .state = i == 0 ? WALL_BSP
                      : lost ? WALL_FAILED
                             : WALL_GREETED,

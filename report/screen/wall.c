@@ -6,7 +6,8 @@
 #include "line.h"
 #include "palette.h"
 
-#define LEGEND_COLUMNS 5u // of an entry, besides its word: its sign, and what parts it from others
+#define LEGEND_COLUMNS 5u  // of an entry, besides its word: its sign, and what parts it from others
+#define KINDS_COLUMNS  31u // of the entries of all kinds: a number of three digits before each word
 
 #define TILES_LEAST 6u   // so many would fill a row, where that is more than TILE_MOST
 #define TILE_MOST   144u // pixels; on a large panel alone too small to be read from two metres
@@ -32,6 +33,17 @@ static const struct look {
     [WALL_BSP] = {INK_TEXT, INK_PAPER, '*', "BSP"},
 };
 
+// How high a tile is, and the words.
+static const struct shape {
+    uint32_t missing_eighths; // above it, so that tiles stand on one line
+    const char *word;
+} shapes[WALL_KINDS] = {
+    [WALL_ANY_CORE] = {0, ""},
+    [WALL_P_CORE] = {0, " P"},
+    [WALL_E_CORE] = {2, " E"},
+    [WALL_LP_CORE] = {4, " LP"},
+};
+
 // What a processor was in before it reached each stage.
 static const enum wall_state before_stage[WALL_STAGES] = {WALL_ASLEEP, WALL_REAL, WALL_PROTECTED,
                                                           WALL_LONG};
@@ -45,10 +57,10 @@ static uint32_t length_of(const char *text)
     return length;
 }
 
-// Of a legend with every state in it; one more line is enough where they do not fit.
+// Of a legend with every state and kind in it; one more line is enough where they do not fit.
 static uint32_t legend_height(const struct canvas *canvas, uint32_t width)
 {
-    uint32_t columns = 1;
+    uint32_t columns = 1 + KINDS_COLUMNS;
 
     for (size_t state = 0; state < WALL_STATES; state++)
         columns += length_of(looks[state].word) + LEGEND_COLUMNS;
@@ -257,12 +269,20 @@ static void draw_bar(const struct canvas *canvas, const struct wall_cpu *cpu, st
         canvas_fill(canvas, box.x + (from > 2 ? from - 2 : 0), box.y, 2, box.height, TILE_UP);
 }
 
+// What is left out of a tile of this height. Where it has room for a sign, that stays.
+static uint32_t lowered_by(uint32_t height, enum wall_kind kind)
+{
+    const uint32_t by = height * shapes[kind].missing_eighths / 8, least = fonts[0].height;
+
+    return height < least || height - by >= least ? by : height - least;
+}
+
 static void draw_tile(const struct canvas *canvas, const struct wall_cpu *cpu, uint32_t x,
                       uint32_t y, uint32_t width, uint32_t height, struct span span)
 {
     const struct look *look = &looks[cpu->state];
     const uint32_t bar = height >= 2 * BAR_PART ? height / BAR_PART : 0;
-    const uint32_t face = height - bar;
+    const uint32_t above = lowered_by(height - bar, cpu->kind), face = height - bar - above;
     char text[16];
     struct line line;
 
@@ -272,6 +292,7 @@ static void draw_tile(const struct canvas *canvas, const struct wall_cpu *cpu, u
     line_add_decimal(&line, cpu->index);
     const size_t digits = line.length;
 
+    y += above;
     canvas_fill(canvas, x, y, width, face, look->fill);
     if (bar > 0)
         draw_bar(canvas, cpu, (struct box){x, y + face, width, bar}, span);
@@ -299,36 +320,82 @@ static void draw_tile(const struct canvas *canvas, const struct wall_cpu *cpu, u
     }
 }
 
+// Where the next entry of the legend begins.
+struct pen {
+    const struct canvas *canvas;
+    const struct wall_layout *layout;
+    struct type type;
+    uint32_t x, y;
+};
+
+// False: an entry of so many columns is too wide for any line.
+static bool start_entry(struct pen *pen, uint32_t columns)
+{
+    const uint32_t wide = columns * pen->type.width;
+
+    if (wide > pen->layout->width)
+        return false;
+    if (pen->x + wide > pen->layout->left + pen->layout->width) {
+        pen->x = pen->layout->left;
+        pen->y += pen->type.height;
+    }
+    return true;
+}
+
+// Behind its sign.
+static void end_entry(struct pen *pen, const char *word)
+{
+    pen->x = canvas_text(pen->canvas, pen->type.font, pen->type.scale, pen->x + pen->type.width / 2,
+                         pen->y, word, INK_TEXT, INK_PAPER);
+    pen->x += pen->type.width;
+}
+
+static void draw_kinds(struct pen *pen, const uint32_t *counts)
+{
+    const struct type *type = &pen->type;
+    char text[16];
+    struct line line;
+
+    for (size_t kind = WALL_ANY_CORE + 1; kind < WALL_KINDS; kind++) {
+        line_start(&line, text, sizeof text);
+        line_add_decimal(&line, counts[kind]);
+        line_add_text(&line, shapes[kind].word);
+        if (counts[kind] == 0 || !start_entry(pen, (uint32_t)line.length + LEGEND_COLUMNS))
+            continue;
+        const uint32_t above = type->height * shapes[kind].missing_eighths / 8;
+        canvas_fill(pen->canvas, pen->x, pen->y + above, 3 * type->width, type->height - above,
+                    INK_FAINT);
+        pen->x += 3 * type->width;
+        end_entry(pen, text);
+    }
+}
+
 // The words for what stands on the wall, beside the code: in one line, or in the smallest type and
 // as many as there are.
 static void draw_legend(const struct canvas *canvas, const struct wall_layout *layout,
-                        const bool *present)
+                        const bool *present, const uint32_t *kinds)
 {
-    const uint32_t width = layout->width;
     const struct type small = {&fonts[0], 1, fonts[0].width, fonts[0].height};
-    uint32_t x = layout->left, y = layout->legend_top, columns = 1;
+    uint32_t columns = 1;
 
     for (size_t state = 0; state < WALL_STATES; state++)
         columns += present[state] ? length_of(looks[state].word) + LEGEND_COLUMNS : 0;
-    const struct type one_line = type_for(width, screen_type(canvas).height, columns, 1);
-    const struct type type = one_line.font ? one_line : small;
+    if (kinds[WALL_P_CORE] + kinds[WALL_E_CORE] + kinds[WALL_LP_CORE] > 0)
+        columns += KINDS_COLUMNS;
+    const struct type one_line = type_for(layout->width, screen_type(canvas).height, columns, 1);
+    struct pen pen = {canvas, layout, one_line.font ? one_line : small, layout->left,
+                      layout->legend_top};
     // First what became of them, then the pieces of the bars.
     for (size_t i = 0; i < WALL_STATES; i++) {
         const size_t state = (i + WALL_UP) % WALL_STATES;
         const char sign[] = {' ', looks[state].sign, ' ', '\0'};
-        const uint32_t wide = (length_of(looks[state].word) + LEGEND_COLUMNS) * type.width;
-        if (!present[state] || wide > width)
+        if (!present[state] || !start_entry(&pen, length_of(looks[state].word) + LEGEND_COLUMNS))
             continue;
-        if (x + wide > layout->left + width) {
-            x = layout->left;
-            y += type.height;
-        }
-        x = canvas_text(canvas, type.font, type.scale, x, y, sign, looks[state].ink,
-                        looks[state].fill);
-        x = canvas_text(canvas, type.font, type.scale, x + type.width / 2, y, looks[state].word,
-                        INK_TEXT, INK_PAPER);
-        x += type.width;
+        pen.x = canvas_text(canvas, pen.type.font, pen.type.scale, pen.x, pen.y, sign,
+                            looks[state].ink, looks[state].fill);
+        end_entry(&pen, looks[state].word);
     }
+    draw_kinds(&pen, kinds);
 }
 
 static void draw_headline(const struct canvas *canvas, const struct wall_layout *layout,
@@ -349,6 +416,7 @@ void wall_draw(const struct canvas *canvas, const struct wall_layout *layout, st
                size_t count, const char *headline, bool good)
 {
     bool present[WALL_STATES] = {false};
+    uint32_t kinds[WALL_KINDS] = {0};
     struct span span = {UINT32_MAX, 0};
     size_t packages = count > 0;
 
@@ -358,6 +426,7 @@ void wall_draw(const struct canvas *canvas, const struct wall_layout *layout, st
     seat(cpus, count);
     for (size_t i = 0; i < count; i++) {
         present[cpus[i].state] = true;
+        kinds[cpus[i].kind]++;
         if (i > 0 && cpus[i].package != cpus[i - 1].package)
             packages++;
         for (size_t stage = 0; stage < WALL_STAGES; stage++) {
@@ -374,7 +443,7 @@ void wall_draw(const struct canvas *canvas, const struct wall_layout *layout, st
     for (size_t i = 0; i < count && step(&walk, cpus, count, i); i++)
         draw_tile(canvas, &cpus[i], layout->left + walk.x, layout->top + walk.y, walk.width,
                   walk.height, span);
-    draw_legend(canvas, layout, present);
+    draw_legend(canvas, layout, present, kinds);
 }
 
 bool wall_code_fits(const struct wall_layout *layout, uint32_t modules)

@@ -1,6 +1,7 @@
 // The wall: a tile for each processor, which shows how far it came by colour and by a sign, and
-// when it reached each stage by a bar. Grouped as the processors sit: packages apart, threads of a
-// core close together. Draws the lower part of the canvas, below the text.
+// when it reached each stage by a bar; how high it is says which kind of core it is, where there
+// are several. Grouped as the processors sit: packages apart, threads of a core close together.
+// Draws the lower part of the canvas, below the text.
 #pragma once
 
 #include <stdbool.h>
@@ -23,11 +24,15 @@ enum wall_state {
     WALL_STATES,
 };
 
+// Of a processor with several kinds of cores.
+enum wall_kind { WALL_ANY_CORE, WALL_P_CORE, WALL_E_CORE, WALL_LP_CORE, WALL_KINDS };
+
 #define WALL_STAGES 4u // real, protected, long, C
 
 struct wall_cpu {
     uint32_t index; // of an unlisted one: its APIC ID, shown behind a #
     uint32_t package, core, thread;
+    enum wall_kind kind;
     enum wall_state state;
     enum wall_state reached;  // of a failed one: the last stage it showed
     uint32_t us[WALL_STAGES]; // since the first message; 0: not reached

@@ -38,6 +38,15 @@ def test_sparse_ids(boot, cpu):
     assert_all_greeted(result, {1: 1, 2: 2, 3: 4, 4: 5, 5: 6})
 
 
+def test_dies(boot):
+    """What CPUID 0x1F says on each of them. QEMU has that leaf for processors of Intel's alone."""
+    result = boot(smp="6,sockets=1,dies=2,cores=3,threads=1", cpu="Skylake-Server")
+    assert_all_greeted(result, {1: 1, 2: 2, 3: 4, 4: 5, 5: 6})
+    assert [(r["core"], r["die"]) for r in result.all("cpu")[1:]] == [
+        ("1", "0"), ("2", "0"), ("4", "1"), ("5", "1"), ("6", "1")]
+    assert not [r for r in result.all("cpu") if "kind" in r] and not result.all("kinds")
+
+
 def test_hot_pluggable_cpus_are_absent(boot):
     result = boot(smp="2,maxcpus=6")
     assert_all_greeted(result, consecutive(2))

@@ -6,11 +6,11 @@
 #include "processor.h"
 #include "topology.h"
 
-#define LEVELS 8u // subleaves of a topology leaf that are there
+#define LEVELS 8u // subleaves of the leaves of caches and topology that are there
 
-static const uint32_t basic[] = {1, 4, 7, 0xb, 0x15, 0x16, 0x1f, 0x21};
+static const uint32_t basic[] = {1, 4, 7, 0xb, 0x15, 0x16, 0x1a, 0x1f, 0x21};
 static const uint32_t extended[] = {0x80000001, 0x80000002, 0x80000003, 0x80000004,
-                                    0x80000007, 0x80000008, 0x8000001f};
+                                    0x80000007, 0x80000008, 0x8000001f, 0x80000026};
 
 static struct cpuid take_cpuid(struct input *input)
 {
@@ -46,7 +46,8 @@ static void set_leaves(struct input *input, const uint32_t *leaves, size_t count
     for (size_t i = 0; i < count && leaves[i] <= max; i++) {
         if (leaves[i] == 0x21) {
             set_names(input, 0, leaves[i]);
-        } else if (leaves[i] == 0xb || leaves[i] == 0x1f) {
+        } else if (leaves[i] == 4 || leaves[i] == 0xb || leaves[i] == 0x1f ||
+                   leaves[i] == 0x80000026) {
             for (uint32_t level = 0; level < LEVELS; level++)
                 fake_set_cpuid(leaves[i], level, take_cpuid(input));
         } else {
@@ -117,7 +118,7 @@ static struct topology locate(uint32_t apic_id)
     struct topology topology;
 
     topology_read(apic_id, &topology);
-    MUST(topology.known == 1);
+    MUST(topology.kind < CORE_KINDS && core_kind_word(topology.kind)[0] != '\0');
     return topology;
 }
 
@@ -127,15 +128,27 @@ static void read_places(struct input *input)
     const struct topology widest = locate(UINT32_MAX);
     const uint32_t thread_bits = (uint32_t)__builtin_popcount(widest.thread);
     const uint32_t core_bits = (uint32_t)__builtin_popcount(widest.core);
+    const uint32_t in_package = widest.core << thread_bits | widest.thread;
 
     MUST(thread_bits + core_bits < 32);
     MUST(widest.thread == (1u << thread_bits) - 1 && widest.core == (1u << core_bits) - 1);
     MUST(widest.package == UINT32_MAX >> (thread_bits + core_bits));
+    // The upper bits of what the package has, and not none.
+    for (size_t domain = 0; domain < DOMAINS; domain++) {
+        const uint32_t number = widest.domains[domain].number;
+        MUST(widest.domains[domain].named == (number > 0));
+        MUST((number & (number + 1)) == 0 && number <= in_package);
+    }
     for (size_t i = 0; i < 4; i++) {
         const uint32_t apic_id = input_u32(input);
         const struct topology place = locate(apic_id);
         MUST(place.thread <= widest.thread && place.core <= widest.core);
         MUST((place.package << core_bits | place.core) << thread_bits == apic_id - place.thread);
+        MUST(place.kind == widest.kind);
+        for (size_t domain = 0; domain < DOMAINS; domain++) {
+            MUST(place.domains[domain].named == widest.domains[domain].named);
+            MUST(place.domains[domain].number <= widest.domains[domain].number);
+        }
     }
 }
 

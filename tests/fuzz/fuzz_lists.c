@@ -463,8 +463,9 @@ static bool is_elsewhere(const struct evidence *evidence, const struct census_en
     for (uint32_t slot = 0; evidence && slot < evidence->count; slot++) {
         const struct hello *own = &evidence->hellos[slot];
         if (evidence->accounts[slot].apic_id == entry->apic_id)
-            return own->known && (own->package != entry->package || own->core != entry->core ||
-                                  own->thread != entry->thread);
+            return own->known &&
+                   (own->place.package != entry->package || own->place.core != entry->core ||
+                    own->place.thread != entry->thread);
     }
     return false;
 }
@@ -551,9 +552,9 @@ static void take_evidence(struct input *input, const struct plan *plan, struct e
             .stray = (how >> 3 & 7) == 7,
         };
         hellos[slot].known = place & 0x80;
-        hellos[slot].package = place & 1;
-        hellos[slot].core = place >> 1 & 3;
-        hellos[slot].thread = place >> 3 & 1;
+        hellos[slot].place.package = place & 1;
+        hellos[slot].place.core = place >> 1 & 3;
+        hellos[slot].place.thread = place >> 3 & 1;
     }
 }
 

@@ -67,6 +67,7 @@ static void draw_wall(struct input *input, const struct canvas *canvas,
             .package = packages == 0 ? 0 : (uint32_t)i / packages,
             .core = cores == 0 ? (uint32_t)i : (uint32_t)i % cores,
             .thread = (uint32_t)i % 2,
+            .kind = (enum wall_kind)(state / 8 % WALL_KINDS),
             .state = (enum wall_state)(state % WALL_STATES),
             .reached = (enum wall_state)(state / 16 % (WALL_GREETED + 1)),
         };

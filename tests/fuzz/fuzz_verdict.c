@@ -117,7 +117,9 @@ static void take_evidence(struct input *input)
         accounts[slot].tsc_real = input_u32(input);
         accounts[slot].tsc_c = input_u64(input);
         hellos[slot].known = input_u8(input) % 2;
-        hellos[slot].package = input_u8(input);
+        const uint8_t place = input_u8(input);
+        hellos[slot].place.package = place;
+        hellos[slot].place.kind = (enum core_kind)(place % CORE_KINDS);
     }
     evidence.unlisted = input_u8(input) % 80;
     for (uint32_t i = 0; i < evidence_named(&evidence); i++) {

@@ -44,8 +44,8 @@ static void start(void)
 
 static void speak(uint32_t slot, uint32_t package, uint32_t core, uint32_t thread)
 {
-    fake.hellos[slot] =
-        (struct hello){.package = package, .core = core, .thread = thread, .known = true};
+    fake.hellos[slot] = (struct hello){
+        .place = {.package = package, .core = core, .thread = thread}, .known = true};
 }
 
 static size_t compare(size_t count, const struct evidence *evidence)

@@ -204,7 +204,7 @@ static void check_lines(const struct row *row)
 {
     const struct smp_account account = account_of(row);
     const struct cpu cpu = {.apic_id = 0x10, .uid = 7, .listing = CPU_LISTED};
-    const struct hello hello = {.core = 2, .known = true};
+    const struct hello hello = {.place.core = 2, .known = true};
     char start[1024], end[256];
 
     report_ap(heard_start(&heard, LOG_NORMAL), &cpu, &account, &hello);

@@ -58,9 +58,9 @@ static void test_its_line_and_its_place(void **state)
     assert_true(hello_say(&hellos, &self));
     assert_string_equal(heard.text, "Hello from CPU 5! APIC ID: 13\n");
     assert_true(of_slot[SLOT].known);
-    assert_int_equal(of_slot[SLOT].package, 3);
-    assert_int_equal(of_slot[SLOT].core, 0);
-    assert_int_equal(of_slot[SLOT].thread, 1);
+    assert_int_equal(of_slot[SLOT].place.package, 3);
+    assert_int_equal(of_slot[SLOT].place.core, 0);
+    assert_int_equal(of_slot[SLOT].place.thread, 1);
     assert_int_equal(of_slot[SLOT].microcode, 0); // log=debug asks
     assert_int_equal(of_slot[SLOT].missing_msr, MISSING_MSR_UNKNOWN);
     for (uint32_t other = 0; other < 4; other++)
@@ -118,9 +118,9 @@ static void test_the_bsp_says_nothing(void **state)
     (void)state;
     hello_locate(6, &of_slot[0]);
     assert_true(of_slot[0].known);
-    assert_int_equal(of_slot[0].package, 1);
-    assert_int_equal(of_slot[0].core, 1);
-    assert_int_equal(of_slot[0].thread, 0);
+    assert_int_equal(of_slot[0].place.package, 1);
+    assert_int_equal(of_slot[0].place.core, 1);
+    assert_int_equal(of_slot[0].place.thread, 0);
     assert_string_equal(heard.text, "");
 }
 

@@ -316,7 +316,7 @@ static void test_every_processor_has_a_record(void **state)
 
     (void)state;
     fake.accounts[1].cpu = 2; // CPU 1 is left out
-    fake.hellos[1] = (struct hello){.package = 3, .core = 2, .thread = 1, .known = true};
+    fake.hellos[1] = (struct hello){.place = {.package = 3, .core = 2, .thread = 1}, .known = true};
     report_cpus(listen(), &inventory, evidence);
     ASSERT_HEARD("REVEILLE ev=cpu cpu=0 apic=0x0 state=bsp\n"
                  "REVEILLE ev=cpu cpu=1 apic=0x1 uid=1 state=skipped\n"
@@ -325,6 +325,36 @@ static void test_every_processor_has_a_record(void **state)
                  "REVEILLE ev=cpu cpu=3 apic=0x3 uid=3 state=disabled\n");
     report_cpus(listen(), &inventory, NULL);
     assert_non_null(strstr(heard.text, "cpu=2 apic=0x2 uid=2 state=skipped\n"));
+}
+
+// Where cores are of several kinds: each says which, and they are counted, CPU 0 among them.
+static void test_kinds(void **state)
+{
+    struct cpu list[] = {{.apic_id = 0, .uid = CPU_UID_UNKNOWN},
+                         {.apic_id = 8, .uid = 1, .listing = CPU_LISTED},
+                         {.apic_id = 64, .uid = 2, .listing = CPU_LISTED},
+                         {.apic_id = 66, .uid = 3, .listing = CPU_LISTED}};
+    const struct inventory inventory = {.cpus = list, .count = 4};
+    const struct evidence *evidence = fake_evidence_start(&fake, 4);
+
+    (void)state;
+    fake.hellos[0] = (struct hello){.place.kind = CORE_PERFORMANCE, .known = true};
+    fake.hellos[1] = (struct hello){.place = {.core = 4, .kind = CORE_EFFICIENCY}, .known = true};
+    fake.hellos[2] = (struct hello){.place = {.core = 32, .kind = CORE_LOW_POWER}, .known = true};
+    fake.hellos[1].place.domains[DOMAIN_MODULE].named = true;
+    fake.hellos[1].place.domains[DOMAIN_MODULE].number = 1;
+    fake.hellos[1].place.domains[DOMAIN_DIE].named = true;
+    fake.accounts[3].done = false;
+    fake.accounts[3].stage = SMP_STAGE_LONG;
+    report_cpus(listen(), &inventory, evidence);
+    assert_non_null(strstr(heard.text, "ev=cpu cpu=0 apic=0x0 state=bsp kind=p\n"));
+    assert_non_null(strstr(heard.text, " package=0 core=4 thread=0 module=1 die=0 kind=e\n"));
+    assert_non_null(strstr(heard.text, " package=0 core=32 thread=0 kind=lp\n"));
+    assert_non_null(strstr(heard.text, "REVEILLE ev=kinds p=1 e=1 lp=1 unknown=1\n"
+                                       "Processors by kind of core, CPU 0 included: 1 P, 1 E, "
+                                       "1 low-power E, 1 unknown\n"));
+    report_cpus(listen(), &inventory, NULL);
+    assert_null(strstr(heard.text, "kind"));
 }
 
 static void test_many_unlisted(void **state)
@@ -539,6 +569,7 @@ int main(void)
         TEST(test_rounds),
         TEST(test_stages),
         TEST(test_every_processor_has_a_record),
+        TEST(test_kinds),
         TEST(test_many_unlisted),
         TEST(test_as_woken),
         TEST(test_an_ap_that_is_flagged_as_the_bsp),

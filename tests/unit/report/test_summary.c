@@ -57,6 +57,20 @@ static void test_two_causes(void **state)
                         "never-fetched=3,9 fault=70 on A Machine, A Processor");
 }
 
+// Those that there are, CPU 0 among them; before the causes.
+static void test_kinds(void **state)
+{
+    (void)state;
+    fake_evidence_start(&fake, 5);
+    for (uint32_t slot = 0; slot < 4; slot++)
+        fake.hellos[slot] = (struct hello){
+            .place.kind = slot < 3 ? CORE_PERFORMANCE : CORE_LOW_POWER, .known = true};
+    never_fetched(4);
+    assert_string_equal(summary(&fake.evidence, sizeof buffer),
+                        "REVEILLE 0.1.0 image=0x1a2b3c4d want=4 up=3 failed=1 p=3 lp=1 "
+                        "never-fetched=4 on A Machine, A Processor");
+}
+
 static void test_too_many_to_list(void **state)
 {
     (void)state;
@@ -99,9 +113,8 @@ static void test_the_headline(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_up),
-        cmocka_unit_test(test_two_causes),
-        cmocka_unit_test(test_too_many_to_list),
+        cmocka_unit_test(test_all_up),       cmocka_unit_test(test_two_causes),
+        cmocka_unit_test(test_kinds),        cmocka_unit_test(test_too_many_to_list),
         cmocka_unit_test(test_the_headline),
     };
     return cmocka_run_group_tests_name("summary", tests, NULL, NULL);

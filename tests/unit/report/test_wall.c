@@ -195,6 +195,46 @@ static void test_a_bar_has_a_piece_for_each_stage(void **state)
     assert_int_equal(pieces[0].fill, INK_PAPER);
 }
 
+// Its rows above the bar, and where the first of them is.
+static uint32_t face_of(uint32_t left, uint32_t *top)
+{
+    uint32_t y = layout.top, rows = 0;
+
+    while (pixels[y * WIDTH + left] != TILE_GREETED)
+        y++;
+    *top = y;
+    while (pixels[(y + rows) * WIDTH + left] == TILE_GREETED)
+        rows++;
+    return rows;
+}
+
+// All stand on one line; the words and numbers are in the legend.
+static void test_kinds_differ_in_height(void **state)
+{
+    struct wall_cpu cpus[] = {
+        {.index = 1, .core = 0, .kind = WALL_P_CORE, .state = WALL_GREETED},
+        {.index = 2, .core = 1, .kind = WALL_E_CORE, .state = WALL_GREETED},
+        {.index = 3, .core = 2, .kind = WALL_LP_CORE, .state = WALL_GREETED},
+        {.index = 4, .core = 3, .state = WALL_GREETED},
+    };
+    struct piece tiles[16];
+    uint32_t tops[4], rows[4];
+
+    (void)state;
+    draw(cpus, 4);
+    uint32_t low = layout.top;
+    while (pixels[low * WIDTH + layout.left] == TILE_GREETED)
+        low++;
+    assert_in_range(pieces_of_row(layout.left, layout.width, low - 1, tiles, 16), 7, 8);
+    for (size_t i = 0; i < 4; i++) {
+        rows[i] = face_of(tiles[2 * i].x, &tops[i]);
+        assert_int_equal(tops[i] + rows[i], low);
+    }
+    assert_int_equal(rows[0], rows[3]);
+    assert_int_equal(rows[1], rows[0] - rows[0] * 2 / 8);
+    assert_int_equal(rows[2], rows[0] - rows[0] * 4 / 8);
+}
+
 // Is this text anywhere on the picture, in any size?
 static bool shows(const char *text, color ink, color fill)
 {
@@ -288,6 +328,7 @@ int main(void)
         cmocka_unit_test(test_threads_stand_closer_than_cores),
         cmocka_unit_test(test_packages_stand_apart),
         cmocka_unit_test(test_a_bar_has_a_piece_for_each_stage),
+        cmocka_unit_test(test_kinds_differ_in_height),
         cmocka_unit_test(test_every_state_has_its_sign),
         cmocka_unit_test(test_few_processors_have_large_tiles),
         cmocka_unit_test(test_room_for_a_code),

@@ -100,12 +100,17 @@ static void test_every_processor_has_a_tile(void **state)
 static void test_who_has_told_its_place(void **state)
 {
     (void)state;
-    fake.hellos[4] = (struct hello){.package = 7, .core = 8, .thread = 9, .known = true};
+    fake.hellos[0] = (struct hello){.place.kind = CORE_PERFORMANCE, .known = true};
+    fake.hellos[4] = (struct hello){
+        .place = {.package = 7, .core = 8, .thread = 9, .kind = CORE_LOW_POWER}, .known = true};
     assert_int_equal(fill(ROOM), CPUS);
     assert_int_equal(cells[5].package, 7);
     assert_int_equal(cells[5].core, 8);
     assert_int_equal(cells[5].thread, 9);
     assert_int_equal(cells[4].package, 1);
+    assert_int_equal(cells[0].kind, WALL_P_CORE);
+    assert_int_equal(cells[5].kind, WALL_LP_CORE);
+    assert_int_equal(cells[4].kind, WALL_ANY_CORE);
 }
 
 static void stop_at(uint32_t cpu, enum smp_stage stage)

@@ -507,8 +507,8 @@ static void check_place(uint32_t slot)
     const uint32_t apic_id = cores[slot].apic_id;
 
     CHECK(atomic_load_explicit(&hello->known, memory_order_acquire), slot, "knows not where it is");
-    CHECK(hello->package == apic_id >> 3 && hello->core == (apic_id >> 1 & 3) &&
-              hello->thread == (apic_id & 1),
+    CHECK(hello->place.package == apic_id >> 3 && hello->place.core == (apic_id >> 1 & 3) &&
+              hello->place.thread == (apic_id & 1),
           slot, "is at another place");
 }
 
