@@ -51,6 +51,10 @@ void report_start(struct console *console, const struct machine *machine, const 
         record_add_decimal(line, "baud", UART_BAUD_MAX / console->uart.divisor);
     }
     console_record(console, 0, line);
+    if (serial->refused)
+        report_problem(console, SEVERITY_WARNING, "serial-not-named",
+                       "with Secure Boot on, serial= takes only COM1 to COM4 and what firmware's "
+                       "tables or PCI name: it was taken for serial=auto");
 }
 
 void report_machine(struct console *console, const struct machine *machine, const struct plan *plan)

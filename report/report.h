@@ -22,9 +22,10 @@ void report_problem(void *console, enum severity severity, const char *what, con
 // there is one; NULL: nothing to say.
 struct serial_found {
     const char *found, *by, *spcr;
+    bool refused; // the one that the options name, since Secure Boot is on
 };
 
-// ev=start, ev=image, ev=serial.
+// ev=start, ev=image, ev=serial, and a warning if a port was refused.
 void report_start(struct console *console, const struct machine *machine, const char *version,
                   const struct serial_found *serial);
 void report_machine(struct console *console, const struct machine *machine,

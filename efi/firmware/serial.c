@@ -10,6 +10,7 @@
 #include "memory.h"
 #include "page.h"
 #include "phys.h"
+#include "platform_read.h"
 #include "spcr.h"
 #include "tables.h"
 
@@ -42,25 +43,34 @@ static void write_command(EFI_PCI_IO_PROTOCOL *device, UINT16 command)
     (void)device->Pci.Write(device, EfiPciIoWidthUint16, PCI_COMMAND, 1, &command);
 }
 
-// The I/O port of a PCI serial controller, switched on, and what has to be switched off again; 0 if
-// it is none.
-static uint16_t pci_port(EFI_PCI_IO_PROTOCOL *device, struct serial_switch *on)
+// The I/O port of a PCI serial controller, switched on or not; 0 if it is none.
+static uint16_t pci_named_port(EFI_PCI_IO_PROTOCOL *device)
 {
     UINT32 class_code = 0, bar = 0;
-    UINT16 command = 0;
 
-    *on = (struct serial_switch){0};
     if (EFI_ERROR(device->Pci.Read(device, EfiPciIoWidthUint32, PCI_CLASS, 1, &class_code)) ||
         class_code >> PCI_CLASS_SHIFT != PCI_CLASS_UART ||
         EFI_ERROR(device->Pci.Read(device, EfiPciIoWidthUint32, PCI_BAR0, 1, &bar)) ||
-        (bar & PCI_BAR_IO) == 0 || (bar & PCI_BAR_IO_MASK) < PORT_LEAST ||
+        (bar & PCI_BAR_IO) == 0 || (bar & PCI_BAR_IO_MASK) < PORT_LEAST)
+        return 0;
+    return (uint16_t)(bar & PCI_BAR_IO_MASK);
+}
+
+// The same, switched on, and what has to be switched off again.
+static uint16_t pci_port(EFI_PCI_IO_PROTOCOL *device, struct serial_switch *on)
+{
+    const uint16_t port = pci_named_port(device);
+    UINT16 command = 0;
+
+    *on = (struct serial_switch){0};
+    if (port == 0 ||
         EFI_ERROR(device->Pci.Read(device, EfiPciIoWidthUint16, PCI_COMMAND, 1, &command)))
         return 0;
     if ((command & PCI_COMMAND_IO) == 0) {
         *on = (struct serial_switch){device, command};
         write_command(device, command | PCI_COMMAND_IO);
     }
-    return (uint16_t)(bar & PCI_BAR_IO_MASK);
+    return port;
 }
 
 static void switch_off(struct serial_switch *on)
@@ -153,24 +163,35 @@ static const char *open_driven(const struct firmware *firmware, uint64_t ticks_p
     return found;
 }
 
-// NULL if the SPCR's port is open, or if there is no SPCR; else why not.
-static const char *open_spcr(struct firmware *firmware, uint64_t ticks_per_us, struct uart *uart)
+// NULL if the SPCR has a port, or, and then its base is 0, if there is no SPCR; else why not.
+static const char *read_spcr(struct firmware *firmware, struct uart_place *place)
 {
     const struct problems nobody = {problems_ignore, NULL};
     const struct phys phys = {memory_view, firmware};
     struct acpi_table table;
-    struct uart_place place;
 
+    *place = (struct uart_place){0};
     if (memory_read_map(firmware) != STATUS_OK ||
         acpi_find_table(&phys, table_rsdp(firmware), "SPCR", 0, &nobody, &table) != STATUS_OK)
         return NULL;
-    const char *wrong = spcr_read(&table, &place);
+    const char *wrong = spcr_read(&table, place);
     if (wrong)
         return wrong;
-    const uint64_t last = place.base + (uint64_t)REGISTERS * place.stride - 1;
-    if (place.stride != 0 && (last >= FOUR_GIB || place.base / PAGE_BYTES != last / PAGE_BYTES ||
-                              memory_is_ram(firmware, place.base)))
+    const uint64_t last = place->base + (uint64_t)REGISTERS * place->stride - 1;
+    if (place->stride != 0 && (last >= FOUR_GIB || place->base / PAGE_BYTES != last / PAGE_BYTES ||
+                               memory_is_ram(firmware, place->base)))
         return "its address is not a device's";
+    return NULL;
+}
+
+// NULL if the SPCR's port is open, or if there is no SPCR; else why not.
+static const char *open_spcr(struct firmware *firmware, uint64_t ticks_per_us, struct uart *uart)
+{
+    struct uart_place place;
+    const char *wrong = read_spcr(firmware, &place);
+
+    if (wrong || place.base == 0)
+        return wrong;
     return uart_open_at(uart, &place, ticks_per_us) == STATUS_OK ? NULL
                                                                  : "its port does not answer";
 }
@@ -211,11 +232,51 @@ static struct serial_found open_any(struct firmware *firmware, bool under_qemu,
     return serial;
 }
 
+static bool pci_names(const struct firmware *firmware, uint64_t port)
+{
+    UINTN count;
+    EFI_HANDLE *handles = firmware_handles(firmware, &pci_io, &count);
+    bool found = false;
+
+    if (!handles)
+        return false;
+    for (UINTN i = 0; i < count && !found; i++) {
+        EFI_PCI_IO_PROTOCOL *device = firmware_protocol(firmware, handles[i], &pci_io);
+        found = device && pci_named_port(device) == port;
+    }
+    firmware->boot->FreePool(handles);
+    return found;
+}
+
+// May the options ask for this port? With Secure Boot on nobody has signed them, and what they name
+// is written to: only what firmware's tables or PCI name, and the places where every run looks.
+static bool may_be_asked_for(struct firmware *firmware, const struct uart_place *asked)
+{
+    struct uart_place spcr;
+
+    if (platform_secure_boot(firmware) != SECURE_BOOT_ON)
+        return true;
+    for (size_t i = 0; i < sizeof legacy / sizeof legacy[0]; i++) {
+        if (asked->stride == 0 && asked->base == legacy[i].port)
+            return true;
+    }
+    if (!read_spcr(firmware, &spcr) && asked->base == spcr.base && asked->stride == spcr.stride)
+        return true;
+    return asked->stride == 0 && pci_names(firmware, asked->base);
+}
+
 struct serial_found serial_open(struct firmware *firmware, const struct options *options,
                                 bool under_qemu, uint64_t ticks_per_us, struct serial_port *port)
 {
+    const struct uart_place asked = {.base = options->serial_port};
+
     if (options->serial == SERIAL_OFF)
         return (struct serial_found){.found = "off", .by = "option"};
+    if (options->serial == SERIAL_PORT && !may_be_asked_for(firmware, &asked)) {
+        struct serial_found serial = open_any(firmware, under_qemu, ticks_per_us, port);
+        serial.refused = true;
+        return serial;
+    }
     if (options->serial == SERIAL_PORT)
         return (struct serial_found){
             .found = uart_open(port->uart, options->serial_port, ticks_per_us) == STATUS_OK

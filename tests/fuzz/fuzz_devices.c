@@ -443,6 +443,18 @@ static void make_spcr(struct input *input)
 
 // ---- the world ----
 
+static bool secure;
+
+static EFI_STATUS EFIAPI get_variable(CHAR16 *name, EFI_GUID *guid, UINT32 *attributes,
+                                      UINTN *bytes, void *data)
+{
+    (void)name, (void)guid, (void)attributes;
+    *bytes = 1;
+    *(uint8_t *)data = secure;
+    return EFI_SUCCESS;
+}
+
+static EFI_RUNTIME_SERVICES runtime = {.GetVariable = get_variable};
 static EFI_CONFIGURATION_TABLE configuration = {.VendorGuid = ACPI_20_TABLE_GUID,
                                                 .VendorTable = tables};
 static EFI_BOOT_SERVICES boot = {.LocateHandleBuffer = locate_handles,
@@ -452,8 +464,8 @@ static EFI_BOOT_SERVICES boot = {.LocateHandleBuffer = locate_handles,
                                  .GetMemoryMap = get_map,
                                  .AllocatePages = allocate,
                                  .FreePages = release};
-static EFI_SYSTEM_TABLE system_table = {.NumberOfTableEntries = 1,
-                                        .ConfigurationTable = &configuration};
+static EFI_SYSTEM_TABLE system_table = {
+    .RuntimeServices = &runtime, .NumberOfTableEntries = 1, .ConfigurationTable = &configuration};
 
 static void make_serial(struct input *input)
 {
@@ -486,9 +498,12 @@ static void make_serial(struct input *input)
 
 static void open_serial(struct input *input, struct firmware *firmware)
 {
+    static const uint16_t asked[] = {0xfff8, 0x3f8, 0xc000, 0xcf8};
     struct options options = {.serial = (enum serial_choice)(
-                                  input_u8(input) % 8 == 7 ? input_choice(input, 3) : SERIAL_AUTO),
-                              .serial_port = input_u8(input) % 2 ? 0x3f8 : 0xfff8};
+                                  input_u8(input) % 8 == 7 ? input_choice(input, 3) : SERIAL_AUTO)};
+    const uint8_t which = input_u8(input);
+    options.serial_port = asked[which % 4];
+    secure = which & 4;
     struct uart uart = {.present = false};
     struct serial_port port = {.uart = &uart};
 
@@ -497,6 +512,7 @@ static void open_serial(struct input *input, struct firmware *firmware)
     const bool none = strcmp(found.found, "none") == 0 || strcmp(found.found, "off") == 0 ||
                       strcmp(found.found, "no-answer") == 0;
     MUST(uart.present == !none && found.by[0] != '\0');
+    MUST(!found.refused || (secure && options.serial == SERIAL_PORT));
     MUST(found.spcr == NULL || found.spcr[0] != '\0');
     MUST(!uart.present || uart.mmio != 0 || uart.port <= 0xfff8);
     MUST(!uart.present || (uart.divisor >= 1 && uart.divisor <= 96));

@@ -74,7 +74,7 @@ static void ignore_write(void *context, uint64_t address, uint64_t value)
 
 static void test_start(void **state)
 {
-    const struct serial_found serial = {"none", NULL, "it is not a 16550"};
+    struct serial_found serial = {.found = "none", .spcr = "it is not a 16550"};
 
     (void)state;
     report_start(listen(), &machine, "1.2.3", &serial);
@@ -85,11 +85,16 @@ static void test_start(void **state)
     memcpy(machine.processor.hypervisor, "KVMKVMKVM", 10);
     report_start(listen(), &machine, "1.2.3", &serial);
     assert_non_null(strstr(heard.text, " hypervisor=KVMKVMKVM\n"));
+    assert_null(strstr(heard.text, "ev=warning"));
+    serial.refused = true;
+    report_start(listen(), &machine, "1.2.3", &serial);
+    assert_non_null(strstr(heard.text, " spcr=\"it is not a 16550\"\n"
+                                       "REVEILLE ev=warning what=serial-not-named detail="));
 }
 
 static void test_serial(void **state)
 {
-    const struct serial_found serial = {"com1", "firmware", NULL};
+    const struct serial_found serial = {.found = "com1", .by = "firmware"};
     struct console *console = listen();
 
     (void)state;
