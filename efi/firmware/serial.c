@@ -31,8 +31,8 @@
 #define PCI_BAR_MASK        0xfffffff0u
 #define PORT_LEAST          0x100u
 
-// Intel's AMT shows a serial controller that leads into the network: whoever has a real port, too,
-// listens there (data sheets of Intel's chipsets: KT, device 22 on bus 0).
+// Intel's AMT shows a serial controller that leads into the network; who has a real port besides
+// listens at that one (data sheets of Intel's chipsets: KT, device 22 on bus 0).
 #define VENDOR_MASK  0xffffu
 #define VENDOR_INTEL 0x8086u
 #define AMT_DEVICE   22u
@@ -196,33 +196,34 @@ static bool open_pci(const struct firmware *firmware, enum card_kind kind, uint6
     return port->uart->present;
 }
 
-static bool switch_on_if_its_own(EFI_PCI_IO_PROTOCOL *card, const struct uart_place *place,
-                                 struct serial_switch *on)
+static bool owns(EFI_PCI_IO_PROTOCOL *card, const struct uart_place *place)
 {
     for (UINT8 which = 0; which < PCI_BARS; which++) {
         const struct uart_place bar = read_bar(card, which);
         if (bar.base != 0 && (bar.stride == 0) == (place->stride == 0) &&
             reaches(card, which, bar.base, place))
-            return switch_on(card, place, on);
+            return true;
     }
     return false;
 }
 
-// Has the serial card answer, if there is one, in one of whose BARs this place is: any port of it.
-static void switch_on_owner(const struct firmware *firmware, const struct uart_place *place,
-                            struct serial_switch *on)
+// The serial card in one of whose BARs this place is, any port of it; NULL: none.
+static EFI_PCI_IO_PROTOCOL *find_owner(const struct firmware *firmware,
+                                       const struct uart_place *place)
 {
-    bool found = false;
+    EFI_PCI_IO_PROTOCOL *owner = NULL;
     UINTN count;
     EFI_HANDLE *handles = firmware_handles(firmware, &pci_io, &count);
 
     if (!handles)
-        return;
-    for (UINTN i = 0; i < count && !found; i++) {
+        return NULL;
+    for (UINTN i = 0; i < count && !owner; i++) {
         EFI_PCI_IO_PROTOCOL *card = card_of(firmware, handles[i]);
-        found = card && switch_on_if_its_own(card, place, on);
+        if (card && owns(card, place))
+            owner = card;
     }
     firmware->boot->FreePool(handles);
+    return owner;
 }
 
 // ---- firmware's drivers ----
@@ -389,7 +390,9 @@ static struct serial_found open_named(struct firmware *firmware, const struct ua
 
     if (place->stride != 0 && memory_read_map(firmware) != STATUS_OK)
         return serial;
-    switch_on_owner(firmware, place, &port->on);
+    EFI_PCI_IO_PROTOCOL *owner = find_owner(firmware, place);
+    if (owner)
+        (void)switch_on(owner, place, &port->on);
     if (!open_at(firmware, place, ticks_per_us, port->uart))
         serial.found = name_of(port->uart);
     else
