@@ -43,6 +43,8 @@ void report_start(struct console *console, const struct machine *machine, const 
         record_add_text(line, "by", serial->by);
     if (serial->spcr)
         record_add_text(line, "spcr", serial->spcr);
+    if (serial->dbg2)
+        record_add_text(line, "dbg2", serial->dbg2);
     if (console->uart.present) {
         if (console->uart.mmio != 0)
             record_add_hex(line, "mmio", console->uart.mmio);
