@@ -16,6 +16,7 @@ import re
 import shutil
 import stat
 import struct
+import time
 import uuid
 
 import pytest
@@ -86,6 +87,7 @@ def image(folder):
             with spared(made, folder):
                 make("secure-image", f"XDG_CONFIG_HOME={folder / 'home'}")
                 shutil.copyfile(made, folder / "new.img")
+                time.sleep(1)  # what a signature's time is told in
                 make("secure-image", f"XDG_CONFIG_HOME={folder / 'home'}")
                 assert filecmp.cmp(made, folder / "new.img", shallow=False)
             (folder / "new.img").rename(folder / "stick.img")
