@@ -21,6 +21,7 @@ import subprocess
 import sys
 
 from guest import BUILD, ROOT, Failure
+from image import EPOCH_DEFAULT
 
 INSTALLED = pathlib.Path("/usr/lib/shim")
 # Debian's names of the two, and what firmware and shim look for.
@@ -158,6 +159,13 @@ def find_shim():
     return unpacked
 
 
+def sign(key, cert, image, out):
+    """The same bytes every time: a signature has a time in it, which neither shim nor firmware looks at."""
+    epoch = datetime.datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", EPOCH_DEFAULT)), datetime.timezone.utc)
+    run("faketime", "-f", f"{epoch:%Y-%m-%d %H:%M:%S}", "sbsign", "--key", key, "--cert", cert, "--output", out, image,
+        env=dict(os.environ, TZ="UTC"))
+
+
 def make_folder(esp, out, key, cert):
     shim, der = find_shim(), der_of(cert)
     shutil.rmtree(out, ignore_errors=True)
@@ -165,7 +173,7 @@ def make_folder(esp, out, key, cert):
     boot = out / "EFI/BOOT"
     for name, told in PIECES.items():
         shutil.copyfile(shim / name, boot / told)
-    run("sbsign", "--key", key, "--cert", cert, "--output", boot / "grubx64.efi", esp / "EFI/BOOT/BOOTX64.EFI")
+    sign(key, cert, esp / "EFI/BOOT/BOOTX64.EFI", boot / "grubx64.efi")
     (out / "reveille.der").write_bytes(der)
     return der
 

@@ -7,6 +7,7 @@ seen before it is made. Its pictures stay in build/screens/, as docs/secure-boot
 import base64
 import contextlib
 import fcntl
+import filecmp
 import hashlib
 import os
 import pathlib
@@ -15,6 +16,7 @@ import re
 import shutil
 import stat
 import struct
+import time
 import uuid
 
 import pytest
@@ -56,9 +58,23 @@ def folder(tmp_path_factory):
     return shared / "secure-boot"
 
 
+@contextlib.contextmanager
+def spared(made, folder):
+    """What a user has made there is there again afterwards, and not a stick whose key nobody keeps."""
+    theirs = folder / "theirs"
+    if made.exists():
+        shutil.move(made, theirs)
+    try:
+        yield
+    finally:
+        made.unlink(missing_ok=True)
+        if theirs.exists():
+            shutil.move(theirs, made)
+
+
 @pytest.fixture(scope="module")
 def image(folder):
-    """The disk image by a key of this user's, who has none before."""
+    """The disk image by a key of this user's, who has none before; the same bytes when it is made again."""
     if not pathlib.Path(OVMF).exists():
         pytest.skip(f"{OVMF} is not there")
     with once(folder, "stick.img") as is_new:
@@ -67,8 +83,13 @@ def image(folder):
                 secure.find_shim()
             except qemu.Failure as e:
                 pytest.skip(str(e))
-            make("secure-image", f"XDG_CONFIG_HOME={folder / 'home'}")
-            shutil.copyfile(qemu.BUILD / "reveille-secure.img", folder / "new.img")
+            made = qemu.BUILD / "reveille-secure.img"
+            with spared(made, folder):
+                make("secure-image", f"XDG_CONFIG_HOME={folder / 'home'}")
+                shutil.copyfile(made, folder / "new.img")
+                time.sleep(1)  # what a signature's time is told in
+                make("secure-image", f"XDG_CONFIG_HOME={folder / 'home'}")
+                assert filecmp.cmp(made, folder / "new.img", shallow=False)
             (folder / "new.img").rename(folder / "stick.img")
     return folder / "stick.img"
 

@@ -102,6 +102,13 @@ def test_der_of_what_is_no_certificate(tmp_path):
         secure.der_of(tmp_path / "a.crt")
 
 
+def test_make_usb_knows_no_other_way():
+    done = subprocess.run(["make", "--no-print-directory", "usb", "DEV=/dev/null", "SECURE_BOOT=grub"], cwd=ROOT,
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode and done.stderr.startswith("make usb: SECURE_BOOT= is nothing or shim\n")
+    assert done.stdout == ""
+
+
 def test_nothing_is_loaded_or_started():
     """What stands on the volume is read as text at most: docs/secure-boot.md promises it."""
     called = [path.name for path in sorted((ROOT / "efi").rglob("*.c"))
