@@ -262,8 +262,17 @@ static EFI_BOOT_SERVICES boot = {.LocateHandleBuffer = locate_handles,
                                  .GetMemoryMap = get_map,
                                  .AllocatePages = allocate,
                                  .FreePages = release};
-static EFI_SYSTEM_TABLE system_table = {.NumberOfTableEntries = 1,
-                                        .ConfigurationTable = &configuration};
+// There is no Secure Boot here; test_serial_secure.c has it.
+static EFI_STATUS EFIAPI get_variable(CHAR16 *name, EFI_GUID *guid, UINT32 *attributes,
+                                      UINTN *bytes, void *data)
+{
+    (void)name, (void)guid, (void)attributes, (void)bytes, (void)data;
+    return EFI_NOT_FOUND;
+}
+
+static EFI_RUNTIME_SERVICES runtime = {.GetVariable = get_variable};
+static EFI_SYSTEM_TABLE system_table = {
+    .RuntimeServices = &runtime, .NumberOfTableEntries = 1, .ConfigurationTable = &configuration};
 
 // ---- the tests ----
 
