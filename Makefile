@@ -101,7 +101,7 @@ BUILD := $(MAKE) --no-print-directory -j$(shell nproc)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all engine example kernels run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb signed debug host explain memtest help setup unit fuzz coverage clang clean
+.PHONY: all engine example kernels run test quick boot-test hostile mutants bench proofs distributions image firmware stick iso usb secure-image signed debug host explain memtest help setup unit fuzz coverage clang clean
 
 ## make            build/BOOTX64.EFI, its symbols, build/esp/ and build/trampoline.lst
 all: $(B)/BOOTX64.EFI $(B)/BOOTX64.debug $(B)/trampoline.lst $(B)/esp/EFI/BOOT/BOOTX64.EFI
@@ -184,10 +184,19 @@ iso:
 	@$(BUILD) $(B)/reveille.iso
 
 ## make usb        writes the image to DEV=/dev/sdX: a removable disk, not in use, and only after a yes
+##                 SECURE_BOOT=shim: that of make secure-image
 usb:
+	@case $(call quote,$(SECURE_BOOT)) in ''|shim) ;; *) echo "make usb: SECURE_BOOT= is nothing or shim" >&2; exit 1 ;; esac
 	@tools/setup build
-	@$(BUILD) $(B)/reveille.img
-	@$(PYTHON) tools/usb.py $(B)/reveille.img $(call quote,$(DEV))
+	@$(BUILD) $(if $(SECURE_BOOT),secure-image,$(B)/reveille.img)
+	@$(PYTHON) tools/usb.py $(B)/reveille$(if $(SECURE_BOOT),-secure).img $(call quote,$(DEV))
+
+## make secure-image   build/reveille-secure.img: Secure Boot stays on, by shim and your own key; KEY= CERT= another
+secure-image:
+	@tools/setup build sign
+	@$(BUILD) all
+	@$(PYTHON) tools/secure.py $(B)/esp $(B)/secure $(call quote,$(KEY)) $(call quote,$(CERT))
+	$(Q)$(PYTHON) tools/image.py $(B)/secure $(B)/reveille-secure.img
 
 ## make signed     build/signed/ and build/reveille-signed.img for Secure Boot, by KEY=file.key CERT=file.crt
 signed:

@@ -106,6 +106,8 @@ static void say_outputs(struct console *console, const struct machine *machine,
     say(console, "serial port", "%s, by %s", serial->found, serial->by ? serial->by : "nobody");
     if (serial->spcr)
         say(console, "", "the SPCR's is not used: %s", serial->spcr);
+    if (serial->dbg2)
+        say(console, "", "the DBG2's is not used: %s", serial->dbg2);
 }
 
 void preflight_page(struct console *console, const struct machine *machine, const struct plan *plan,

@@ -43,6 +43,8 @@ void report_start(struct console *console, const struct machine *machine, const 
         record_add_text(line, "by", serial->by);
     if (serial->spcr)
         record_add_text(line, "spcr", serial->spcr);
+    if (serial->dbg2)
+        record_add_text(line, "dbg2", serial->dbg2);
     if (console->uart.present) {
         if (console->uart.mmio != 0)
             record_add_hex(line, "mmio", console->uart.mmio);
@@ -51,6 +53,10 @@ void report_start(struct console *console, const struct machine *machine, const 
         record_add_decimal(line, "baud", UART_BAUD_MAX / console->uart.divisor);
     }
     console_record(console, 0, line);
+    if (serial->refused)
+        report_problem(console, SEVERITY_WARNING, "serial-not-named",
+                       "with Secure Boot on, serial= takes only COM1 to COM4 and what firmware's "
+                       "tables or PCI name: it was taken for serial=auto");
 }
 
 void report_machine(struct console *console, const struct machine *machine, const struct plan *plan)

@@ -18,13 +18,14 @@
 void report_problem(void *console, enum severity severity, const char *what, const char *detail);
 
 // Which serial port, as words: where it is (com1 to com4, port, mmio, pci, debug-console, none,
-// off), who named it (option, spcr, firmware, probe), and why the SPCR's port was not taken, if
-// there is one; NULL: nothing to say.
+// off), who named it (option, spcr, dbg2, firmware, probe), and why the port of the SPCR, and those
+// of the DBG2, were not taken, if there are any; NULL: nothing to say.
 struct serial_found {
-    const char *found, *by, *spcr;
+    const char *found, *by, *spcr, *dbg2;
+    bool refused; // the one that the options name, since Secure Boot is on
 };
 
-// ev=start, ev=image, ev=serial.
+// ev=start, ev=image, ev=serial, and a warning if a port was refused.
 void report_start(struct console *console, const struct machine *machine, const char *version,
                   const struct serial_found *serial);
 void report_machine(struct console *console, const struct machine *machine,

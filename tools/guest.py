@@ -211,6 +211,17 @@ class Guest:
             yield from clean_line(bytes(pending))
         self.wait()
 
+    def wait_for(self, pattern, start=0):
+        """The match of these bytes behind `start` of raw, once the serial port has said them: for screens that are drawn
+        in place and have no lines. Failure if the machine goes or its time is over before."""
+        while not (found := re.compile(pattern, re.S).search(self.raw, start)):
+            left = max(0, self.deadline - time.monotonic())
+            chunk = os.read(self.port, 65536) if select.select([self.port], [], [], left)[0] else b""
+            if not chunk:
+                raise Failure(f"never said: {pattern}; at last {bytes(self.raw[-600:])}")
+            self._take(chunk)
+        return found
+
     def wait(self):
         """Waits for the machine to go; ends it when its time is over."""
         if self.process.poll() is None:

@@ -38,7 +38,7 @@ static uint8_t read_flag(const struct firmware *firmware, CHAR16 *name, uint8_t 
                : value;
 }
 
-static enum secure_boot read_secure_boot(const struct firmware *firmware)
+enum secure_boot platform_secure_boot(const struct firmware *firmware)
 {
     const uint8_t absent = 0xff;
     CHAR16 on[] = L"SecureBoot", setup[] = L"SetupMode";
@@ -64,7 +64,7 @@ void platform_gather(const struct firmware *firmware, struct machine *machine)
 {
     struct platform *platform = &machine->platform;
 
-    platform->secure_boot = read_secure_boot(firmware);
+    platform->secure_boot = platform_secure_boot(firmware);
     platform->microcode = processor_read_microcode();
     platform->apic_locked = apic_is_locked(machine->processor.vendor);
     platform->low_pages = memory_count_free(firmware, MIB);

@@ -18,10 +18,11 @@ struct serial_port {
     } on;
 };
 
-// Opens the port that the options name, or else the first that answers: the SPCR's, those of
-// firmware's own serial drivers, COM1 to COM4, PCI serial controllers with I/O ports, and under
+// Opens the port that the options name, or else the first that answers: the SPCR's, the DBG2's,
+// those of firmware's own serial drivers, PCI serial cards, COM1 to COM4, Intel AMT's, and under
 // QEMU its debug console. port->uart says where. Reads the memory map. A port that is not taken is
-// left as it was.
+// left as it was. With Secure Boot on the options may name only a port that firmware's tables or
+// PCI name, or one of COM1 to COM4; another is refused, and the first that answers opened.
 struct serial_found serial_open(struct firmware *firmware, const struct options *options,
                                 bool under_qemu, uint64_t ticks_per_us, struct serial_port *port);
 

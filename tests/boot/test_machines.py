@@ -147,15 +147,65 @@ def test_an_spcr_that_points_elsewhere(boot, tmp_path, kind, space, address, why
     assert (serial["found"], serial["spcr"]) == ("com1", why), serial
 
 
-@pytest.mark.parametrize("bits", [8, 32])
-def test_a_serial_port_in_device_memory(boot, tmp_path, bits):
+def dbg2(path, *ports):
+    """A DBG2 for -acpitable with these ports: (type, kind, space, bits, address)."""
+    entries = b""
+    for kind, subtype, space, bits, address in ports:
+        register = struct.pack("<BBBBQ", space, bits, 0, 0, address)
+        entries += struct.pack("<BHBHHHHHHHHH", 0, 40, 1, 2, 38, 0, 0, kind, subtype, 0, 22, 34)
+        entries += register + struct.pack("<I2s", bits, b".")  # eight registers, and a name
+    path.write_bytes(struct.pack("<II", 44, len(ports)) + entries)
+    return ("-acpitable", f"sig=DBG2,rev=0,data={path}")
+
+
+USB_PORT = (0x8002, 0, 0, 32, 0xFE030000)
+
+
+def test_the_dbg2_comes_before_firmwares_own(boot, tmp_path):
+    """Of two serial ports that answer, and two that it names besides."""
+    both = ("-serial", "null", "-serial", "chardev:com1")
+    table = dbg2(tmp_path / "dbg2", USB_PORT, (0x8000, 0, 1, 8, 0x3E8), (0x8000, 1, 1, 8, 0x2F8))
+    result = boot(serial_place=both, extra=table)
+    assert_all_greeted(result, consecutive(4))
+    serial = result.one("serial")
+    assert (serial["found"], serial["by"]) == ("com2", "dbg2") and "dbg2" not in serial, serial
+
+
+def test_two_ports_of_a_card(boot, tmp_path):
+    """The first of them by itself, although COM1 answers, too, where the DBG2 has nothing; the second by its
+    name, which is not in the same place on every machine."""
+    card = ("-serial", "none", "-chardev", "null,id=nobody", "-device")
+    table = dbg2(tmp_path / "dbg2", USB_PORT)
+    first = boot(smp="2", serial_place=(*card, "pci-serial-2x,chardev1=com1,chardev2=nobody"), extra=table)
+    serial = first.one("serial")
+    assert (serial["found"], serial["dbg2"]) == ("pci", "its port is not a 16550"), serial
+    port = records.number(serial["port"]) + 8
+    second = boot(smp="2", serial_place=(*card, "pci-serial-2x,chardev1=nobody,chardev2=com1"),
+                  options=f"serial={port:#x}")
+    assert_all_greeted(second, consecutive(2))
+    serial = second.one("serial")
+    assert (serial["found"], serial["by"], records.number(serial["port"])) == ("port", "option", port), serial
+
+
+@pytest.mark.parametrize("how, bits, found", [
+    ("spcr", 8, ("mmio", "spcr")),
+    ("spcr", 32, ("mmio", "spcr")),
+    ("dbg2", 32, ("mmio", "dbg2")),
+    ("option", 32, ("mmio", "option")),
+    ("pci", 32, ("pci", "probe")),
+])
+def test_a_serial_port_in_device_memory(boot, tmp_path, how, bits, found):
     """Every byte that is written to its transmitter, by whichever processor, before the exit and after
     it; and none to COM1. Q35 has no such port: the idle registers stand in a frame buffer."""
     shown, *_ = boot().all("screen")
     port = records.number(shown["base"]) + 0xF00000  # in the frame buffer, behind what is shown of it
-    table = spcr(tmp_path / "spcr", 0, 0, port, bits)
+    table = {"spcr": lambda path: spcr(path, 0, 0, port, bits),
+             "dbg2": lambda path: dbg2(path, USB_PORT, (0x8000, 0x12, 0, bits, port))}
     gdb = ("-chardev", f"socket,id=gdb0,path={tmp_path / 'gdb'},server=on,wait=off", "-gdb", "chardev:gdb0")
-    machine = qemu.Machine(firmware=f"idle-uart={port:#x},{bits // 8}", extra=table + gdb)
+    firmware = f"idle-uart={port:#x},{bits // 8}" + (f" pci-uart={port:#x}" if how == "pci" else "")
+    machine = qemu.Machine(firmware=firmware, options=f"serial=mmio32:{port:#x}" if how == "option" else "",
+                           extra=(table[how](tmp_path / "table") if how in table else ()) + gdb,
+                           serial_place=("-serial", "none") if how == "pci" else qemu.Machine.serial_place)
     written = bytearray()
     with qemu.Qemu(machine) as vm:
         watch = Watch(tmp_path / "gdb", port, machine.timeout_s())
@@ -168,7 +218,7 @@ def test_a_serial_port_in_device_memory(boot, tmp_path, bits):
         result = dataclasses.replace(Result.of(vm, lines), raw=said)
     assert_all_greeted(result, consecutive(4))
     serial = result.one("serial")
-    assert (serial["found"], serial["by"]) == ("mmio", "spcr")
+    assert (serial["found"], serial["by"]) == found
     assert records.number(serial["mmio"]) == port
     assert lines[-2].startswith("REVEILLE ev=end ") and not lines[-1]
     assert not [line for line in com1 if line.startswith(("REVEILLE", "Hello"))]

@@ -15,10 +15,11 @@
 #define CHECKSUM     9u
 
 static const struct behaviour *const behaviours[] = {
-    &behaviour_execute,   &behaviour_fadt,          &behaviour_framebuffer, &behaviour_grow_map,
-    &behaviour_idle_uart, &behaviour_load_options,  &behaviour_madt,        &behaviour_mp_services,
-    &behaviour_protect,   &behaviour_refuse_writes, &behaviour_strict,      &behaviour_take_places,
-    &behaviour_uefi_2_9,
+    &behaviour_execute,     &behaviour_fadt,          &behaviour_framebuffer,
+    &behaviour_grow_map,    &behaviour_idle_uart,     &behaviour_load_options,
+    &behaviour_madt,        &behaviour_mp_services,   &behaviour_pci_uart,
+    &behaviour_protect,     &behaviour_refuse_writes, &behaviour_strict,
+    &behaviour_take_places, &behaviour_uefi_2_9,
 };
 
 EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system);

@@ -33,6 +33,7 @@ extern const struct behaviour behaviour_idle_uart;
 extern const struct behaviour behaviour_load_options;
 extern const struct behaviour behaviour_madt;
 extern const struct behaviour behaviour_mp_services;
+extern const struct behaviour behaviour_pci_uart;
 extern const struct behaviour behaviour_protect;
 extern const struct behaviour behaviour_refuse_writes;
 extern const struct behaviour behaviour_strict;

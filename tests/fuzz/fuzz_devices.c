@@ -1,6 +1,6 @@
-// Fuzzer: devices as firmware names them: device paths, serial ports by an SPCR, by drivers, by PCI
-// and by a probe, and graphics outputs with their modes. Surprise: the UARTs here keep their
-// registers, so it is seen that each that is not taken, or given back, is as it was.
+// Fuzzer: devices as firmware names them: device paths, serial ports by an SPCR, a DBG2, by
+// drivers, by PCI and by a probe, and graphics outputs with their modes. Surprise: the UARTs here
+// keep their registers, so it is seen that each that is not taken, or given back, is as it was.
 #include "device_path.h"
 
 #include "canvas.h"
@@ -192,6 +192,16 @@ static uint64_t read_port(void *context, uint64_t address)
     return uart ? read_uart(uart, reg) : 0xff;
 }
 
+// A port that a table names may overlap a UART's, and so be taken for one that answers.
+static bool is_beside_a_uart(uint64_t address)
+{
+    for (size_t i = 0; i < UARTS; i++) {
+        if (uarts[i].stride == 0 && address + 7 >= uarts[i].base && address <= uarts[i].base + 14)
+            return true;
+    }
+    return false;
+}
+
 static void write_port(void *context, uint64_t address, uint64_t value)
 {
     uint64_t reg;
@@ -200,8 +210,9 @@ static void write_port(void *context, uint64_t address, uint64_t value)
     (void)context;
     if (address == UART_DEBUG_CONSOLE && debug_console)
         return;
-    MUST(uart != NULL);
-    write_uart(uart, reg, (uint8_t)value);
+    MUST(uart != NULL || is_beside_a_uart(address));
+    if (uart)
+        write_uart(uart, reg, (uint8_t)value);
 }
 
 static uint64_t read_memory(void *context, uint64_t address)
@@ -263,7 +274,9 @@ static void must_be_untouched(size_t which)
 
 static struct pci {
     EFI_PCI_IO_PROTOCOL protocol; // first: a handle leads to it
-    uint32_t class_code, bar;
+    uint32_t vendor, class_code, bars[6];
+    uint32_t bar_bytes; // of each
+    size_t number;      // on bus 0
     uint16_t command, command_before;
     uint8_t mute; // how many reads are answered
 } devices[DEVICES];
@@ -283,10 +296,13 @@ static EFI_STATUS EFIAPI read_config(EFI_PCI_IO_PROTOCOL *self, EFI_PCI_IO_PROTO
     MUST(count == 1);
     if (device->mute-- == 0)
         return EFI_DEVICE_ERROR;
-    const uint32_t value = offset == 8      ? device->class_code
-                           : offset == 0x10 ? device->bar
-                                            : device->command;
-    MUST(offset == 8 || offset == 0x10 || offset == 4);
+    const bool is_bar = offset >= 0x10 && offset < 0x28 && offset % 4 == 0;
+    const uint32_t value = offset == 0   ? device->vendor
+                           : offset == 8 ? device->class_code
+                           : is_bar      ? device->bars[(offset - 0x10) / 4]
+                                         : device->command;
+    MUST(offset == 0 || offset == 8 || offset == 4 || is_bar);
+    MUST(width == EfiPciIoWidthUint32 || (width == EfiPciIoWidthUint16 && offset == 4));
     memcpy(buffer, &value, width == EfiPciIoWidthUint16 ? 2 : 4);
     return EFI_SUCCESS;
 }
@@ -296,6 +312,28 @@ static EFI_STATUS EFIAPI write_config(EFI_PCI_IO_PROTOCOL *self, EFI_PCI_IO_PROT
 {
     MUST(width == EfiPciIoWidthUint16 && offset == 4 && count == 1);
     memcpy(&((struct pci *)(void *)self)->command, buffer, 2);
+    return EFI_SUCCESS;
+}
+
+static EFI_STATUS EFIAPI get_location(EFI_PCI_IO_PROTOCOL *self, UINTN *segment, UINTN *bus,
+                                      UINTN *number, UINTN *function)
+{
+    *segment = *bus = *function = 0;
+    *number = ((struct pci *)(void *)self)->number;
+    return *number == 31 ? EFI_DEVICE_ERROR : EFI_SUCCESS;
+}
+
+// As firmware does: by the size of the BAR, which it knows.
+static EFI_STATUS EFIAPI read_bar(EFI_PCI_IO_PROTOCOL *self, EFI_PCI_IO_PROTOCOL_WIDTH width,
+                                  UINT8 which, UINT64 offset, UINTN count, VOID *buffer)
+{
+    const struct pci *device = (struct pci *)(void *)self;
+    const size_t bytes = width == EfiPciIoWidthUint32 ? 4 : 1;
+
+    MUST(which < 6 && count == 1);
+    if (offset >= device->bar_bytes || device->bar_bytes - offset < bytes)
+        return EFI_INVALID_PARAMETER;
+    memset(buffer, 0, bytes);
     return EFI_SUCCESS;
 }
 
@@ -362,7 +400,7 @@ static EFI_STATUS EFIAPI free_pool(VOID *memory)
     return EFI_SUCCESS;
 }
 
-// ---- the SPCR, in memory that the map knows ----
+// ---- the SPCR and the DBG2, in memory that the map knows ----
 
 static _Alignas(PAGE_BYTES) uint8_t tables[PAGE_BYTES];
 static size_t pages;
@@ -416,7 +454,7 @@ static uint64_t take_base(struct input *input, bool ports)
 
 static void make_spcr(struct input *input)
 {
-    const size_t xsdt = 64, spcr = 256, gas = spcr + 40;
+    const size_t xsdt = 64, spcr = 256, dbg2 = 512, gas = spcr + 40;
     const uint8_t kind = input_u8(input);
     const size_t length = kind == 255 ? input_u8(input) : 80;
 
@@ -428,7 +466,8 @@ static void make_spcr(struct input *input)
     tables[8] = (uint8_t)-acpi_sum(tables, 20);
     tables[32] = (uint8_t)-acpi_sum(tables, 36);
     memcpy(tables + xsdt, "XSDT", 4);
-    store(xsdt + 4, 44, 4);
+    store(xsdt + 4, 52, 4);
+    store(xsdt + 44, (uintptr_t)tables + dbg2, 8);
     store(xsdt + 36, kind % 4 == 3 ? 0 : (uintptr_t)tables + spcr, 8);
     memcpy(tables + spcr, "SPCR", 4);
     store(spcr + 4, length, 4);
@@ -441,8 +480,45 @@ static void make_spcr(struct input *input)
     tables[spcr + 58] = input_u8(input) % 9;
 }
 
+// Its ports; an entry may be cut, or of another kind.
+static void make_dbg2(struct input *input)
+{
+    const size_t dbg2 = 512, entry_bytes = 48;
+    const uint8_t kind = input_u8(input);
+    const size_t count = input_choice(input, 4);
+
+    memcpy(tables + dbg2, kind % 2 ? "DBG2" : "NONE", 4);
+    store(dbg2 + 4, kind == 255 ? input_u8(input) : 44 + count * entry_bytes, 4);
+    store(dbg2 + 36, 44, 4);
+    store(dbg2 + 40, count, 4);
+    for (size_t i = 0; i < count; i++) {
+        const size_t entry = dbg2 + 44 + i * entry_bytes, gas = entry + 22;
+        const uint8_t what = input_u8(input);
+        store(entry + 1, what & 1 ? entry_bytes : input_u16(input), 2);
+        tables[entry + 3] = 1;
+        store(entry + 12, what & 2 ? 0x8000 : 0x8000 + input_u8(input) % 4, 2);
+        store(entry + 14, what & 4 ? 0 : input_u8(input) % 0x15, 2);
+        store(entry + 18, what & 8 ? 22 : input_u8(input), 2);
+        tables[gas] = (what & 16) != 0;
+        tables[gas + 1] = what & 32 ? 32 : 8;
+        store(gas + 4, take_base(input, what & 16), 8);
+    }
+}
+
 // ---- the world ----
 
+static bool secure;
+
+static EFI_STATUS EFIAPI get_variable(CHAR16 *name, EFI_GUID *guid, UINT32 *attributes,
+                                      UINTN *bytes, void *data)
+{
+    (void)name, (void)guid, (void)attributes;
+    *bytes = 1;
+    *(uint8_t *)data = secure;
+    return EFI_SUCCESS;
+}
+
+static EFI_RUNTIME_SERVICES runtime = {.GetVariable = get_variable};
 static EFI_CONFIGURATION_TABLE configuration = {.VendorGuid = ACPI_20_TABLE_GUID,
                                                 .VendorTable = tables};
 static EFI_BOOT_SERVICES boot = {.LocateHandleBuffer = locate_handles,
@@ -452,8 +528,8 @@ static EFI_BOOT_SERVICES boot = {.LocateHandleBuffer = locate_handles,
                                  .GetMemoryMap = get_map,
                                  .AllocatePages = allocate,
                                  .FreePages = release};
-static EFI_SYSTEM_TABLE system_table = {.NumberOfTableEntries = 1,
-                                        .ConfigurationTable = &configuration};
+static EFI_SYSTEM_TABLE system_table = {
+    .RuntimeServices = &runtime, .NumberOfTableEntries = 1, .ConfigurationTable = &configuration};
 
 static void make_serial(struct input *input)
 {
@@ -470,9 +546,14 @@ static void make_serial(struct input *input)
     for (size_t i = 0; i < device_count; i++) {
         const uint8_t kind = input_u8(input);
         devices[i] = (struct pci){
-            .protocol = {.Pci = {.Read = read_config, .Write = write_config}},
+            .protocol = {.Pci = {.Read = read_config, .Write = write_config},
+                         .Io.Read = read_bar,
+                         .Mem.Read = read_bar,
+                         .GetLocation = get_location},
+            .vendor = 0x00021b36,
+            .bar_bytes = 8,
             .class_code = kind & 1 ? input_u32(input) : 0x07000200,
-            .bar = kind & 2 ? input_u32(input) & ~4u : 0xc001, // eight ports, where eight can be
+            .bars = {kind & 2 ? input_u32(input) & ~4u : 0xc001}, // eight, where eight can be
             .command = input_u16(input),
             .mute = kind & 4 ? kind >> 4 : 255,
         };
@@ -484,20 +565,50 @@ static void make_serial(struct input *input)
     make_spcr(input);
 }
 
+// A card may have its registers in memory, a port in another BAR, or be AMT's.
+static void change_cards(struct input *input)
+{
+    static const uint32_t sizes[] = {8, 16, 32, 4096};
+
+    for (size_t i = 0; i < device_count; i++) {
+        const uint8_t kind = input_u8(input);
+        struct pci *device = &devices[i];
+        if (kind & 1)
+            device->bars[0] = (uint32_t)uarts[5 + kind / 128].base | (kind & 2 ? 4 : 0);
+        if (kind & 4) {
+            device->vendor = 0x1c3d8086;
+            device->number = kind & 8 ? 22 : 31;
+        }
+        device->bars[kind & 8 ? 5 : 1] = kind & 16 ? 0xc001 : (uint32_t)uarts[5].base;
+        device->bar_bytes = sizes[kind / 32 % 4];
+    }
+}
+
 static void open_serial(struct input *input, struct firmware *firmware)
 {
-    struct options options = {.serial = (enum serial_choice)(
-                                  input_u8(input) % 8 == 7 ? input_choice(input, 3) : SERIAL_AUTO),
-                              .serial_port = input_u8(input) % 2 ? 0x3f8 : 0xfff8};
+    static const struct uart_place named[] = {
+        {.base = 0xfff8},     {.base = 0x3f8, .baud = 115200}, {0xfe030000, 4, 4, 0},
+        {.base = 0xc000},     {0xfe040ff0, 1, 1, 0},           {.base = 0x2e8},
+        {0x7fffe000, 4, 4, 0}};
+    struct options options = {
+        .serial =
+            (enum serial_choice)(input_u8(input) % 8 == 7 ? input_choice(input, 3) : SERIAL_AUTO),
+        .serial_place = named[input_choice(input, sizeof named / sizeof named[0])]};
+    const uint8_t rest = input_u8(input);
+    const bool under_qemu = rest % 2;
+    secure = rest & 2;
     struct uart uart = {.present = false};
     struct serial_port port = {.uart = &uart};
 
-    const struct serial_found found =
-        serial_open(firmware, &options, input_u8(input) % 2, 1, &port);
+    make_dbg2(input);
+    change_cards(input);
+    const struct serial_found found = serial_open(firmware, &options, under_qemu, 1, &port);
     const bool none = strcmp(found.found, "none") == 0 || strcmp(found.found, "off") == 0 ||
                       strcmp(found.found, "no-answer") == 0;
     MUST(uart.present == !none && found.by[0] != '\0');
+    MUST(!found.refused || (secure && options.serial == SERIAL_PORT));
     MUST(found.spcr == NULL || found.spcr[0] != '\0');
+    MUST(found.dbg2 == NULL || found.dbg2[0] != '\0');
     MUST(!uart.present || uart.mmio != 0 || uart.port <= 0xfff8);
     MUST(!uart.present || (uart.divisor >= 1 && uart.divisor <= 96));
     for (size_t i = 0; i < UARTS; i++) {

@@ -68,7 +68,9 @@ static void check_values(const struct options *o)
     MUST(o->sipi_us <= 10000000 && o->sipis <= 4 && o->retries <= 100);
     MUST(o->timeout_us >= 1 && o->timeout_us <= 60000000);
     MUST(o->rounds >= 1 && o->rounds <= 1000000);
-    MUST(o->serial != SERIAL_PORT || (o->serial_port >= 0x100 && o->serial_port <= 0xfff8));
+    const struct uart_place *place = &o->serial_place;
+    MUST(o->serial != SERIAL_PORT || uart_place_is_sane(place));
+    MUST(o->serial != SERIAL_PORT || place->base >= (place->stride == 0 ? 0x100u : 0x100000u));
     MUST(o->compare <= COMPARE_FIRMWARE && o->bench <= BENCH_NULL_LONG);
     MUST(o->exit <= ANSWER_YES && o->check <= ANSWER_YES && o->force <= ANSWER_YES);
     MUST(o->screen <= SCREEN_MODE && o->save <= SAVE_NVRAM && o->harvest <= HARVEST_ONLY);
@@ -98,7 +100,9 @@ static void check_same(const struct options *left, const struct options *right)
     MUST(left->timeout_us == right->timeout_us && left->retries == right->retries);
     MUST(left->apic == right->apic && left->rounds == right->rounds);
     MUST(left->serial == right->serial && left->log == right->log && left->end == right->end);
-    MUST(left->serial != SERIAL_PORT || left->serial_port == right->serial_port);
+    MUST(left->serial != SERIAL_PORT || (left->serial_place.base == right->serial_place.base &&
+                                         left->serial_place.stride == right->serial_place.stride &&
+                                         left->serial_place.access == right->serial_place.access));
     MUST(left->cpus_count == right->cpus_count && left->help == right->help);
     MUST(memcmp(left->cpus, right->cpus, left->cpus_count * sizeof(left->cpus[0])) == 0);
     MUST(left->compare == right->compare && left->bench == right->bench);
@@ -181,7 +185,11 @@ static size_t write_options(const struct options *o, char *text, size_t size)
                           o->sipi_us, o->timeout_us, o->retries, o->rounds, wake[o->wake],
                           apic[o->apic], log[o->log], end[o->end], o->help ? "help" : "");
     n += (size_t)(o->serial == SERIAL_PORT
-                      ? snprintf(text + n, size - n, "serial=0x%x cpus=", o->serial_port)
+                      ? snprintf(text + n, size - n, "serial=%s0x%lx cpus=",
+                                 o->serial_place.stride == 0   ? ""
+                                 : o->serial_place.stride == 1 ? "mmio:"
+                                                               : "mmio32:",
+                                 (unsigned long)o->serial_place.base)
                       : snprintf(text + n, size - n, "serial=%s cpus=", serial[o->serial]));
     for (size_t i = 0; i < o->cpus_count; i++) {
         n += (size_t)snprintf(text + n, size - n, "%s%u-%u", i > 0 ? "," : "", o->cpus[i].first,

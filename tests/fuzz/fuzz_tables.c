@@ -1,7 +1,9 @@
-// Fuzzer: FADT, SPCR, DMAR and SMBIOS. The first byte chooses; the rest is the table, or for SMBIOS
-// all memory, the entry point first. Every table lies in memory of exactly its size.
+// Fuzzer: FADT, SPCR, DBG2, DMAR and SMBIOS. The first byte chooses; the rest is the table, or for
+// SMBIOS all memory, the entry point first; SPCR and DBG2 are read of the same bytes. Every table
+// lies in memory of exactly its size.
 #include "fuzz.h"
 
+#include "dbg2.h"
 #include "dmar.h"
 #include "fadt.h"
 #include "smbios.h"
@@ -69,19 +71,28 @@ static void read_fadt(const struct acpi_table *table)
     MUST(!fadt.can_reset || fadt.reset_space == GAS_MEMORY || fadt.reset_address <= 0xffff);
 }
 
-static void read_spcr(const struct acpi_table *table)
+static void must_be_a_place(const char *wrong, const struct uart_place *place)
 {
-    struct uart_place place;
-    const char *wrong = spcr_read(table, &place);
-
     if (wrong) {
         MUST(wrong[0] != '\0');
         return;
     }
-    MUST(place.base != 0 && (place.stride != 0 || place.base <= 0xffff - 7));
-    MUST(place.stride == 0 || place.access == 1 || place.access == 4);
-    MUST(place.stride == 0 || place.base % place.access == 0);
-    MUST(place.baud <= UART_BAUD_MAX);
+    MUST(place->base != 0 && (place->stride != 0 || place->base <= 0xffff - 7));
+    MUST(place->stride == 0 || place->access == 1 || place->access == 4);
+    MUST(place->stride == 0 || place->base % place->access == 0);
+    MUST(place->baud <= UART_BAUD_MAX);
+}
+
+static void read_ports(const struct acpi_table *table)
+{
+    struct uart_place place;
+
+    must_be_a_place(spcr_read(table, &place), &place);
+    const uint32_t count = dbg2_count(table);
+    MUST(count <= DBG2_PORTS_MOST);
+    for (uint32_t i = 0; i < count; i++)
+        must_be_a_place(dbg2_read(table, i, &place), &place);
+    MUST(dbg2_read(table, count, &place) != NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -97,7 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         read_fadt(&table);
         break;
     case 1:
-        read_spcr(&table);
+        read_ports(&table);
         break;
     case 2:
         (void)dmar_opts_out_of_x2apic(&table);

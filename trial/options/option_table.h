@@ -9,7 +9,7 @@
 enum option_kind {
     KIND_WORD,   // nothing but the words
     KIND_NUMBER, // or a decimal number
-    KIND_PORT,   // or a number in hexadecimal, with 0x
+    KIND_PORT,   // or a number in hexadecimal, with 0x, or mmio: or mmio32: and an address
     KIND_SIZE,   // or pixels across and down
     KIND_CPUS,   // or a list of CPU indices and ranges of them
     KIND_FAULTS, // or a list of faults to inject

@@ -118,15 +118,54 @@ static void read_number(const struct assignment *typed, struct option_report *re
         tell_bad_value(typed, ", in decimal", report);
 }
 
+// ---- serial ports: "0x2f8", "mmio32:0xfe034000" ----
+
+// The rate of a port that firmware has not set to another one.
+#define PORT_BAUD 115200u
+
+static const struct {
+    const char *word; // in front of a colon
+    uint8_t stride, access;
+} port_memories[] = {{"mmio", 1, 1}, {"mmio32", 4, 4}};
+
+// The form in device memory whose word this is, or a stride of 0 if it is none.
+static struct uart_place place_of(struct text word)
+{
+    for (size_t i = 0; i < sizeof port_memories / sizeof port_memories[0]; i++) {
+        if (text_equals(word, port_memories[i].word))
+            return (struct uart_place){.stride = port_memories[i].stride,
+                                       .access = port_memories[i].access};
+    }
+    return (struct uart_place){0};
+}
+
+static bool read_address(struct text value, uint64_t *address)
+{
+    return value.units > 2 && text_equals(text_slice(value, 0, 2), "0x") &&
+           text_to_number(text_slice(value, 2, value.units - 2), 16, address);
+}
+
+static bool read_place(const struct option *option, struct text value, struct uart_place *place)
+{
+    const size_t colon = text_find(value, ':');
+    if (colon == value.units) {
+        *place = (struct uart_place){.baud = PORT_BAUD};
+        return read_address(value, &place->base) && place->base >= option->range.least &&
+               place->base <= option->range.most;
+    }
+    *place = place_of(text_slice(value, 0, colon));
+    return place->stride != 0 &&
+           read_address(text_slice(value, colon + 1, value.units - colon - 1), &place->base) &&
+           uart_place_is_sane(place);
+}
+
 static void read_port(const struct assignment *typed, struct option_report *report,
                       struct options *options)
 {
-    const struct text value = typed->value;
-    uint32_t port;
-    if (value.units > 2 && text_equals(text_slice(value, 0, 2), "0x") &&
-        in_range(typed->option, text_slice(value, 2, value.units - 2), 16, &port)) {
+    struct uart_place place;
+    if (read_place(typed->option, typed->value, &place)) {
         options->serial = SERIAL_PORT;
-        options->serial_port = (uint16_t)port;
+        options->serial_place = place;
     } else {
         tell_bad_value(typed, "", report);
     }
@@ -344,7 +383,7 @@ static void read_sweep(const struct assignment *typed, struct option_report *rep
 static const struct kind kinds[OPTION_KINDS] = {
     [KIND_WORD] = {refuse_word, NULL},
     [KIND_NUMBER] = {read_number, "%u..%u"},
-    [KIND_PORT] = {read_port, "%x..%x"},
+    [KIND_PORT] = {read_port, "%x..%x|mmio[32]:ADDR"},
     [KIND_SIZE] = {read_size, "1280x800"},
     [KIND_CPUS] = {read_cpus, "1,3,5-8"},
     [KIND_FAULTS] = {read_faults, "FAULT[:CPU][,...]"},

@@ -14,6 +14,7 @@
 #include "smp.h"
 #include "status.h"
 #include "log_level.h"
+#include "uart_place.h"
 
 enum apic_choice { APIC_AUTO, APIC_X2APIC, APIC_XAPIC };
 enum serial_choice { SERIAL_AUTO, SERIAL_OFF, SERIAL_PORT };
@@ -63,7 +64,7 @@ struct options {
     size_t cpus_count;                     // 0: all
     uint32_t rounds;                       // 1..1,000,000
     enum serial_choice serial;
-    uint16_t serial_port; // I/O port, if serial is SERIAL_PORT
+    struct uart_place serial_place; // if serial is SERIAL_PORT, in I/O or device memory
     enum log_level log;
     enum end_choice end;
     enum compare_choice compare;

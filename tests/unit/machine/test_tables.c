@@ -1,4 +1,4 @@
-// FADT, SPCR, DMAR and SMBIOS: what is read of each, and what is not believed.
+// FADT, SPCR, DBG2, DMAR and SMBIOS: what is read of each, and what is not believed.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "dbg2.h"
 #include "dmar.h"
 #include "fadt.h"
 #include "smbios.h"
@@ -298,8 +299,7 @@ static void test_spcr_that_is_refused(void **state)
     spcr_of(3, 0, 32, 3, 0xfe030000); // a PL011
     assert_string_equal(spcr_read(&table, &place), "its port is not a 16550");
     spcr_of(0, 0, 16, 2, 0xfe030000); // by words
-    assert_string_equal(spcr_read(&table, &place),
-                        "its registers are neither 8 nor 32 bits wide");
+    assert_string_equal(spcr_read(&table, &place), "its registers are neither 8 nor 32 bits wide");
     spcr_of(0, 1, 8, 0, 0);
     assert_string_equal(spcr_read(&table, &place), "redirection is switched off");
     static const struct {
@@ -316,6 +316,110 @@ static void test_spcr_that_is_refused(void **state)
     spcr_of(0, 1, 8, 0, 0x2f8);
     for (table.length = 0; table.length < 76; table.length++)
         assert_string_equal(spcr_read(&table, &place), "the table is too short");
+}
+
+// ---- DBG2 ----
+
+#define DBG2_FIRST   44u
+#define DBG2_ENTRY   0x30u
+#define DBG2_ADDRESS 0x16u
+
+// One more port behind those that are there, as a table of firmware's has it: entry, address, size,
+// and a name.
+static void add_port(uint16_t type, uint16_t kind, uint8_t space, uint8_t bits, uint8_t access,
+                     uint64_t address)
+{
+    const uint32_t count = bytes[40]++;
+    const size_t at = DBG2_FIRST + (size_t)count * DBG2_ENTRY;
+
+    put(36, DBG2_FIRST, 4);
+    put(at + 1, DBG2_ENTRY, 2);
+    bytes[at + 3] = 1;
+    put(at + 4, 10, 2);
+    put(at + 6, 0x26, 2);
+    put(at + 12, type, 2);
+    put(at + 14, kind, 2);
+    put(at + 18, DBG2_ADDRESS, 2);
+    put(at + 20, 0x22, 2);
+    bytes[at + DBG2_ADDRESS] = space;
+    bytes[at + DBG2_ADDRESS + 1] = bits;
+    bytes[at + DBG2_ADDRESS + 3] = access;
+    put(at + DBG2_ADDRESS + 4, address, 8);
+    memcpy(bytes + at + 0x26, "\\_SB.URT0", 10);
+    table.length = at + DBG2_ENTRY;
+}
+
+// COM1 as most tables have it, the memory of an AMD chipset as a Surface's has, and of Intel's.
+static void test_dbg2(void **state)
+{
+    struct uart_place place;
+
+    (void)state;
+    add_port(0x8000, 0, 1, 8, 0, 0x3f8);
+    assert_int_equal(dbg2_count(&table), 1);
+    assert_null(dbg2_read(&table, 0, &place));
+    assert_int_equal(place.base, 0x3f8);
+    assert_int_equal(place.stride, 0);
+    assert_int_equal(place.baud, 115200);
+    add_port(0x8002, 0, 0, 32, 3, 0xfe030000); // a debug port of USB
+    add_port(0x8000, 0x12, 0, 32, 3, 0xfedca000);
+    add_port(0x8000, 0x14, 0, 32, 0, 0xfe034000);
+    assert_int_equal(dbg2_count(&table), 4);
+    assert_string_equal(dbg2_read(&table, 1, &place), "its port is not a 16550");
+    for (uint32_t i = 2; i < 4; i++) {
+        assert_null(dbg2_read(&table, i, &place));
+        assert_int_equal(place.base, i == 2 ? 0xfedca000 : 0xfe034000);
+        assert_int_equal(place.stride, 4);
+        assert_int_equal(place.access, 4);
+    }
+    assert_string_equal(dbg2_read(&table, 4, &place), "it names no such port");
+}
+
+static void test_dbg2_that_is_refused(void **state)
+{
+    static const struct {
+        size_t at; // in the second entry
+        uint16_t value;
+        const char *wrong;
+    } odd[] = {
+        {14, 3, "its port is not a 16550"},
+        {1, 21, "its entry does not lie in the table"},
+        {1, DBG2_ENTRY + 1, "its entry does not lie in the table"},
+        {1, 0xffff, "its entry does not lie in the table"},
+        {18, 21, "its entry names no address"},
+        {18, DBG2_ENTRY - 11, "its entry names no address"},
+        {18, 0xffff, "its entry names no address"},
+        {3, 0x0a00, "its entry names no address"}, // no addresses, and a name of 10 bytes
+        {DBG2_ADDRESS, 0x0802, "its address makes no sense"},
+        {DBG2_ADDRESS + 4, 0x0060, "its address makes no sense"},
+    };
+    struct uart_place place;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        (void)set_up(NULL);
+        add_port(0x8000, 0, 1, 8, 0, 0x3f8);
+        add_port(0x8000, 0, 1, 8, 0, 0x2f8);
+        put(DBG2_FIRST + DBG2_ENTRY + odd[i].at, odd[i].value, 2);
+        assert_null(dbg2_read(&table, 0, &place));
+        assert_string_equal(dbg2_read(&table, 1, &place), odd[i].wrong);
+    }
+    bytes[DBG2_FIRST + 1] = 0; // the first has no length, so there is no way to the second
+    assert_string_equal(dbg2_read(&table, 1, &place), "its entry does not lie in the table");
+    (void)set_up(NULL);
+    add_port(0x8000, 0, 0, 8, 0, 0);
+    assert_string_equal(dbg2_read(&table, 0, &place), "its address makes no sense");
+    static const uint32_t starts[] = {0, 43, 0xffffffff};
+    put(1, DBG2_ENTRY, 2); // as if an entry were there, in front of all
+    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++) {
+        put(36, starts[i], 4);
+        assert_string_equal(dbg2_read(&table, 0, &place), "its entry does not lie in the table");
+    }
+    put(36, DBG2_FIRST, 4);
+    put(40, 0xffffffff, 4);
+    assert_int_equal(dbg2_count(&table), DBG2_PORTS_MOST);
+    for (table.length = 0; table.length < 44; table.length++)
+        assert_int_equal(dbg2_count(&table), 0);
 }
 
 // ---- DMAR ----
@@ -461,6 +565,8 @@ int main(void)
         cmocka_unit_test_setup(test_fadt_without_a_reset, set_up),
         cmocka_unit_test_setup(test_spcr, set_up),
         cmocka_unit_test_setup(test_spcr_that_is_refused, set_up),
+        cmocka_unit_test_setup(test_dbg2, set_up),
+        cmocka_unit_test_setup(test_dbg2_that_is_refused, set_up),
         cmocka_unit_test_setup(test_dmar, set_up),
         cmocka_unit_test_setup(test_smbios, set_up),
         cmocka_unit_test_setup(test_smbios_of_the_old_kind, set_up),

@@ -74,22 +74,29 @@ static void ignore_write(void *context, uint64_t address, uint64_t value)
 
 static void test_start(void **state)
 {
-    const struct serial_found serial = {"none", NULL, "it is not a 16550"};
+    struct serial_found serial = {
+        .found = "none", .spcr = "it is not a 16550", .dbg2 = "it names no port"};
 
     (void)state;
     report_start(listen(), &machine, "1.2.3", &serial);
     ASSERT_HEARD("REVEILLE ev=start version=1.2.3 firmware=\"EDK II\" firmware_rev=0x10000 "
                  "hypervisor=none\n"
                  "REVEILLE ev=image base=0x1000 text=0x2000 bytes=12288 crc=0xabc\n"
-                 "REVEILLE ev=serial found=none spcr=\"it is not a 16550\"\n");
+                 "REVEILLE ev=serial found=none spcr=\"it is not a 16550\" "
+                 "dbg2=\"it names no port\"\n");
     memcpy(machine.processor.hypervisor, "KVMKVMKVM", 10);
     report_start(listen(), &machine, "1.2.3", &serial);
     assert_non_null(strstr(heard.text, " hypervisor=KVMKVMKVM\n"));
+    assert_null(strstr(heard.text, "ev=warning"));
+    serial.refused = true;
+    report_start(listen(), &machine, "1.2.3", &serial);
+    assert_non_null(strstr(heard.text, " dbg2=\"it names no port\"\n"
+                                       "REVEILLE ev=warning what=serial-not-named detail="));
 }
 
 static void test_serial(void **state)
 {
-    const struct serial_found serial = {"com1", "firmware", NULL};
+    const struct serial_found serial = {.found = "com1", .by = "firmware"};
     struct console *console = listen();
 
     (void)state;

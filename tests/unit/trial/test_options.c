@@ -63,7 +63,10 @@ static void render(const struct options *o, char *text, size_t size)
     }
     SHOW(o->rounds != 1, "rounds:%u ", o->rounds)
     SHOW(o->serial == SERIAL_OFF, "serial:off ")
-    SHOW(o->serial == SERIAL_PORT, "serial:%x ", o->serial_port)
+    SHOW(o->serial == SERIAL_PORT, "serial:%lx", (unsigned long)o->serial_place.base)
+    SHOW(o->serial == SERIAL_PORT && o->serial_place.stride != 0, "/%u/%u", o->serial_place.stride,
+         o->serial_place.access)
+    SHOW(o->serial == SERIAL_PORT, o->serial_place.baud != 0 ? " " : " as it is ")
     SHOW(o->log != LOG_NORMAL, "log:%d ", (int)o->log)
     SHOW(o->end != END_AUTO, "end:%d ", (int)o->end)
     SHOW(o->bench != BENCH_NONE, "bench:%d ", (int)o->bench)
@@ -200,6 +203,10 @@ static void test_good_values(void **state)
         {"serial=0x100", "serial:100 ", ""},
         {"serial=0xfff8", "serial:fff8 ", ""},
         {"serial=0x2f8 serial=auto", "", ""},
+        {"serial=mmio32:0xfe034000", "serial:fe034000/4/4 as it is ", ""},
+        {"serial=mmio:0xFE034FF8", "serial:fe034ff8/1/1 as it is ", ""},
+        {"serial=mmio:0x100000", "serial:100000/1/1 as it is ", ""},
+        {"serial=mmio32:0xffffffe0", "serial:ffffffe0/4/4 as it is ", ""},
         {"log=quiet", "log:1 ", ""},
         {"log=debug", "log:2 ", ""},
         {"end=halt", "end:1 ", ""},
@@ -365,7 +372,7 @@ static void test_unknown_keys(void **state)
     "error bad-value: reveille.cfg line 1: " word " is not valid: write " values "\n"
 #define WAKE_VALUES "parallel|one-by-one|broadcast|firmware"
 #define INIT_VALUES "auto|0..10000000, in decimal"
-#define PORT_VALUES "auto|off|0x100..0xfff8"
+#define PORT_VALUES "auto|off|0x100..0xfff8|mmio[32]:ADDR"
 #define SIZE_VALUES "auto|off|1280x800"
 #define MISSING(key, values)                                                     \
     "error missing-value: reveille.cfg line 1: " key " has no value: write " key \
@@ -417,6 +424,17 @@ static void test_bad_values(void **state)
         {"serial=0xff", "", BAD("serial=0xff", PORT_VALUES)},
         {"serial=0xfff9", "", BAD("serial=0xfff9", PORT_VALUES)},
         {"serial=0x102f8", "", BAD("serial=0x102f8", PORT_VALUES)},
+        {"serial=mmio32", "", BAD("serial=mmio32", PORT_VALUES)},
+        {"serial=mmio32:", "", BAD("serial=mmio32:", PORT_VALUES)},
+        {"serial=:0xfe034000", "", BAD("serial=:0xfe034000", PORT_VALUES)},
+        {"serial=io:0x3f8", "", BAD("serial=io:0x3f8", PORT_VALUES)},
+        {"serial=mmio:fe034000", "", BAD("serial=mmio:fe034000", PORT_VALUES)},
+        {"serial=mmio32:0xfe034002", "", BAD("serial=mmio32:0xfe034002", PORT_VALUES)},
+        {"serial=mmio32:0xfe034fe4", "", BAD("serial=mmio32:0xfe034fe4", PORT_VALUES)},
+        {"serial=mmio:0xfe034ff9", "", BAD("serial=mmio:0xfe034ff9", PORT_VALUES)},
+        {"serial=mmio:0xfffff", "", BAD("serial=mmio:0xfffff", PORT_VALUES)},
+        {"serial=mmio:0xfee00000", "", BAD("serial=mmio:0xfee00000", PORT_VALUES)},
+        {"serial=mmio32:0x100000000", "", BAD("serial=mmio32:0x100000000", PORT_VALUES)},
         {"serial=0x100000000000002f8", "", BAD("serial=0x100000000000002f8", PORT_VALUES)},
         {"log=verbose", "", BAD("log=verbose", "normal|quiet|debug")},
         {"end=\x1b[2J", "", BAD("end=?[2J", "auto|halt|poweroff|reset|debug-exit")},
@@ -1064,7 +1082,7 @@ static void test_help(void **state)
     assert_non_null(strstr(help.lines[1], " auto|0..10000000 "));
     assert_non_null(strstr(help.lines[2], " 0..10000000 "));
     assert_non_null(strstr(help.lines[7], " all|1,3,5-8 "));
-    assert_non_null(strstr(help.lines[9], " auto|off|0x100..0xfff8 "));
+    assert_non_null(strstr(help.lines[9], " auto|off|0x100..0xfff8|mmio[32]:ADDR "));
     assert_non_null(strstr(help.lines[11], " auto|halt|poweroff|reset|debug-exit "));
     assert_non_null(strstr(help.lines[14], " none|init_us:0,10,100 "));
     assert_non_null(strstr(help.lines[20], " auto|off|1280x800 "));
