@@ -280,7 +280,8 @@ enum status smp_park(struct smp *smp, enum smp_parking parking, uint64_t timeout
     if (atomic_exchange_explicit(wanted, parking, memory_order_acq_rel) == parking)
         return STATUS_OK;
     (void)call_range(smp, 1, smp->want, &look, &status);
-    return wait_for_all(smp, timeout_us, calls);
+    const enum status waited = wait_for_all(smp, timeout_us, calls);
+    return status != STATUS_OK ? status : waited;
 }
 
 // ---- loops ----

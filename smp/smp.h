@@ -436,8 +436,8 @@ enum status smp_wait(struct smp *smp, uint64_t timeout_us, struct smp_calls *cal
 
 // From now on all who wait do so in this way; from SMP_PARK_INIT they are woken for it. With
 // SMP_PARK_INIT they leave C: they are on their last instructions there, and smp_hold is for a
-// caller whose code goes away. STATUS_TIMEOUT as smp_wait; STATUS_BUSY: a call is under way, wait
-// first; STATUS_INVALID: no such parking.
+// caller whose code goes away. STATUS_TIMEOUT as smp_wait, or an NMI did not leave, and some
+// do not know of it; STATUS_BUSY: a call is under way, wait first; STATUS_INVALID: no such parking.
 enum status smp_park(struct smp *smp, enum smp_parking parking, uint64_t timeout_us,
                      struct smp_calls *calls);
 

@@ -651,9 +651,46 @@ static void test_the_order(void **state)
     assert_int_equal(round.arrived, 2);
 }
 
+// APs that wait for an NMI, and happen to look without one.
+static void look_by_chance(struct fake_aps *machine, uint64_t now)
+{
+    (void)now;
+    for (uint32_t slot = 1; slot < machine->count; slot++) {
+        struct lcpu *lcpu = fake_lcpu(machine, slot);
+        const uint32_t ticket = atomic_load(&lcpu->call.ticket);
+        atomic_store(&lcpu->way.serving, fake_book(machine, slot)->round);
+        atomic_store(&lcpu->way.parking, SMP_PARK_NMI);
+        atomic_store(&lcpu->way.begun, ticket);
+        atomic_store(&lcpu->way.ended, ticket);
+    }
+}
+
+// Where no message leaves, one who came all the same does not speak for those who were not called.
+static void test_parking_by_messages_that_do_not_leave(void **state)
+{
+    struct smp_plan plan = smp_plan_by_the_manual(SMP_PARALLEL);
+    struct smp_round round;
+    struct smp_calls calls;
+
+    (void)state;
+    fake_aps_open(&aps, 3);
+    aps.options.apic = APIC_XAPIC;
+    aps.watch = look_by_chance;
+    fake_aps_prepare(&aps);
+    plan.parking = SMP_PARK_NMI;
+    plan.turn_us = 0;
+    assert_int_equal(smp_start(aps.smp, &plan), STATUS_OK);
+    smp_wake(aps.smp, &round);
+    assert_int_equal(round.arrived, 2);
+    aps.busy_until = FAKE_NEVER;
+    assert_int_equal(smp_park(aps.smp, SMP_PARK_PAUSE, 1000, &calls), STATUS_TIMEOUT);
+    assert_int_equal(calls.called, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        APS_TEST(test_parking_by_messages_that_do_not_leave),
         APS_TEST(test_a_plan_that_there_is_not),
         APS_TEST(test_somebody_else_stands_first),
         APS_TEST(test_the_order),
